@@ -1,0 +1,95 @@
+"""What would have happened: `run-now@1`, first come first served at home, uninterrupted, under home's capacity.
+
+A counterfactual moves a job's useful energy, along its measured power profile over progress, to other times. It never
+changes how much energy the work itself takes; restarts and waiting for checkpoints are not part of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .carbon import EnergyInterval
+
+RUN_NOW = "run-now@1"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A job as the baseline's queue sees it."""
+
+    job_id: str
+    submitted_at: datetime
+    gpus: int
+    duration: timedelta
+    home: str
+
+
+def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> dict[str, datetime]:
+    """Start of every job under run-now: strict first come first served per home region (nobody overtakes).
+
+    `capacity` holds GPUs per region. A job larger than its home's capacity starts when submitted: the baseline must not
+    profit from a region that could never have run it.
+    """
+    starts: dict[str, datetime] = {}
+    queues: dict[str, list[Arrival]] = {}
+    for arrival in sorted(arrivals, key=lambda a: (a.submitted_at, a.job_id)):
+        queues.setdefault(arrival.home, []).append(arrival)
+    for home, queue in queues.items():
+        total = capacity.get(home, 0)
+        free = total
+        running: list[tuple[datetime, str, int]] = []
+        now = None
+        for arrival in queue:
+            if arrival.gpus > total:
+                starts[arrival.job_id] = arrival.submitted_at
+                continue
+            now = arrival.submitted_at if now is None else max(now, arrival.submitted_at)
+            while running and (running[0][0] <= now or free < arrival.gpus):
+                ended, _, gpus = heapq.heappop(running)
+                free += gpus
+                now = max(now, ended)
+            starts[arrival.job_id] = now
+            free -= arrival.gpus
+            heapq.heappush(running, (now + arrival.duration, arrival.job_id, arrival.gpus))
+    return starts
+
+
+def compact(intervals: Sequence[EnergyInterval]) -> tuple[list[EnergyInterval], timedelta]:
+    """`intervals` of useful work pushed together without pauses, starting at the first one's start; and their length.
+
+    Simultaneous intervals (several devices of one gang) stay simultaneous: only the time in which no interval is active
+    is cut out.
+    """
+    ordered = sorted(intervals)
+    if not ordered:
+        return [], timedelta(0)
+    moved: list[EnergyInterval] = []
+    cut = timedelta(0)
+    reach = origin = ordered[0].start
+    for interval in ordered:
+        if interval.start > reach:
+            cut += interval.start - reach
+        reach = max(reach, interval.end)
+        moved.append(shifted(interval, by=-cut, region=interval.region))
+    return moved, reach - cut - origin
+
+
+def shifted(interval: EnergyInterval, *, by: timedelta, region: str) -> EnergyInterval:
+    """The same energy at another time and place."""
+    return EnergyInterval(
+        interval.start + by,
+        interval.end + by,
+        interval.energy_mj,
+        region,
+        interval.uncertainty_pct,
+        interval.estimated,
+    )
+
+
+def as_if(intervals: Sequence[EnergyInterval], *, start: datetime, region: str) -> list[EnergyInterval]:
+    """The useful work of `intervals` done without a pause from `start` on in `region`."""
+    packed, _ = compact(intervals)
+    return [shifted(i, by=start - packed[0].start, region=region) for i in packed] if packed else []

@@ -1,0 +1,400 @@
+"""The life of a job as a pure function: `handle(state, event, policy) -> (state, instructions)`.
+
+    job  QUEUED -> WAITING -> RUNNING -> SUSPENDING -> SUSPENDED -> ... -> SUCCEEDED | FAILED | CANCELLED;  HELD
+    run  SUBMITTING -> (UNKNOWN) -> PENDING -> RUNNING -> STOPPING -> STOPPED | SUCCEEDED | FAILED | LOST
+
+Three rules carry the weight. A job has at most one live run, and a new one starts only after the old one is known to be
+dead ("unreachable" is not "stopped"). Instructions repeat on every tick until the cluster's answer is known, so a crash
+between any two steps only delays. Replaying the journalled events gives the same state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from . import events as ev
+from .events import Instruction, Status
+from .reasons import Reason
+from .window import Utc, Window
+
+
+class Phase(StrEnum):
+    QUEUED = "queued"
+    HELD = "held"
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUSPENDING = "suspending"
+    SUSPENDED = "suspended"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+
+
+class RunPhase(StrEnum):
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def live(self) -> bool:
+        return self in LIVE
+
+
+LIVE = frozenset({RunPhase.SUBMITTING, RunPhase.UNKNOWN, RunPhase.PENDING, RunPhase.RUNNING, RunPhase.STOPPING})
+
+
+class Want(StrEnum):
+    """What people want of the job."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Run(_Data):
+    """One submission to Ray.
+
+    `clear_submit` turns true once the cluster is known to have had the id. `submits` counts the attempts to send it
+    (raised before each), `unsent` those that surely never left: when both are equal the run cannot exist anywhere.
+    """
+
+    n: int
+    region: str
+    submission_id: str
+    phase: RunPhase
+    created_at: Utc
+    clear_submit: bool = False
+    submits: int = 1
+    unsent: int = 0
+    session_name: str = ""
+    started_at: Utc | None = None
+    stop_wanted_at: Utc | None = None
+    stop_sent_at: Utc | None = None
+    ended_at: Utc | None = None
+    missing_count: int = 0
+    detail: str = ""
+
+
+class JobState(_Data):
+    """All that the rules need to know of a job. `done_s` of `work_s` seconds of work are credited so far."""
+
+    job_id: str
+    phase: Phase = Phase.QUEUED
+    reason: Reason = Reason.NEW
+    detail: str = ""
+    want: Want = Want.RUN
+    work_s: float
+    done_s: float = 0.0
+    suspendable: bool
+    restart_s: float = 0.0
+    checkpoint_period_s: float = 0.0
+    windows: tuple[Window, ...] = ()
+    runs: tuple[Run, ...] = ()
+    failures: int = 0
+    not_before: Utc | None = None
+    finished_at: Utc | None = None
+
+    @property
+    def live_run(self) -> Run | None:
+        return next((run for run in reversed(self.runs) if run.phase.live), None)
+
+    @property
+    def work_left_s(self) -> float:
+        """Seconds of work still to do; never below a twentieth of the job, which has not ended after all."""
+        return max(self.work_s - self.done_s, 0.05 * self.work_s)
+
+    def run(self, n: int) -> Run:
+        return self.runs[n - 1]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Patience of the rules, in grid time.
+
+    `fence`: how long after its cluster was restarted a lost run may still draw breath (Ray: GCS reconnect timeout of
+    60 s plus margin). `stop_again`: when an unanswered stop is repeated. `missing_before_lost`: how often a cluster
+    must deny knowing a run. `max_failures`: infrastructure failures and losses forgiven. `retry_after`: pause after one.
+    """
+
+    fence: timedelta = timedelta(seconds=90)
+    stop_again: timedelta = timedelta(seconds=60)
+    missing_before_lost: int = 3
+    max_failures: int = 5
+    retry_after: timedelta = timedelta(seconds=30)
+
+
+Result = tuple[JobState, list[Instruction]]
+
+
+def submission_id(job_id: str, n: int) -> str:
+    """Deterministic and never reused: run `n` of a job has this id on whatever cluster it goes to."""
+    return f"kw-{job_id}-{n}"
+
+
+def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
+    """The state after `event` and what to do next. Events that no longer apply change nothing."""
+    if state.phase.final:
+        return state, []
+    match event:
+        case ev.Ticked():
+            return _tick(state, event.at, policy)
+        case ev.Planned():
+            return _planned(state, event)
+        case ev.Held():
+            return _held(state, event)
+        case ev.SuspendWanted():
+            return _tick(_set(state, want=Want.PAUSE), event.at, policy)
+        case ev.ResumeWanted():
+            resumed = _set(state, want=Want.RUN, windows=())
+            return (resumed, [ev.Replan()]) if state.want is Want.PAUSE else (state, [])
+        case ev.CancelWanted():
+            return _tick(_set(state, want=Want.CANCEL), event.at, policy)
+    live = state.live_run
+    if live is None or live.n != event.run:
+        return state, []
+    match event:
+        case ev.Submitted():
+            phase = RunPhase.STOPPING if live.phase is RunPhase.STOPPING else RunPhase.PENDING
+            return _with_run(state, live, phase=phase, clear_submit=True, session_name=event.session_name), []
+        case ev.SubmitFailed():
+            return _submit_failed(state, live, event, policy)
+        case ev.SubmitUnclear():
+            if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
+                state = _with_run(state, live, phase=RunPhase.UNKNOWN, detail=event.detail)
+                return _set(state, reason=Reason.SUBMIT_UNCLEAR, detail=event.detail), []
+            return state, []
+        case ev.StopSent():
+            return _with_run(state, live, stop_sent_at=event.at), []
+        case ev.NeverStarted():
+            return _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail="never started"), []
+        case ev.Missing():
+            return _missing(state, live, event, policy)
+        case ev.Unreachable():
+            return _set(state, reason=Reason.CLUSTER_UNREACHABLE, detail=event.detail), []
+        case ev.Observed():
+            return _observed(state, live, event, policy)
+
+
+def _set(state: JobState, **changes: object) -> JobState:
+    return state.model_copy(update=changes)
+
+
+def _with_run(state: JobState, run: Run, **changes: object) -> JobState:
+    changed = run.model_copy(update=changes)
+    return _set(state, runs=tuple(changed if r.n == run.n else r for r in state.runs))
+
+
+def _planned(state: JobState, event: ev.Planned) -> Result:
+    state = _set(state, windows=event.windows)
+    live = state.live_run
+    if live is None and state.want is Want.RUN:
+        phase = Phase.SUSPENDED if any(run.started_at for run in state.runs) else Phase.WAITING
+        return _set(state, phase=phase, reason=event.reason, detail=event.detail), []
+    if live is not None and live.phase is not RunPhase.STOPPING and state.reason is not Reason.CLUSTER_UNREACHABLE:
+        return _set(state, reason=event.reason, detail=event.detail), []
+    return state, []
+
+
+def _held(state: JobState, event: ev.Held) -> Result:
+    if state.live_run is not None or state.want is not Want.RUN:
+        return state, []
+    return _set(state, phase=Phase.HELD, windows=(), reason=event.reason, detail=event.detail), []
+
+
+def _tick(state: JobState, now: datetime, policy: Policy) -> Result:
+    live = state.live_run
+    if live is None:
+        return _tick_idle(state, now)
+    if live.phase is RunPhase.STOPPING:
+        return _keep_stopping(state, live, now, policy)
+    if state.want is Want.CANCEL:
+        return _stop(state, live, now, policy, reason=Reason.CANCELLED_BY_USER)
+    if state.want is Want.PAUSE:
+        return _stop(state, live, now, policy, reason=Reason.USER_SUSPENDED)
+    if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
+        return _submit_again(state, live, now, policy)
+    if state.suspendable and state.windows and live.phase is RunPhase.RUNNING:
+        current = _window_at(state.windows, now)
+        ahead = [window for window in state.windows if window.start > now]
+        if current is None and ahead:
+            return _stop(state, live, now, policy, reason=_why_stop(live, ahead[0]))
+        if current is not None and current.region != live.region:
+            return _stop(state, live, now, policy, reason=Reason.RELOCATING)
+        if current is None and state.reason in (Reason.RUNNING_AS_PLANNED, Reason.STARTS_NOW):
+            return _set(state, reason=Reason.RUNNING_OVER, detail=""), []
+    return state, []
+
+
+def _submit_again(state: JobState, live: Run, now: datetime, policy: Policy) -> Result:
+    current = _window_at(state.windows, now)
+    if current is None or current.region == live.region:
+        return _with_run(state, live, submits=live.submits + 1), [ev.StartRun(run=live.n)]
+    if live.submits == live.unsent:  # it never left us, so the new plan's region may have the job at once
+        return _tick_idle(_ended(state, live, phase=RunPhase.STOPPED, at=now, detail="never sent"), now)
+    return _stop(state, live, now, policy, reason=Reason.RELOCATING)
+
+
+def _why_stop(live: Run, following: Window) -> Reason:
+    return Reason.WINDOW_CLOSED if following.region == live.region else Reason.RELOCATING
+
+
+def _window_at(windows: tuple[Window, ...], now: datetime) -> Window | None:
+    return next((window for window in windows if window.contains(now)), None)
+
+
+def _tick_idle(state: JobState, now: datetime) -> Result:
+    if state.want is Want.CANCEL:
+        done = _set(state, phase=Phase.CANCELLED, reason=Reason.CANCELLED_BY_USER, detail="", finished_at=now)
+        return done, []
+    if state.want is Want.PAUSE:
+        if state.reason in (Reason.USER_SUSPENDED, Reason.STOPPED_OUTSIDE):
+            return _set(state, phase=Phase.SUSPENDED), []
+        return _set(state, phase=Phase.SUSPENDED, reason=Reason.USER_SUSPENDED, detail=""), []
+    if state.not_before is not None and now < state.not_before:
+        return state, []
+    if not state.windows:
+        return state, [] if state.phase is Phase.HELD else [ev.Replan()]
+    window = _window_at(state.windows, now)
+    if window is None:
+        return state, [] if state.windows[-1].start > now else [ev.Replan()]
+    n = len(state.runs) + 1
+    run = Run(
+        n=n,
+        region=window.region,
+        submission_id=submission_id(state.job_id, n),
+        phase=RunPhase.SUBMITTING,
+        created_at=now,
+    )
+    state = _set(state, runs=(*state.runs, run), phase=Phase.RUNNING, reason=Reason.STARTS_NOW, detail="")
+    return state, [ev.StartRun(run=n)]
+
+
+def _stop(state: JobState, live: Run, now: datetime, policy: Policy, *, reason: Reason) -> Result:
+    state = _with_run(state, live, phase=RunPhase.STOPPING, stop_wanted_at=now)
+    state = _set(state, phase=Phase.SUSPENDING, reason=reason, detail="")
+    return _keep_stopping(state, state.run(live.n), now, policy)
+
+
+def _keep_stopping(state: JobState, live: Run, now: datetime, policy: Policy) -> Result:
+    if not live.clear_submit:
+        return state, [ev.SettleRun(run=live.n)]
+    if live.stop_sent_at is None or now - live.stop_sent_at >= policy.stop_again:
+        return state, [ev.StopRun(run=live.n)]
+    return state, []
+
+
+def _submit_failed(state: JobState, live: Run, event: ev.SubmitFailed, policy: Policy) -> Result:
+    if live.phase is RunPhase.STOPPING and event.permanent:
+        return _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail="never started"), []
+    if not event.permanent:
+        state = _with_run(state, live, unsent=live.unsent + 1)
+        return _set(state, reason=Reason.CLUSTER_UNREACHABLE, detail=event.detail), [ev.Replan()]
+    return _failed(state, live, event.at, policy, reason=Reason.INFRASTRUCTURE_FAILED, detail=event.detail)
+
+
+def _missing(state: JobState, live: Run, event: ev.Missing, policy: Policy) -> Result:
+    if not live.clear_submit:
+        return state, []  # the next tick submits or settles it again under the same id
+    count = live.missing_count + 1
+    if not event.new_session and count < policy.missing_before_lost:
+        return _with_run(state, live, missing_count=count), []
+    state = _ended(state, live, phase=RunPhase.LOST, at=event.at, detail="the cluster no longer knows it", clean=False)
+    state = _set(state, not_before=event.at + policy.fence)
+    return _after_failure(state, policy, reason=Reason.RUN_LOST, detail=f"run {live.n} in {live.region}")
+
+
+def _observed(state: JobState, live: Run, event: ev.Observed, policy: Policy) -> Result:
+    live = live.model_copy(update={"clear_submit": True, "missing_count": 0})
+    state = _with_run(state, live)
+    match event.status:
+        case Status.PENDING:
+            if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
+                state = _with_run(state, live, phase=RunPhase.PENDING)
+            return state, []
+        case Status.RUNNING:
+            if live.phase is RunPhase.STOPPING:
+                return _with_run(state, live, started_at=live.started_at or event.at), []
+            first = live.phase is not RunPhase.RUNNING
+            state = _with_run(state, live, phase=RunPhase.RUNNING, started_at=live.started_at or event.at)
+            if first or state.reason is Reason.CLUSTER_UNREACHABLE:
+                return _set(state, phase=Phase.RUNNING, reason=Reason.RUNNING_AS_PLANNED, detail=""), []
+            return state, []
+        case Status.SUCCEEDED:
+            state = _with_run(state, live, phase=RunPhase.SUCCEEDED, ended_at=event.at)
+            done = {"done_s": state.work_s, "finished_at": event.at, "phase": Phase.SUCCEEDED}
+            return _set(state, reason=Reason.FINISHED, detail="", **done), []
+        case Status.STOPPED:
+            asked = live.phase is RunPhase.STOPPING
+            state = _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail=event.detail, clean=asked)
+            if not asked:
+                state = _set(state, want=Want.PAUSE, phase=Phase.SUSPENDED, reason=Reason.STOPPED_OUTSIDE)
+            return state, [ev.Replan()]
+        case Status.FAILED:
+            if live.phase is RunPhase.STOPPING:
+                # The program did not survive its stop signal; what it saved on the way is not to be relied upon.
+                state = _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail=event.detail, clean=False)
+                return state, [ev.Replan()]
+            if event.user_error:
+                state = _ended(state, live, phase=RunPhase.FAILED, at=event.at, detail=event.detail, clean=False)
+                final = {"phase": Phase.FAILED, "reason": Reason.ENTRYPOINT_FAILED, "finished_at": event.at}
+                return _set(state, detail=event.detail, **final), []
+            return _failed(state, live, event.at, policy, reason=Reason.INFRASTRUCTURE_FAILED, detail=event.detail)
+
+
+def _failed(state: JobState, live: Run, at: datetime, policy: Policy, *, reason: Reason, detail: str) -> Result:
+    state = _ended(state, live, phase=RunPhase.FAILED, at=at, detail=detail, clean=False)
+    return _after_failure(_set(state, not_before=at + policy.retry_after), policy, reason=reason, detail=detail)
+
+
+def _after_failure(state: JobState, policy: Policy, *, reason: Reason, detail: str) -> Result:
+    failures = state.failures + 1
+    state = _set(state, failures=failures, windows=())
+    if failures > policy.max_failures:
+        ended = state.runs[-1].ended_at
+        final = {"phase": Phase.FAILED, "reason": Reason.RETRIES_EXHAUSTED, "finished_at": ended}
+        return _set(state, detail=detail, **final), []
+    if state.want is not Want.RUN:
+        return state, []
+    return _set(state, phase=Phase.WAITING, reason=reason, detail=detail), [ev.Replan()]
+
+
+def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: str, clean: bool = True) -> JobState:
+    """The run is dead; credit what it surely got done and leave the job idle."""
+    state = _with_run(state, run, phase=phase, ended_at=at, detail=detail)
+    state = _set(state, done_s=min(state.work_s, state.done_s + _credit_s(state, run, at, clean=clean)))
+    if not state.suspendable:
+        state = _set(state, done_s=0.0)
+    if state.phase is Phase.SUSPENDING:
+        state = _set(state, phase=Phase.SUSPENDED)
+        if state.reason in (Reason.WINDOW_CLOSED, Reason.RELOCATING):
+            state = _set(state, reason=Reason.BETWEEN_WINDOWS)
+    return state
+
+
+def _credit_s(state: JobState, run: Run, at: datetime, *, clean: bool) -> float:
+    """Seconds of work a run surely added: its time until the stop, less the restart, less what no checkpoint holds."""
+    if run.started_at is None:
+        return 0.0
+    until = run.stop_wanted_at or at
+    ran = (until - run.started_at).total_seconds()
+    restart = state.restart_s if run.n > 1 else 0.0
+    lost = 0.0 if clean else state.checkpoint_period_s
+    return max(0.0, ran - restart - lost)

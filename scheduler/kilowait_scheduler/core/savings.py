@@ -1,0 +1,108 @@
+"""Savings = baseline - actual, per job, split into levers that add up exactly.
+
+    time shift   = baseline - (the useful work when it really ran, but at home)
+    region shift = (the useful work when it really ran, at home) - (the same where it really ran)
+    overheads    = -(carbon of restarts and of waiting for checkpoints)
+
+Negative values stand as they are. See docs/method.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kilowait_forecasters.intensity import IntensitySeries
+
+from .baseline import RUN_NOW, as_if, shifted
+from .carbon import Emission, EnergyInterval, emissions
+from .lifecycle import Run
+
+
+@dataclass(frozen=True)
+class Savings:
+    """One job's figures, all in grams CO2e except energy; `saved_g` is the sum of the three levers."""
+
+    baseline_name: str
+    baseline: Emission
+    actual: Emission
+    time_shift_g: float
+    region_shift_g: float
+    overheads_g: float
+
+    @property
+    def saved_g(self) -> float:
+        return self.baseline.carbon_g - self.actual.carbon_g
+
+    @property
+    def saved_pct(self) -> float | None:
+        """Saved share of the baseline in percent; None where the baseline is not positive."""
+        return 100 * self.saved_g / self.baseline.carbon_g if self.baseline.carbon_g > 0 else None
+
+    @property
+    def uncertainty_g(self) -> float:
+        """Half width of the interval around `saved_g`: the meter's error, which scales baseline and actual alike, plus
+        everything that rests on estimated intensity on either side. A cautious bound, not a confidence level."""
+        share = self.actual.meter_uncertainty_g / abs(self.actual.carbon_g) if self.actual.carbon_g else 0.0
+        estimated = 0.1 * (abs(self.baseline.estimated_g) + abs(self.actual.estimated_g))
+        return abs(self.saved_g) * share + estimated
+
+
+def useful_and_overhead(
+    intervals: Sequence[EnergyInterval], *, runs: Sequence[Run], restart_s: float
+) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
+    """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
+
+    Overhead are the first `restart_s` seconds of every run after the first, and the time between a stop signal and the
+    end of the run.
+    """
+    spans: list[tuple[datetime, datetime]] = []
+    for run in runs:
+        if run.started_at is None:
+            continue
+        if run.n > 1:
+            spans.append((run.started_at, run.started_at + timedelta(seconds=restart_s)))
+        if run.stop_wanted_at is not None and run.ended_at is not None and run.ended_at > run.stop_wanted_at:
+            spans.append((run.stop_wanted_at, run.ended_at))
+    useful: list[EnergyInterval] = []
+    overhead: list[EnergyInterval] = []
+    for interval in intervals:
+        rest = [interval]
+        for start, end in spans:
+            pieces = []
+            for piece in rest:
+                inside = piece.cut(start, end)
+                if inside is None:
+                    pieces.append(piece)
+                    continue
+                overhead.append(inside)
+                sides = [piece.cut(piece.start, start), piece.cut(end, piece.end)]
+                pieces.extend(side for side in sides if side is not None)
+            rest = pieces
+        useful.extend(rest)
+    return useful, overhead
+
+
+def savings(
+    *,
+    useful: Sequence[EnergyInterval],
+    overhead: Sequence[EnergyInterval],
+    baseline_start: datetime,
+    home: str,
+    intensity: dict[str, IntensitySeries],
+    pue: dict[str, float],
+) -> Savings:
+    """Savings of one job against run-now@1. Raises the series' Gap or OutOfRange where realised values are missing."""
+    worked = emissions(useful, intensity=intensity, pue=pue)
+    lost = emissions(overhead, intensity=intensity, pue=pue)
+    baseline = emissions(as_if(useful, start=baseline_start, region=home), intensity=intensity, pue=pue)
+    at_home = emissions([shifted(i, by=timedelta(0), region=home) for i in useful], intensity=intensity, pue=pue)
+    return Savings(
+        baseline_name=RUN_NOW,
+        baseline=baseline,
+        actual=worked + lost,
+        time_shift_g=baseline.carbon_g - at_home.carbon_g,
+        region_shift_g=at_home.carbon_g - worked.carbon_g,
+        overheads_g=-lost.carbon_g,
+    )
