@@ -30,13 +30,25 @@ class _Event(BaseModel):
     at: Utc
 
 
+class Promise(BaseModel):
+    """What a plan promised on the forecast of its time: grams CO2e (PUE included) and IT energy of the work left."""
+
+    model_config = ConfigDict(frozen=True)
+
+    carbon_g: float
+    carbon_p90_g: float
+    run_now_g: float
+    energy_kwh: float
+
+
 class Planned(_Event):
-    """The planner's answer: run in these windows, for this reason."""
+    """The planner's answer: run in these windows, for this reason, and what that promises."""
 
     type: Literal["planned"] = "planned"
     windows: tuple[Window, ...]
     reason: Reason
     detail: str = ""
+    promise: Promise | None = None
 
 
 class Held(_Event):

@@ -107,6 +107,8 @@ class JobState(_Data):
     restart_s: float = 0.0
     checkpoint_period_s: float = 0.0
     windows: tuple[Window, ...] = ()
+    first_promise: ev.Promise | None = None
+    promise: ev.Promise | None = None
     runs: tuple[Run, ...] = ()
     failures: int = 0
     not_before: Utc | None = None
@@ -121,6 +123,15 @@ class JobState(_Data):
         """Seconds of work still to do; never below a twentieth of the job, which has not ended after all."""
         return max(self.work_s - self.done_s, 0.05 * self.work_s)
 
+    def time_left_s(self, now: datetime) -> float:
+        """Seconds of running still needed at `now`, what is left of a running restart included."""
+        live = self.live_run
+        if live is None or live.started_at is None:
+            return self.work_left_s
+        ran = (now - live.started_at).total_seconds()
+        restart = self.restart_s if live.n > 1 else 0.0
+        return max(self.work_left_s - max(0.0, ran - restart), 0.05 * self.work_s) + max(0.0, restart - ran)
+
     def run(self, n: int) -> Run:
         return self.runs[n - 1]
 
@@ -131,7 +142,7 @@ class Policy:
 
     `fence`: how long after its cluster was restarted a lost run may still draw breath (Ray: GCS reconnect timeout of
     60 s plus margin). `stop_again`: when an unanswered stop is repeated. `missing_before_lost`: how often a cluster
-    must deny knowing a run. `max_failures`: infrastructure failures and losses forgiven. `retry_after`: pause after one.
+    must deny knowing a run. `max_failures`: failures of the cluster forgiven. `retry_after`: pause after one.
     """
 
     fence: timedelta = timedelta(seconds=90)
@@ -203,7 +214,9 @@ def _with_run(state: JobState, run: Run, **changes: object) -> JobState:
 
 
 def _planned(state: JobState, event: ev.Planned) -> Result:
-    state = _set(state, windows=event.windows)
+    promised = event.promise or state.promise
+    first = state.first_promise or promised
+    state = _set(state, windows=event.windows, promise=promised, first_promise=first)
     live = state.live_run
     if live is None and state.want is Want.RUN:
         phase = Phase.SUSPENDED if any(run.started_at for run in state.runs) else Phase.WAITING

@@ -1,0 +1,121 @@
+"""What every source of intensity promises, and the checks that hold it to the promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from kilowait_forecasters.errors import Permanent, Refused, Transient
+from kilowait_forecasters.forecast import Forecast
+from kilowait_forecasters.intensity import IntensitySeries, Slot, require_utc
+from kilowait_forecasters.signal import Kind, Signal
+from kilowait_forecasters.zone import Zone
+
+HOUR = timedelta(hours=1)
+
+# Bounds of belief for one zone-wide value, gCO2e/kWh. The dirtiest plants known (old lignite, oil at low load) stay
+# below 2,000 with their whole fuel chain; what lies above 3,000 is a unit error (kg/MWh or lb/MWh read as g/kWh).
+MOST_PLAUSIBLE_G_PER_KWH = 3000.0
+
+
+class Provider(Protocol):
+    """A source of intensity of one signal for one or more zones.
+
+    Never returns a forecast issued after `now` or one that does not hold `now`; a realised value of a slot that had
+    not ended by `now`; a value it was not given: a missing one is a gap.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short, stable name, as in settings and in `Part.source`."""
+        ...
+
+    @property
+    def signal(self) -> Signal:
+        """The one signal of all its values."""
+        ...
+
+    def zones(self) -> frozenset[str] | None:
+        """Ids of the zones it serves, or None where only asking tells."""
+        ...
+
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+        """Intensity from the slot that holds `now`, up to `until` or as far as the source's horizon goes.
+
+        Raises Transient or Permanent; Refused where `until` is not after `now`.
+        """
+        ...
+
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+        """Realised slots, whole, that overlap [start, end) and had ended by `now`; gaps where the source has none.
+
+        Raises Transient (none yet) or Permanent (never); Refused where [start, end) has no length.
+        """
+        ...
+
+
+def require_span(start: datetime, end: datetime) -> None:
+    """Refuse a span that is not aware UTC or has no length."""
+    if require_utc(end, what="end") <= require_utc(start, what="start"):
+        raise Refused(f"span {start.isoformat()} to {end.isoformat()} has no length; the end must come after the start")
+
+
+def require_served(provider: Provider, zone: Zone) -> None:
+    """Raise Permanent, naming the zones there are, where the provider says it does not serve `zone`."""
+    zones = provider.zones()
+    if zones is not None and zone.id not in zones:
+        have = ", ".join(sorted(zones)) or "none"
+        raise Permanent(f"{provider.name}: no zone {zone}; it has {have}")
+
+
+def require_now(forecast: Forecast, *, now: datetime, name: str) -> Forecast:
+    """`forecast` unchanged if it was issued by `now` and has a value for it. Raises Transient otherwise."""
+    if forecast.available_at > now:
+        raise Transient(
+            f"{name}: forecast for {forecast.zone} is stamped {forecast.available_at.isoformat()}, after "
+            f"{now.isoformat()}; check the clocks"
+        )
+    if not forecast.series.covers(now, now + timedelta(microseconds=1)):
+        raise Transient(
+            f"{name}: forecast for {forecast.zone} has no value for {now.isoformat()}; it runs from "
+            f"{forecast.series.start.isoformat()} to {forecast.series.end.isoformat()}"
+        )
+    return forecast
+
+
+def require_plausible(series: IntensitySeries, *, name: str) -> None:
+    """Raise Transient where a value cannot be an intensity: negative for an average signal, or beyond any plant's."""
+    least = 0.0 if series.signal.kind is Kind.AVERAGE else -MOST_PLAUSIBLE_G_PER_KWH
+    for slot in series.slots:
+        if not least <= slot.g_per_kwh <= MOST_PLAUSIBLE_G_PER_KWH:
+            raise Transient(
+                f"{name}: implausible {slot.g_per_kwh:g} g/kWh for {series.zone} at {slot.start.isoformat()}; "
+                "none of its answer is used"
+            )
+
+
+def ended(slots: Iterable[Slot], *, start: datetime, end: datetime, now: datetime) -> list[Slot]:
+    """Those of `slots` that overlap [start, end) and had ended by `now`."""
+    return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
+
+
+def none_realised(name: str, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> Transient:
+    """The error for a span in which nothing is realised yet."""
+    return Transient(
+        f"{name}: no realised value for {zone} from {start.isoformat()} to {end.isoformat()} at {now.isoformat()}; "
+        "ask again when its slots have ended"
+    )
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Start of the UTC hour that holds `moment`."""
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def hours(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The whole UTC hours that overlap [start, end), in order."""
+    hour = hour_of(start)
+    while hour < end:
+        yield hour, hour + HOUR
+        hour += HOUR

@@ -1,0 +1,43 @@
+"""Who may call what: bearer tokens and roles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.params import Depends as DependsMarker
+from starlette.exceptions import HTTPException
+
+from kilowait_scheduler.service.compose import Server
+from kilowait_scheduler.service.tokens import Role
+
+
+def server_of(request: Request) -> Server:
+    """The server this app was made for."""
+    server: Server = request.app.state.server
+    return server
+
+
+def require(*roles: Role) -> DependsMarker:
+    """A dependency that lets through only tokens with one of `roles`."""
+
+    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> Role:
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret:
+            raise HTTPException(401, "a bearer token is needed: Authorization: Bearer ...")
+        role = server_of(request).tokens.role_of(secret.strip())
+        if role is None:
+            raise HTTPException(401, "this token is not known here (revoked, or of another server)")
+        if role not in roles:
+            raise HTTPException(403, f"a {role} token may not do this; it takes {' or '.join(roles)}")
+        return role
+
+    marker: DependsMarker = Depends(check)
+    return marker
+
+
+ServerDep = Annotated[Server, Depends(server_of)]
+CanLook = require(Role.USER, Role.ADMIN)
+CanChange = require(Role.USER, Role.ADMIN)
+CanAdmin = require(Role.ADMIN)
+CanReport = require(Role.AGENT, Role.ADMIN)

@@ -1,0 +1,50 @@
+"""Errors as RFC 9457 problem documents: one line for a person in `detail`, a machine reason where there is one."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from kilowait_scheduler.core.errors import BadInput, Conflict, KilowaitError, NotFound, Refused
+
+_STATUS: dict[type[KilowaitError], tuple[int, str]] = {
+    BadInput: (400, "bad input"),
+    NotFound: (404, "not found"),
+    Conflict: (409, "conflict"),
+    Refused: (422, "refused"),
+}
+
+
+def problem(status: int, title: str, detail: str, *, reason: str | None = None) -> JSONResponse:
+    """An `application/problem+json` answer."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if reason is not None:
+        body["reason"] = reason
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ours, of FastAPI and of Starlette as a problem document."""
+
+    @app.exception_handler(KilowaitError)
+    async def _ours(_request: Request, error: Exception) -> JSONResponse:
+        status, title = next(
+            (found for kind, found in _STATUS.items() if isinstance(error, kind)), (503, "unavailable")
+        )
+        reason = error.reason.value if isinstance(error, Refused) else None
+        return problem(status, title, str(error), reason=reason)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem(400, "bad input", f"{where}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return problem(error.status_code, str(error.detail), str(error.detail))

@@ -1,0 +1,92 @@
+"""Regions and forecasts, the clock, and the agents' readings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.exceptions import HTTPException
+
+from kilowait_scheduler.core.errors import NotFound
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.intake.readings import read_batch
+
+from .access import CanAdmin, CanLook, CanReport, ServerDep
+from .shapes import forecast_shape, health_shape, intensity_now, source_of
+
+log = logging.getLogger("kilowait.intake")
+
+router = APIRouter(tags=["grid"])
+
+_LARGEST_BATCH = 8 * 1024 * 1024
+
+
+@router.get("/regions", dependencies=[CanLook])
+def regions(server: ServerDep) -> list[dict[str, Any]]:
+    """Every region with its zone's intensity now, where that number comes from, and its cluster's health."""
+    now = server.clock.now()
+    return [
+        {
+            **region.model_dump(),
+            "now_g_per_kwh": intensity_now(server.grid.view(region.zone), now=now),
+            "forecast": source_of(server.grid.view(region.zone), now=now),
+            "cluster": health_shape(server.control.health.get(region.name)),
+        }
+        for region in server.store.regions()
+    ]
+
+
+@router.post("/regions", status_code=201, dependencies=[CanAdmin])
+def put_region(region: Region, server: ServerDep) -> Region:
+    """Add a region, or replace the one of the same name."""
+    server.add_region(region)
+    return region
+
+
+@router.patch("/regions/{name}", dependencies=[CanAdmin])
+def change_region(name: str, body: dict[str, Any], server: ServerDep) -> Region:
+    """Change some fields of a region."""
+    known = next((region for region in server.store.regions() if region.name == name), None)
+    if known is None:
+        raise NotFound(f"no region {name!r}")
+    changed = Region.model_validate({**known.model_dump(), **body, "name": name})
+    server.add_region(changed)
+    return changed
+
+
+@router.get("/forecasts", dependencies=[CanLook])
+def forecasts(
+    server: ServerDep, zone: Annotated[str | None, Query(description="One zone; default: all in use.")] = None
+) -> list[dict[str, Any]]:
+    """Current forecasts with band, source, age, and who did not answer."""
+    zones = [zone] if zone else sorted({region.zone for region in server.store.regions()})
+    used = {region.zone for region in server.store.regions()}
+    if zone and zone not in used:
+        raise NotFound(f"no region is in zone {zone!r}; zones in use: {', '.join(sorted(used)) or 'none'}")
+    return [forecast_shape(server.grid.view(one), now=server.clock.now()) for one in zones]
+
+
+@router.get("/clock")
+def clock(server: ServerDep) -> dict[str, Any]:
+    """Grid time, and how it runs against the wall: 1 everywhere but in demonstrations."""
+    return {**server.clock.describe(), "now": server.clock.now().isoformat()}
+
+
+@router.post("/readings", dependencies=[CanReport])
+async def readings(request: Request, server: ServerDep) -> dict[str, Any]:
+    """Store a gzipped batch of interval records once; answers how far each stream is stored without a hole."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BATCH:
+            raise HTTPException(413, "batch too large; send fewer records at a time")
+    batch = read_batch(body)
+    if not batch:
+        return {"stored_through": {}}
+    stored, conflicts = await asyncio.to_thread(server.store.add_readings, batch, at=server.clock.now())
+    if conflicts:
+        log.error("agent %s sent other content under known sequences %s", batch[0].agent_id, conflicts[:5])
+        raise HTTPException(409, f"sequences {conflicts[:5]} were stored before with other content")
+    return {"stored_through": stored}

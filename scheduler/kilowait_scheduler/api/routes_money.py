@@ -1,0 +1,115 @@
+"""Budgets, ledger, reports and tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from pydantic import BaseModel
+
+from kilowait_scheduler.core.budget import Budget, BudgetStatus
+from kilowait_scheduler.core.errors import BadInput, NotFound
+from kilowait_scheduler.core.ledger import Entry
+from kilowait_scheduler.reports.render import to_csv, to_html, to_json
+from kilowait_scheduler.service.compose import Server
+
+from .access import CanAdmin, CanLook, ServerDep
+
+router = APIRouter(tags=["accounts"])
+
+
+@router.get("/budgets", dependencies=[CanLook])
+def budgets(server: ServerDep) -> list[dict[str, Any]]:
+    """Every budget with this month's limit, what is held, what has been emitted and what is left."""
+    return [_status(budget, server) for budget in server.store.budgets()]
+
+
+@router.post("/budgets", status_code=201, dependencies=[CanAdmin])
+def put_budget(budget: Budget, server: ServerDep) -> dict[str, Any]:
+    """Add a budget, or replace the one of the same id; held jobs are looked at again at once."""
+    server.store.put_budget(budget)
+    server.control.want_plan()
+    server.ticker.wake()
+    return _status(budget, server)
+
+
+@router.patch("/budgets/{budget_id}", dependencies=[CanAdmin])
+def change_budget(budget_id: str, body: dict[str, Any], server: ServerDep) -> dict[str, Any]:
+    """Change some fields of a budget, for example its limit."""
+    return put_budget(
+        Budget.model_validate({**_budget(budget_id, server).model_dump(), **body, "id": budget_id}), server
+    )
+
+
+@router.get("/budgets/{budget_id}/entries", dependencies=[CanLook])
+def budget_entries(budget_id: str, server: ServerDep) -> list[Entry]:
+    """This month's ledger entries of a budget, in order."""
+    account = _budget(budget_id, server).account(server.clock.now())
+    names = {f"budget:{account}", f"held:{account}", f"emitted:{account}"}
+    return [entry for entry in server.store.entries() if entry.debit in names or entry.credit in names]
+
+
+def _budget(budget_id: str, server: Server) -> Budget:
+    found = next((budget for budget in server.store.budgets() if budget.id == budget_id), None)
+    if found is None:
+        raise NotFound(f"no budget {budget_id!r}; `kilowait budget` lists them")
+    return found
+
+
+def _status(budget: Budget, server: Server) -> dict[str, Any]:
+    status: BudgetStatus = server.budgets.status(budget, now=server.clock.now())
+    return {**status.model_dump(mode="json"), "left_g": status.left_g}
+
+
+@router.get("/ledger", dependencies=[CanLook])
+def ledger(server: ServerDep, account: str | None = None, job: str | None = None) -> list[Entry]:
+    """Ledger entries in order of writing, of one account or job where given."""
+    return server.store.entries(account=account, job_id=job)
+
+
+@router.get("/reports/savings", dependencies=[CanLook])
+async def savings(
+    server: ServerDep,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    team: str | None = None,
+    format_: Annotated[str, Query(alias="format")] = "json",
+) -> Response:
+    """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page."""
+    work = server.reporting.savings(start=start, end=end, team=team)
+    report = await asyncio.wrap_future(server.ticker.submit(work))
+    match format_:
+        case "json":
+            return Response(to_json(report), media_type="application/json")
+        case "csv":
+            return PlainTextResponse(to_csv(report), media_type="text/csv")
+        case "html":
+            return HTMLResponse(to_html(report))
+    raise BadInput(f"format {format_!r} does not exist; use json, csv or html")
+
+
+class NewToken(BaseModel):
+    name: str
+    role: str = "user"
+
+
+@router.get("/tokens", dependencies=[CanAdmin])
+def tokens(server: ServerDep) -> list[dict[str, Any]]:
+    """Tokens without their secrets."""
+    return [row.model_dump(mode="json", exclude={"sha256"}) for row in server.store.tokens()]
+
+
+@router.post("/tokens", status_code=201, dependencies=[CanAdmin])
+def make_token(body: NewToken, server: ServerDep) -> dict[str, str]:
+    """A new token; this answer is the only place its secret is ever shown."""
+    id_, secret = server.tokens.make(name=body.name, role=body.role, at=server.clock.now())
+    return {"id": id_, "name": body.name, "role": body.role, "secret": secret}
+
+
+@router.delete("/tokens/{token_id}", status_code=204, dependencies=[CanAdmin])
+def revoke(token_id: str, server: ServerDep) -> None:
+    """Revoke a token; it stops working at once."""
+    server.store.remove_token(token_id)

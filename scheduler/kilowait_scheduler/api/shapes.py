@@ -1,0 +1,215 @@
+"""What the API answers: jobs, plans, regions, forecasts as JSON shapes, units in the names."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from kilowait_scheduler.core.job import JobSpec
+from kilowait_scheduler.core.reasons import sentence
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.window import Window
+from kilowait_scheduler.dispatch.reconciler import RegionHealth
+from kilowait_scheduler.service.compose import Server
+from kilowait_scheduler.service.grid import ZoneView
+from kilowait_scheduler.service.jobs import Proposal
+
+
+class RunShape(BaseModel):
+    n: int
+    region: str
+    state: str
+    submission_id: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    detail: str
+
+
+class JobShape(BaseModel):
+    """A job as people see it. `windows` are planned; `runs` really happened."""
+
+    id: str
+    name: str
+    state: str
+    reason: str
+    why: str
+    want: str
+    team: str
+    project: str
+    home: str
+    regions: list[str]
+    gpus: int
+    submitted_at: datetime
+    deadline: datetime
+    finished_at: datetime | None
+    work_s: float
+    done_s: float
+    windows: list[Window]
+    runs: list[RunShape]
+    forecast_g: float | None
+    run_now_g: float | None
+    spec: JobSpec
+
+    @classmethod
+    def of(cls, record: JobRecord) -> JobShape:
+        state = record.state
+        promise = state.promise
+        return cls(
+            id=record.id,
+            name=record.spec.name,
+            state=state.phase.value,
+            reason=state.reason.value,
+            why=f"{sentence(state.reason)} {state.detail}".strip(),
+            want=state.want.value,
+            team=record.spec.team,
+            project=record.spec.project,
+            home=record.home,
+            regions=list(record.regions),
+            gpus=record.gpus,
+            submitted_at=record.submitted_at,
+            deadline=record.spec.due,
+            finished_at=state.finished_at,
+            work_s=state.work_s,
+            done_s=state.done_s,
+            windows=list(state.windows),
+            runs=[
+                RunShape(
+                    n=run.n,
+                    region=run.region,
+                    state=run.phase.value,
+                    submission_id=run.submission_id,
+                    started_at=run.started_at,
+                    ended_at=run.ended_at,
+                    detail=run.detail,
+                )
+                for run in state.runs
+            ],
+            forecast_g=promise.carbon_g if promise else None,
+            run_now_g=promise.run_now_g if promise else None,
+            spec=record.spec,
+        )
+
+
+class PlanShape(BaseModel):
+    """What would be done with a job: windows, and carbon on the current forecast against running now at home."""
+
+    name: str
+    deadline: datetime
+    windows: list[Window]
+    reason: str
+    why: str
+    energy_kwh: float
+    carbon_g: float
+    carbon_p90_g: float
+    run_now_g: float
+    saved_g: float
+    saved_pct: float | None
+    forecasts: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, proposal: Proposal, server: Server) -> PlanShape:
+        decision = proposal.decision
+        zones = {r.zone for r in server.store.regions() if r.name in proposal.record.regions}
+        return cls(
+            name=proposal.record.spec.name,
+            deadline=proposal.record.spec.due,
+            windows=list(decision.windows),
+            reason=decision.reason.value,
+            why=f"{sentence(decision.reason)} {decision.detail}".strip(),
+            energy_kwh=decision.energy_kwh,
+            carbon_g=decision.carbon_g,
+            carbon_p90_g=decision.carbon_p90_g,
+            run_now_g=decision.run_now_g,
+            saved_g=proposal.saved_g,
+            saved_pct=100 * proposal.saved_g / decision.run_now_g if decision.run_now_g > 0 else None,
+            forecasts=[source_of(server.grid.view(zone), now=server.clock.now()) for zone in sorted(zones)],
+        )
+
+
+def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:
+    """Where a zone's numbers come from, how old they are, and who did not answer."""
+    forecast = view.forecast
+    answered = [attempt for attempt in view.attempts if attempt.error]
+    return {
+        "zone": view.zone,
+        "source": forecast.source if forecast else None,
+        "signal": str(forecast.signal) if forecast else None,
+        "issued_at": forecast.issued_at.isoformat() if forecast else None,
+        "age_s": forecast.age(now).total_seconds() if forecast else None,
+        "notes": sorted({part.note for part in forecast.parts if part.note}) if forecast else [],
+        "problem": view.problem or None,
+        "failed": [f"{attempt.provider}: {attempt.error}" for attempt in answered],
+    }
+
+
+def forecast_shape(view: ZoneView, *, now: datetime) -> dict[str, Any]:
+    """A zone's forecast from now on, with its band where there is one."""
+    shape = source_of(view, now=now)
+    forecast = view.forecast
+    slots: list[dict[str, Any]] = []
+    if forecast is not None:
+        for slot in forecast.series.slots:
+            if slot.end <= now:
+                continue
+            low = forecast.low.mean(slot.start, slot.end) if forecast.low else None
+            high = forecast.high.mean(slot.start, slot.end) if forecast.high else None
+            slots.append(
+                {
+                    "start": slot.start.isoformat(),
+                    "end": slot.end.isoformat(),
+                    "g_per_kwh": slot.g_per_kwh,
+                    "p10_g_per_kwh": low,
+                    "p90_g_per_kwh": high,
+                    "estimated": slot.estimated,
+                    "source": forecast.part_at(slot.start).source,
+                }
+            )
+    return {**shape, "now": now.isoformat(), "slots": slots}
+
+
+def health_shape(health: RegionHealth | None) -> dict[str, Any]:
+    """What the last round saw of a region's cluster."""
+    if health is None:
+        return {"status": "not asked yet"}
+    if health.problem:
+        return {"status": "unreachable", "problem": health.problem, "asked_at": health.at.isoformat()}
+    info = health.info
+    assert info is not None
+    return {
+        "status": "ok",
+        "asked_at": health.at.isoformat(),
+        "ray_version": info.ray_version,
+        "session_name": info.session_name,
+        "gpus_total": info.gpus_total,
+        "gpus_used": info.gpus_used,
+        "orphans": list(health.orphans),
+    }
+
+
+def intensity_now(view: ZoneView, *, now: datetime) -> float | None:
+    """The forecast's value for this moment in g/kWh; None where there is none."""
+    if view.forecast is None or not view.forecast.series.covers(now, now + timedelta(microseconds=1)):
+        return None
+    return view.forecast.series.at(now)
+
+
+def region_view(region: Region, record: JobRecord, server: Server) -> dict[str, Any]:
+    """A region as a job sees it: may it run there, how clean is it now and in the planned windows, is it reachable."""
+    view = server.grid.view(region.zone)
+    series = view.forecast.series if view.forecast else None
+    windows = [window for window in record.state.windows if window.region == region.name]
+    return {
+        "region": region.name,
+        "zone": region.zone,
+        "allowed": region.name in record.regions,
+        "home": region.name == record.home,
+        "now_g_per_kwh": intensity_now(view, now=server.clock.now()),
+        "in_windows_g_per_kwh": [
+            series.mean(w.start, w.end) if series and series.covers(w.start, w.end) else None for w in windows
+        ],
+        "source": view.forecast.source if view.forecast else None,
+        "cluster": health_shape(server.control.health.get(region.name)),
+    }

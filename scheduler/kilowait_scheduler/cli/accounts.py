@@ -1,0 +1,199 @@
+"""Commands about carbon: budget, ledger, report, token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import output
+from .connect import OutputOption, ServerOption, TokenOption, connect
+from .output import Format, grams, local, say, table
+
+budget_app = typer.Typer(help="List carbon budgets, or set one.", invoke_without_command=True)
+token_app = typer.Typer(help="List, make and revoke tokens.", invoke_without_command=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(budget_app, name="budget")
+    app.add_typer(token_app, name="token")
+    app.command()(ledger)
+    app.command()(report)
+
+
+@budget_app.callback()
+def budgets(
+    context: typer.Context,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """List budgets with what is held, emitted and left this month."""
+    if context.invoked_subcommand is not None:
+        return
+    with connect(server, token_file) as client:
+        found = client.get("budgets")
+    if o is not Format.TABLE:
+        output.data(found, o)
+        return
+    shown = table("budget", "scope", "kind", ">limit", ">held", ">emitted", ">left")
+    for one in found:
+        budget = one["budget"]
+        shown.add_row(
+            budget["id"],
+            f"{budget['scope']} {budget['name']}",
+            budget["enforcement"],
+            grams(one["limit_g"]),
+            grams(one["held_g"]),
+            grams(one["emitted_g"]),
+            grams(one["left_g"]),
+        )
+    output.out.print(shown)
+    if not found:
+        say("no budgets yet; `kilowait budget set ID --team NAME --limit-kg 100`")
+
+
+@budget_app.command("set")
+def set_budget(
+    budget: Annotated[str, typer.Argument(help="Id of the budget.")],
+    limit_kg: Annotated[float, typer.Option(help="Limit per calendar month, kg CO2e.")],
+    team: Annotated[str | None, typer.Option(help="The team it is for.")] = None,
+    project: Annotated[str | None, typer.Option(help="Or the project.")] = None,
+    soft: Annotated[bool, typer.Option("--soft", help="Warn only; a hard budget holds jobs.")] = False,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+) -> None:
+    """Set a monthly budget for a team, a project, or (with neither) the organisation."""
+    scope, name = ("team", team) if team else ("project", project) if project else ("organisation", "all")
+    body = {
+        "id": budget,
+        "scope": scope,
+        "name": name,
+        "limit_g": limit_kg * 1000,
+        "enforcement": "soft" if soft else "hard",
+    }
+    with connect(server, token_file) as client:
+        client.call("POST", "budgets", json=body)
+    say(f"budget {budget}: {limit_kg:g} kg CO2e per month for {scope} {name}")
+
+
+def ledger(
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+    account: Annotated[str | None, typer.Option(help="Only entries of this account.")] = None,
+    job: Annotated[str | None, typer.Option(help="Only entries of this job.")] = None,
+) -> None:
+    """List ledger entries."""
+    with connect(server, token_file) as client:
+        found = client.get("ledger", account=account, job=job)
+    if o is not Format.TABLE:
+        output.data(found, o)
+        return
+    shown = table("at", "kind", "from", "to", ">amount", "job")
+    for entry in found:
+        amount = grams(entry["amount_ug"] / 1e6)
+        shown.add_row(
+            local(entry["at"]), entry["kind"], entry["debit"], entry["credit"], amount, entry["job_id"] or "-"
+        )
+    output.out.print(shown)
+
+
+def report(
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+    start: Annotated[str | None, typer.Option(help="Jobs submitted from this time on.")] = None,
+    end: Annotated[str | None, typer.Option(help="Jobs submitted before this time.")] = None,
+    month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11.")] = None,
+    team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write one self-contained HTML page here.")] = None,
+) -> None:
+    """Report energy, carbon and savings, job by job."""
+    if month is not None:
+        start, end = _month(month)
+    span: dict[str, Any] = {"start": start, "end": end, "team": team}
+    with connect(server, token_file) as client, output.err.status("integrating energy and intensity"):
+        if html is not None:
+            page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
+            html.write_text(page)
+        if o is Format.CSV:
+            text = client.call("GET", "reports/savings", params={**span, "format": "csv"}).text
+            found: Any = None
+        else:
+            found, text = client.get("reports/savings", **span), ""
+    if o is Format.CSV:
+        typer.echo(text, nl=False)
+    elif o is Format.TABLE:
+        from .report_table import show_report
+
+        show_report(found)
+    else:
+        output.data(found, o)
+    if html is not None:
+        say(f"HTML report: {html}")
+
+
+def _month(text: str) -> tuple[str, str]:
+    from datetime import UTC, datetime
+
+    from .connect import UsageError
+
+    try:
+        start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"--month {text!r}: write e.g. 2026-11") from None
+    following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    return start.isoformat(), following.isoformat()
+
+
+@token_app.callback()
+def tokens(
+    context: typer.Context,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """List tokens."""
+    if context.invoked_subcommand is not None:
+        return
+    with connect(server, token_file) as client:
+        found = client.get("tokens")
+    if o is not Format.TABLE:
+        output.data(found, o)
+        return
+    shown = table("id", "name", "role", "made")
+    for one in found:
+        shown.add_row(one["id"], one["name"], one["role"], local(one["created_at"]))
+    output.out.print(shown)
+
+
+@token_app.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="Whose token it is.")],
+    role: Annotated[str, typer.Option(help="user, agent or admin.")] = "user",
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """Make a token; its secret is printed once, to stdout."""
+    with connect(server, token_file) as client:
+        made = client.call("POST", "tokens", json={"name": name, "role": role}).json()
+    if o is not Format.TABLE:
+        output.data(made, o)
+        return
+    typer.echo(made["secret"])
+    say(f"{role} token {made['id']} for {name}; keep it, it is not shown again")
+
+
+@token_app.command("revoke")
+def revoke_token(
+    token: Annotated[str, typer.Argument(help="Id of the token.")],
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+) -> None:
+    """Revoke a token at once."""
+    with connect(server, token_file) as client:
+        client.call("DELETE", f"tokens/{token}")
+    say(f"token {token} revoked")

@@ -1,0 +1,69 @@
+"""The command tree, and how errors leave it: one line on stderr and the exit code of docs/cli.md."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from kilowait_scheduler.client import ServerError, ServerUnreachable
+
+from . import accounts, grid, jobs, local
+from .connect import UsageError
+from .output import say
+
+app = typer.Typer(
+    name="kilowait",
+    help="Carbon-aware scheduler for AI training clusters: runs jobs when and where the grid is clean.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+OK, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
+
+for module in (local, jobs, grid, accounts):
+    module.register(app)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def agent() -> None:
+    """Measure the GPUs of this node and report their energy (`kilowait agent --help`)."""
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def doctor() -> None:
+    """Say what is installed and found on this machine, and what is missing."""
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="kilowait", standalone_mode=False)
+        return result if isinstance(result, int) else OK
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        say(f"kilowait: {error.format_message()}; see `kilowait {' '.join(arguments[:1])} --help`")
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        say("kilowait: interrupted")
+        return 130
+    except UsageError as error:
+        say(f"kilowait: {error}")
+        return USAGE
+    except ServerUnreachable as error:
+        say(f"kilowait: {error}")
+        return UNREACHABLE
+    except ServerError as error:
+        say(f"kilowait: {error}")
+        return {422: REFUSED, 409: FAILED, 503: UNREACHABLE}.get(error.status, USAGE if error.status < 500 else FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK

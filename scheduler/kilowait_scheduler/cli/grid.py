@@ -1,0 +1,112 @@
+"""Commands about regions and forecasts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from . import output
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
+from .output import Format, local, say, sparkline, table
+
+regions_app = typer.Typer(help="List regions, or add one.", invoke_without_command=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(regions_app, name="regions")
+    app.command()(forecast)
+
+
+@regions_app.callback()
+def list_regions(
+    context: typer.Context,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """List regions with the intensity now and the health of their clusters."""
+    if context.invoked_subcommand is not None:
+        return
+    with connect(server, token_file) as client:
+        found = client.get("regions")
+    if o is not Format.TABLE:
+        output.data(found, o)
+        return
+    shown = table("region", "zone", ">g/kWh now", ">GPUs", ">PUE", "cluster", "forecast from")
+    for region in found:
+        now = "-" if region["now_g_per_kwh"] is None else f"{region['now_g_per_kwh']:.0f}"
+        cluster = region["cluster"].get("problem") or region["cluster"]["status"]
+        source = region["forecast"]["source"] or region["forecast"]["problem"] or "-"
+        shown.add_row(
+            region["name"], region["zone"], now, str(region["capacity_gpus"]), f"{region['pue']:.2f}", cluster, source
+        )
+    output.out.print(shown)
+    if not found:
+        say("no regions yet; `kilowait regions add NAME --zone Z --address URL --gpus N`")
+
+
+@regions_app.command("add")
+def add_region(
+    name: Annotated[str, typer.Argument(help="Name of the region.")],
+    zone: Annotated[str, typer.Option(help="Grid zone, e.g. DE or US-CAL-CISO.")],
+    address: Annotated[str, typer.Option(help="URL of the Ray cluster's dashboard, e.g. http://head:8265.")],
+    gpus: Annotated[int, typer.Option(help="GPUs that jobs may use.")],
+    pue: Annotated[float, typer.Option(help="Power usage effectiveness.")] = 1.2,
+    gpu_type: Annotated[str | None, typer.Option(help="Type of GPU.")] = None,
+    token_env: Annotated[
+        str | None, typer.Option(help="Variable of the server that holds the cluster's token.")
+    ] = None,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+) -> None:
+    """Add a region, or replace the one of the same name."""
+    body: dict[str, Any] = {
+        "name": name,
+        "zone": zone,
+        "address": address,
+        "capacity_gpus": gpus,
+        "pue": pue,
+        "gpu_type": gpu_type,
+        "token_env": token_env,
+    }
+    with connect(server, token_file) as client:
+        client.call("POST", "regions", json=body)
+    say(f"region {name} added; `kilowait regions` shows its health in a few seconds")
+
+
+def forecast(
+    zone: Annotated[str | None, typer.Argument(help="Grid zone, e.g. DE.")] = None,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """Show the current forecast of a zone with its band, source and age."""
+    if zone == "evaluate":
+        raise UsageError("forecast evaluate: not part of this version yet")
+    with connect(server, token_file) as client:
+        found = client.get("forecasts", zone=zone)
+    if o is not Format.TABLE:
+        rows = [{"zone": one["zone"], **slot} for one in found for slot in one["slots"]]
+        output.data(found[0] if zone else found, o, rows=rows)
+        return
+    for one in found:
+        _draw(one)
+
+
+def _draw(one: dict[str, Any]) -> None:
+    if not one["slots"]:
+        say(f"{one['zone']}: {one['problem']}")
+        return
+    values = [slot["g_per_kwh"] for slot in one["slots"]]
+    age = one["age_s"] or 0
+    notes = f" ({'; '.join(one['notes'])})" if one["notes"] else ""
+    output.out.print(f"[bold]{one['zone']}[/]  {one['source']}{notes}, {age / 60:.0f} min old", highlight=False)
+    output.out.print(f"{min(values):.0f} {sparkline(values[:96])} {max(values):.0f} g/kWh", highlight=False)
+    shown = table("from", ">g/kWh", ">p10", ">p90", "source")
+    for slot in one["slots"][:24]:
+        band = ["-" if slot[key] is None else f"{slot[key]:.0f}" for key in ("p10_g_per_kwh", "p90_g_per_kwh")]
+        shown.add_row(local(slot["start"]), f"{slot['g_per_kwh']:.0f}", *band, slot["source"])
+    output.out.print(shown)
+    for failed in one["failed"]:
+        say(f"did not answer: {failed}")

@@ -1,0 +1,57 @@
+"""The savings report on a terminal, from its JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import output
+from .output import grams, say, table
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """Print jobs, totals, and what the figures rest on."""
+    shown = table(
+        "job", "state", "ran in", ">energy", ">carbon", ">baseline", ">saved", ">%", "deadline", title="Savings"
+    )
+    for job in report["jobs"]:
+        regions = " > ".join(dict.fromkeys(window["region"] for window in job["windows"])) or "-"
+        base = grams(job["baseline"]["carbon_g"]) if job["baseline"] else "-"
+        pct = "-" if job["saved_pct"] is None else f"{job['saved_pct']:+.0f}"
+        met = {True: "met", False: "MISSED", None: "open"}[job["deadline_met"]]
+        star = "*" if job["provisional"] else ""
+        shown.add_row(
+            job["name"],
+            output.state(job["state"]),
+            regions,
+            kwh(job["energy_kwh"]),
+            grams(job["carbon_g"]),
+            base,
+            grams(job["saved_g"]) + star,
+            pct,
+            met,
+        )
+    output.out.print(shown)
+    totals, levers = report["totals"], report["totals"]["levers"]
+    pct = "" if totals["saved_pct"] is None else f" ({totals['saved_pct']:+.1f} %)"
+    output.out.print(
+        f"saved {grams(totals['saved_g'])}{pct} +- {grams(totals['uncertainty_g'])} against {report['baseline_name']}: "
+        f"time {grams(levers['time_shift_g'])}, region {grams(levers['region_shift_g'])}, "
+        f"overheads {grams(levers['overheads_g'])}",
+        highlight=False,
+    )
+    if totals["without_figures"]:
+        say(f"{totals['without_figures']} job(s) without figures are not in the sums:")
+        for job in report["jobs"]:
+            if job["carbon_g"] is None:
+                say(f"  {job['name']}: {job['note'] or job['why']}")
+    if any(job["provisional"] and job["carbon_g"] is not None for job in report["jobs"]):
+        say("* provisional: running, or resting on estimated values that are settled later")
+    for note in report["notes"]:
+        say(note)
+
+
+def kwh(value: float | None) -> str:
+    """Energy with a unit a person can read."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.3g} Wh" if abs(value) < 1 else f"{value:.3g} kWh"

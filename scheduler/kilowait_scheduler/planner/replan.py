@@ -1,0 +1,325 @@
+"""From jobs, regions and forecasts at one moment to windows for every job, deadlines first.
+
+The planning grid is tied to absolute multiples of the slot, so that a plan made again from the same knowledge is the
+same plan. Work is placed with a reserve before the deadline (the runtime margin); where that does not fit, without it;
+where even that does not fit, as early as GPUs allow: a late job still runs, and the answer says how late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from kilowait_forecasters.forecast import Forecast
+from kilowait_scheduler.core.job import Priority
+from kilowait_scheduler.core.lifecycle import RunPhase
+from kilowait_scheduler.core.reasons import Reason
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.window import Window, joined
+
+from .check import violations
+from .insert import plan
+from .problem import Placement, Plan, Problem, RegionSlots, Task
+from .schedule import best
+
+_PRIORITY = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
+_ASAP_G = 1e9  # price per slot of waiting that no carbon saving outweighs
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How to plan. `margin`: share of the work kept free before the deadline; `slot`: grid of the plan.
+
+    `transfer_kwh_per_gb`: network energy of moving data, an assumption (published figures span 0.001 to 0.06).
+    `wait_share_per_h`: what an hour of waiting costs, as a share of the job's run-now carbon: a tie-breaker by default.
+    `hysteresis`: a new plan must beat the standing one by this share, so that jobs do not thrash.
+    """
+
+    slot: timedelta = timedelta(minutes=15)
+    margin: float = 0.15
+    transfer_kwh_per_gb: float = 0.02
+    wait_share_per_h: float = 0.0002
+    hysteresis: float = 0.01
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is known at `now`. `forecasts` by zone; `down`: regions that do not answer and get nothing new.
+
+    `gpus` says how many GPUs a cluster really has, where it told us, by region.
+    """
+
+    now: datetime
+    regions: tuple[Region, ...]
+    forecasts: Mapping[str, Forecast]
+    down: frozenset[str] = frozenset()
+    gpus: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with one job, and the promise that goes with it; grams are on forecast intensity, PUE included."""
+
+    record: JobRecord
+    windows: tuple[Window, ...]
+    reason: Reason
+    detail: str
+    carbon_g: float = 0.0
+    carbon_p90_g: float = 0.0
+    run_now_g: float = 0.0
+    energy_kwh: float = 0.0
+    late_by: timedelta | None = None
+
+
+def replan(records: Sequence[JobRecord], *, known: Knowledge, rules: Rules) -> list[Decision]:
+    """A decision for every record, in their order. Jobs without a possible window get none, and the reason why."""
+    if not records:
+        return []
+    grid = _Grid(records, known=known, rules=rules)
+    with_reserve = [grid.task(record, reserve=True) for record in records]
+    made = plan(grid.problem(with_reserve))
+    if made.unplaced:
+        # Someone cannot have the reserve; only they give it up, the others keep their safe distance.
+        short = {item.task.id for item in made.unplaced}
+        tasks = [grid.task(r, reserve=r.id not in short) for r in records]
+        made = plan(grid.problem(tasks))
+    late: list[Placement] = []
+    if made.unplaced:
+        rest = [grid.late(item.task) for item in made.unplaced]
+        late = _as_soon_as_possible(rest, made, grid.problem(rest))
+    placed = {placement.task.id: placement for placement in (*made.placements, *late)}
+    everything = Plan(tuple(placed.values()), (), 0.0)
+    broken = violations(everything, grid.problem([placement.task for placement in placed.values()]))
+    if broken:
+        raise AssertionError(f"the planner broke its own rules: {'; '.join(broken[:3])}")
+    why = {item.task.id: item for item in made.unplaced}
+    decisions = []
+    for record in records:
+        placement = placed.get(record.id)
+        if placement is None:
+            item = why[record.id]
+            decisions.append(Decision(record, (), item.reason, item.detail))
+        else:
+            decisions.append(grid.decide(record, placement, late=placement in late))
+    return grid.settle(decisions)
+
+
+def _as_soon_as_possible(tasks: Sequence[Task], made: Plan, problem: Problem) -> list[Placement]:
+    free = {region.name: np.array(region.capacity, dtype=np.int64) for region in problem.regions}
+    for placement in made.placements:
+        for segment in placement.segments:
+            free[segment.region][segment.start : segment.end] -= placement.task.gpus
+    found: list[Placement] = []
+    for task in sorted(tasks, key=lambda t: (not t.running, -t.priority, t.id)):
+        earliest = best(task, problem, free)
+        if earliest is None:
+            continue
+        for segment in earliest.segments:
+            free[segment.region][segment.start : segment.end] -= task.gpus
+        found.append(replace(earliest, waiting_g=0.0))
+    return found
+
+
+class _Grid:
+    """Translation between time and slots, regions and columns, for one round of planning."""
+
+    def __init__(self, records: Sequence[JobRecord], *, known: Knowledge, rules: Rules) -> None:
+        self.known, self.rules = known, rules
+        step = rules.slot
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        self.start = epoch + ((known.now - epoch) // step) * step
+        last = max(record.spec.due for record in records)
+        work = max(record.state.work_left_s for record in records)
+        tail = timedelta(seconds=2 * work) + timedelta(hours=6)  # room for jobs that end late
+        wanted = max(last, known.now) + tail
+        ends = [known.forecasts[region.zone].series.end for region in known.regions if region.zone in known.forecasts]
+        self.slots = max(0, (min([wanted, *ends]) - self.start) // step)
+        self.slot_h = step / timedelta(hours=1)
+        edges = [self.start + step * index for index in range(self.slots + 1)]
+        self.regions: list[RegionSlots] = []
+        self.high: dict[str, np.ndarray] = {}
+        for region in known.regions:
+            forecast = known.forecasts.get(region.zone)
+            if forecast is None or self.slots == 0:
+                continue
+            grams = np.array(forecast.series.means(edges)) * region.pue
+            top = np.array((forecast.high or forecast.series).means(edges)) * region.pue
+            capacity = min(region.capacity_gpus, known.gpus.get(region.name, region.capacity_gpus))
+            self.regions.append(RegionSlots(region.name, grams, np.full(self.slots, capacity, dtype=np.int64)))
+            self.high[region.name] = top
+
+    def problem(self, tasks: Sequence[Task]) -> Problem:
+        return Problem(self.slot_h, self.slots, tuple(self.regions), tuple(tasks))
+
+    def _slot_after(self, moment: datetime) -> int:
+        return -((self.start - moment) // self.rules.slot)
+
+    def task(self, record: JobRecord, *, reserve: bool) -> Task:
+        """The job as slots. With `reserve` its deadline is drawn in by the runtime margin, at least one slot."""
+        step_s = self.rules.slot.total_seconds()
+        spec, state = record.spec, record.state
+        work = max(1, math.ceil(state.time_left_s(self.known.now) / step_s - 1e-6))
+        due = (spec.due - self.start) // self.rules.slot
+        live = state.live_run
+        running = live is not None and live.phase is not RunPhase.STOPPING
+        earliest = max(0, self._slot_after(spec.earliest)) if spec.earliest and not running else 0
+        if state.not_before is not None and not running:
+            earliest = max(earliest, self._slot_after(state.not_before))
+        if reserve:
+            due -= max(1, math.ceil(self.rules.margin * work))
+        ran_in = state.runs[-1].region if any(run.started_at for run in state.runs) or running else None
+        allowed = self._allowed(record, ran_in=ran_in if running else None)
+        restart_slots = int(state.restart_s // step_s)
+        restart_kwh = record.power_kw * (state.restart_s - restart_slots * step_s) / 3600
+        return Task(
+            id=record.id,
+            gpus=record.gpus,
+            kw_per_gpu=record.power_per_gpu_w / 1000,
+            slots=work,
+            earliest=earliest,
+            deadline=min(due, self.slots),
+            regions=allowed,
+            suspendable=spec.suspendable,
+            movable=spec.suspendable and len(allowed) > 1,
+            restart_kwh=restart_kwh if spec.suspendable else 0.0,
+            restart_slots=restart_slots if spec.suspendable else 0,
+            relocation_g=self._relocation_g(record, allowed),
+            wait_g_per_slot=self._wait_g(record, work),
+            priority=_PRIORITY[spec.priority],
+            ran_in=ran_in if spec.suspendable or running else None,
+            running=running,
+        )
+
+    def late(self, task: Task) -> Task:
+        """The same work without a deadline, as early as possible and in one go."""
+        return replace(task, deadline=self.slots, wait_g_per_slot=_ASAP_G)
+
+    def _allowed(self, record: JobRecord, *, ran_in: str | None) -> tuple[str, ...]:
+        """Home first, so that ties stay at home. A region that is down is left out unless nothing else is left."""
+        order = sorted(record.regions, key=lambda name: name != record.home)
+        up = [name for name in order if name not in self.known.down or name == ran_in]
+        return tuple(up or order)
+
+    def _relocation_g(self, record: JobRecord, allowed: tuple[str, ...]) -> dict[str, float]:
+        data = record.spec.data
+        if data is None or data.size_gb == 0:
+            return {}
+        energy_kwh = data.size_gb * self.rules.transfer_kwh_per_gb
+        return {
+            region.name: energy_kwh * float(region.g_per_kwh.mean())
+            for region in self.regions
+            if region.name in allowed and region.name not in (data.at or (record.home,))
+        }
+
+    def _wait_g(self, record: JobRecord, work: int) -> float:
+        home = next((region for region in self.regions if region.name == record.home), None)
+        if home is None or self.slots == 0:
+            return 0.0
+        now_g = record.power_kw * self.slot_h * float(np.maximum(home.g_per_kwh[:work], 0).sum())
+        return now_g * self.rules.wait_share_per_h * self.slot_h
+
+    def run_now_g(self, record: JobRecord) -> float:
+        """Forecast carbon of the work left if it ran at home from now on without a pause (no queue considered)."""
+        home = next((region for region in self.regions if region.name == record.home), None)
+        work = max(1, math.ceil(record.state.time_left_s(self.known.now) / self.rules.slot.total_seconds() - 1e-6))
+        if home is None or len(home.g_per_kwh) < work:
+            return 0.0
+        return record.power_kw * self.slot_h * float(home.g_per_kwh[:work].sum())
+
+    def decide(self, record: JobRecord, placement: Placement, *, late: bool) -> Decision:
+        windows = joined(
+            Window(
+                region=segment.region,
+                start=self.start + self.rules.slot * segment.start,
+                end=self.start + self.rules.slot * segment.end,
+                gpus=record.gpus,
+            )
+            for segment in placement.segments
+        )
+        energy_kwh = p90 = 0.0
+        for segment in placement.segments:
+            energy_kwh += record.power_kw * self.slot_h * (segment.end - segment.start)
+            p90 += record.power_kw * self.slot_h * float(self.high[segment.region][segment.start : segment.end].sum())
+        late_by = windows[-1].end - record.spec.due if late and windows[-1].end > record.spec.due else None
+        reason, detail = self._explain(record, windows, late_by)
+        return Decision(
+            record=record,
+            windows=windows,
+            reason=reason,
+            detail=detail,
+            carbon_g=placement.carbon_g,
+            carbon_p90_g=max(p90, placement.carbon_g),
+            run_now_g=self.run_now_g(record),
+            energy_kwh=energy_kwh,
+            late_by=late_by,
+        )
+
+    def _explain(self, record: JobRecord, windows: tuple[Window, ...], late_by: timedelta | None) -> tuple[Reason, str]:
+        first = windows[0]
+        live = record.state.live_run
+        zone = next(region.zone for region in self.known.regions if region.name == first.region)
+        series = self.known.forecasts[zone].series
+        then = series.mean(first.start, min(first.end, series.end))
+        place = f"in {first.region}"
+        if late_by is not None:
+            return (
+                Reason.CAPACITY_TAKEN,
+                f"cannot make its deadline any more; late by {late_by}, runs as soon as it can",
+            )
+        if live is not None:
+            return Reason.RUNNING_AS_PLANNED, f"{place} at {then:.0f} g/kWh"
+        if first.start <= self.known.now:
+            return Reason.STARTS_NOW, f"{place} at {then:.0f} g/kWh: no cleaner window before its deadline"
+        home = next((r for r in self.known.regions if r.name == record.home), None)
+        here = self.known.forecasts[home.zone].series.at(self.known.now) if home else then
+        start = first.start.strftime("%a %H:%M")
+        return Reason.WAITING_FOR_WINDOW, f"until {start} UTC {place}: {then:.0f} g/kWh then, {here:.0f} at home now"
+
+    def settle(self, decisions: list[Decision]) -> list[Decision]:
+        """Keep every job's standing windows where the new plan as a whole gains too little to be worth a change."""
+        standing = [self._standing_g(decision.record) for decision in decisions]
+        if any(grams is None for grams in standing):
+            return decisions
+        old = sum(grams for grams in standing if grams is not None)
+        new = sum(decision.carbon_g for decision in decisions)
+        if new < old * (1 - self.rules.hysteresis):
+            return decisions
+        kept = []
+        for decision in decisions:
+            windows = tuple(w for w in decision.record.state.windows if w.end > self.known.now)
+            reason, detail = self._explain(decision.record, windows, None)
+            kept.append(replace(decision, windows=windows, reason=reason, detail=detail))
+        return kept
+
+    def _standing_g(self, record: JobRecord) -> float | None:
+        """Forecast carbon of the windows the job has already; None where they no longer do."""
+        windows = [w for w in record.state.windows if w.end > self.known.now]
+        live = record.state.live_run
+        if not windows or any(w.region in self.known.down for w in windows if live is None or w.region != live.region):
+            return None
+        if live is None and windows[0].start <= self.known.now:
+            return None
+        if live is not None and (windows[0].region != live.region or windows[0].start > self.known.now):
+            return None
+        grams = length = 0.0
+        rates = {region.name: region for region in self.known.regions}
+        for window in windows:
+            region = rates.get(window.region)
+            if region is None or window.region not in record.regions:
+                return None
+            series = self.known.forecasts[region.zone].series
+            begin = max(window.start, self.start)
+            if not series.covers(begin, window.end):
+                return None
+            hours = (window.end - begin) / timedelta(hours=1)
+            grams += record.power_kw * hours * region.pue * series.mean(begin, window.end)
+            length += hours * 3600
+        overhead = record.state.restart_s * (len(windows) - (1 if live is not None or not record.state.runs else 0))
+        if length + 1e-6 < record.state.time_left_s(self.known.now) + overhead or windows[-1].end > record.spec.due:
+            return None
+        return grams

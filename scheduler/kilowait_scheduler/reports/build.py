@@ -1,0 +1,246 @@
+"""Computes a savings report from jobs, their measured energy and realised intensity. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kilowait_forecasters.errors import ForecastersError
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, compact, run_now_starts
+from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.energy import RegionEnergy
+from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.reasons import sentence
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.savings import Savings, savings, useful_and_overhead
+
+from .model import BaselineFigure, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report, Totals
+
+LEVERS = "levers@1"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one job: its record and the energy of its runs."""
+
+    record: JobRecord
+    intervals: tuple[EnergyInterval, ...]
+
+
+def build(
+    jobs: Sequence[Measured],
+    *,
+    regions: Sequence[Region],
+    intensity: Mapping[str, IntensitySeries],
+    energy: Sequence[RegionEnergy],
+    meters: Mapping[str, set[str]],
+    now: datetime,
+    start: datetime,
+    end: datetime,
+    signal: str,
+    team: str | None = None,
+    notes: Sequence[str] = (),
+) -> Report:
+    """The report on `jobs`, which were submitted in [start, end); of one team's where given.
+
+    `intensity` is realised, by region name. The baseline queues all of `jobs` whoever asks, so that a team's figures do
+    not depend on the filter.
+    """
+    split = {job.record.id: _split(job) for job in jobs}
+    starts = _baseline_starts(jobs, split, regions)
+    pue = {region.name: region.pue for region in regions}
+    lines = tuple(
+        _line(job, split[job.record.id], starts.get(job.record.id), intensity=dict(intensity), pue=pue, now=now)
+        for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
+        if team in (None, job.record.spec.team)
+    )
+    by_region = {line.region: line for line in energy}
+    return Report(
+        title="Savings report",
+        generated_at=now,
+        start=start,
+        end=end,
+        signal=signal,
+        baseline_name=RUN_NOW,
+        method=(METHOD, RUN_NOW, LEVERS),
+        jobs=lines,
+        totals=_totals(lines),
+        regions=tuple(_region_line(r, by_region.get(r.name), intensity.get(r.name), meters) for r in regions),
+        intensity=tuple(
+            IntensityTrace(
+                region.name,
+                region.zone,
+                tuple((s.start, s.end, s.g_per_kwh, s.estimated) for s in intensity[region.name].slots),
+            )
+            for region in regions
+            if region.name in intensity
+        ),
+        notes=tuple(notes),
+    )
+
+
+_Split = tuple[list[EnergyInterval], list[EnergyInterval]]
+
+
+def _split(job: Measured) -> _Split:
+    state = job.record.state
+    return useful_and_overhead(job.intervals, runs=state.runs, restart_s=state.restart_s)
+
+
+def _baseline_starts(
+    jobs: Sequence[Measured], split: Mapping[str, _Split], regions: Sequence[Region]
+) -> dict[str, datetime]:
+    arrivals = []
+    for job in jobs:
+        useful, _ = split[job.record.id]
+        if not useful:
+            continue
+        record = job.record
+        _, duration = compact(useful)
+        earliest = max(record.submitted_at, record.spec.earliest or record.submitted_at)
+        arrivals.append(Arrival(record.id, earliest, record.gpus, duration, record.home))
+    return run_now_starts(arrivals, capacity={region.name: region.capacity_gpus for region in regions})
+
+
+def _line(
+    job: Measured,
+    split: _Split,
+    baseline_start: datetime | None,
+    *,
+    intensity: dict[str, IntensitySeries],
+    pue: dict[str, float],
+    now: datetime,
+) -> JobLine:
+    record, state = job.record, job.record.state
+    base = JobLine(
+        id=record.id,
+        name=record.spec.name,
+        team=record.spec.team,
+        project=record.spec.project,
+        state=state.phase.value,
+        home=record.home,
+        gpus=record.gpus,
+        submitted_at=record.submitted_at,
+        deadline=record.spec.due,
+        finished_at=state.finished_at,
+        deadline_met=_deadline_met(record, now),
+        runs=len([run for run in state.runs if run.started_at]),
+        windows=tuple(RanWindow(run.region, run.started_at, run.ended_at) for run in state.runs if run.started_at),
+        why=f"{sentence(state.reason)} {state.detail}".strip(),
+        promised_saved_g=(
+            state.first_promise.run_now_g - state.first_promise.carbon_g if state.first_promise is not None else None
+        ),
+        measured_pct=_measured_pct(job, now),
+    )
+    if baseline_start is None:
+        note = "" if not base.runs else "no meter readings for this job: is an agent running in its region?"
+        return _with(base, note=note)
+    useful, overhead = split
+    try:
+        figures = savings(
+            useful=useful,
+            overhead=overhead,
+            baseline_start=baseline_start,
+            home=record.home,
+            intensity=intensity,
+            pue=pue,
+        )
+    except (ForecastersError, KeyError) as error:
+        return _with(base, note=f"no figure yet: {error}")
+    return _with(base, **_figures(figures), baseline_start=baseline_start, provisional=not _settled(record, figures))
+
+
+def _figures(figures: Savings) -> dict[str, object]:
+    actual = figures.actual
+    return {
+        "energy_kwh": actual.energy_kwh,
+        "carbon_g": actual.carbon_g,
+        "baseline": BaselineFigure(figures.baseline_name, figures.baseline.carbon_g),
+        "saved_g": figures.saved_g,
+        "saved_pct": figures.saved_pct,
+        "uncertainty_g": figures.uncertainty_g,
+        "levers": Levers(figures.time_shift_g, figures.region_shift_g, 0.0, figures.overheads_g),
+        "estimated_pct": 100 * actual.estimated_g / actual.carbon_g if actual.carbon_g else 0.0,
+    }
+
+
+def _with(line: JobLine, **changes: object) -> JobLine:
+    return JobLine(**{**vars(line), **changes})
+
+
+def _settled(record: JobRecord, figures: Savings) -> bool:
+    return record.state.phase.final and figures.actual.estimated_g == 0 and figures.baseline.estimated_g == 0
+
+
+def _deadline_met(record: JobRecord, now: datetime) -> bool | None:
+    """True or False once it is decided; None while the job may still make it, or was cancelled."""
+    finished = record.state.finished_at
+    if record.state.phase is Phase.SUCCEEDED and finished is not None:
+        return finished <= record.spec.due
+    if record.state.phase is Phase.CANCELLED:
+        return None
+    return False if record.state.phase is Phase.FAILED or now > record.spec.due else None
+
+
+def _measured_pct(job: Measured, now: datetime) -> float | None:
+    """Share of the runs' time for which some device has readings, in percent; None where nothing ran."""
+    ran = measured = timedelta(0)
+    merged = _merged(job.intervals)
+    for run in job.record.state.runs:
+        if run.started_at is None:
+            continue
+        begin, end = run.started_at, min(run.ended_at or now, now)
+        ran += max(end - begin, timedelta(0))
+        measured += sum((max(timedelta(0), min(e, end) - max(s, begin)) for s, e in merged), timedelta(0))
+    return 100 * measured / ran if ran else None
+
+
+def _merged(intervals: Sequence[EnergyInterval]) -> list[tuple[datetime, datetime]]:
+    spans: list[tuple[datetime, datetime]] = []
+    for interval in sorted(intervals):
+        if spans and interval.start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(spans[-1][1], interval.end))
+        else:
+            spans.append((interval.start, interval.end))
+    return spans
+
+
+def _region_line(
+    region: Region, energy: RegionEnergy | None, series: IntensitySeries | None, meters: Mapping[str, set[str]]
+) -> RegionLine:
+    return RegionLine(
+        name=region.name,
+        zone=region.zone,
+        pue=region.pue,
+        meters=tuple(sorted(meters.get(region.name, ()))),
+        intensity_sources=series.source if series is not None else "none",
+        it_energy_kwh=(energy.energy_mj if energy else 0) / MJ_PER_KWH,
+        idle_kwh=(energy.idle_mj if energy else 0) / MJ_PER_KWH,
+        unattributed_kwh=(energy.unattributed_mj if energy else 0) / MJ_PER_KWH,
+    )
+
+
+def _totals(lines: Sequence[JobLine]) -> Totals:
+    full = [line for line in lines if line.carbon_g is not None and line.baseline is not None]
+    levers = [line.levers for line in full if line.levers is not None]
+    baseline = sum(line.baseline.carbon_g for line in full if line.baseline is not None)
+    saved = sum(line.saved_g or 0.0 for line in full)
+    return Totals(
+        jobs=len(lines),
+        without_figures=len(lines) - len(full),
+        energy_kwh=sum(line.energy_kwh or 0.0 for line in full),
+        carbon_g=sum(line.carbon_g or 0.0 for line in full),
+        baseline_g=baseline,
+        saved_g=saved,
+        saved_pct=100 * saved / baseline if baseline > 0 else None,
+        uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
+        levers=Levers(
+            sum(lever.time_shift_g for lever in levers),
+            sum(lever.region_shift_g for lever in levers),
+            sum(lever.resizing_g for lever in levers),
+            sum(lever.overheads_g for lever in levers),
+        ),
+    )

@@ -1,0 +1,127 @@
+"""A savings report as plain data. JSON names are these field names; units are in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class RanWindow:
+    """A span in which the job really ran; `end` is None while it still does."""
+
+    region: str
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True)
+class Levers:
+    """What made the saving, in grams CO2e; the four add up to it exactly. Overheads are negative or zero."""
+
+    time_shift_g: float
+    region_shift_g: float
+    resizing_g: float
+    overheads_g: float
+
+
+@dataclass(frozen=True)
+class BaselineFigure:
+    """The named counterfactual and its carbon."""
+
+    name: str
+    carbon_g: float
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job. Figures are None where nothing was measured or no baseline can be computed yet: never a zero.
+
+    `energy_kwh` is facility energy (IT x PUE). `estimated_pct`: share of the carbon that rests on estimated intensity
+    or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `measured_pct`: share
+    of the running time for which a meter has readings. `provisional`: the figure may still change.
+    """
+
+    id: str
+    name: str
+    team: str
+    project: str
+    state: str
+    home: str
+    gpus: int
+    submitted_at: datetime
+    deadline: datetime
+    finished_at: datetime | None
+    deadline_met: bool | None
+    runs: int
+    windows: tuple[RanWindow, ...]
+    why: str
+    energy_kwh: float | None = None
+    carbon_g: float | None = None
+    baseline: BaselineFigure | None = None
+    baseline_start: datetime | None = None
+    saved_g: float | None = None
+    saved_pct: float | None = None
+    uncertainty_g: float | None = None
+    levers: Levers | None = None
+    promised_saved_g: float | None = None
+    estimated_pct: float | None = None
+    measured_pct: float | None = None
+    provisional: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RegionLine:
+    """A region's devices: energy at the meter, and how much of it no job used or no run owned up to."""
+
+    name: str
+    zone: str
+    pue: float
+    meters: tuple[str, ...]
+    intensity_sources: str
+    it_energy_kwh: float
+    idle_kwh: float
+    unattributed_kwh: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the jobs that have both figures; `without_figures` counts those left out."""
+
+    jobs: int
+    without_figures: int
+    energy_kwh: float
+    carbon_g: float
+    baseline_g: float
+    saved_g: float
+    saved_pct: float | None
+    uncertainty_g: float
+    levers: Levers
+
+
+@dataclass(frozen=True)
+class IntensityTrace:
+    """Realised intensity of a region's zone as (start, end, g/kWh, estimated) slots, for the pictures."""
+
+    region: str
+    zone: str
+    slots: tuple[tuple[datetime, datetime, float, bool], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole report. `method` names every versioned rule behind the figures."""
+
+    title: str
+    generated_at: datetime
+    start: datetime
+    end: datetime
+    signal: str
+    baseline_name: str
+    method: tuple[str, ...]
+    jobs: tuple[JobLine, ...]
+    totals: Totals
+    regions: tuple[RegionLine, ...]
+    intensity: tuple[IntensityTrace, ...]
+    notes: tuple[str, ...] = field(default=())

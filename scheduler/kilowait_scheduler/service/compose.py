@@ -1,0 +1,233 @@
+"""The composition root: settings in, a server's parts out, wired together. Nothing else builds them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import yaml
+from pydantic import ValidationError
+
+from kilowait_forecasters.cascade import Cascade
+from kilowait_forecasters.errors import ForecastersError
+from kilowait_forecasters.profiles import TypicalDays
+from kilowait_forecasters.providers.base import Provider
+from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
+from kilowait_forecasters.providers.neso import Neso
+from kilowait_forecasters.providers.replay import Replay
+from kilowait_forecasters.providers.static import Static
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Scope
+from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.job import first_problem
+from kilowait_scheduler.core.lifecycle import Policy
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.dispatch.executor import Executor
+from kilowait_scheduler.dispatch.ray_jobs import RayJobsExecutor
+from kilowait_scheduler.planner.replan import Rules
+from kilowait_scheduler.settings import Settings
+from kilowait_scheduler.store.engine import migrate, open_engine
+from kilowait_scheduler.store.repository import Store
+
+from .accounting import Accounting
+from .book import Book
+from .budgets import Budgets
+from .control import Control
+from .grid import Grid
+from .jobs import Jobs
+from .reporting import Reporting
+from .ticker import Ticker
+from .tokens import Tokens
+
+log = logging.getLogger("kilowait")
+
+
+@dataclass
+class Server:
+    """A server's parts, for the doors to call into."""
+
+    settings: Settings
+    clock: GridClock
+    store: Store
+    grid: Grid
+    budgets: Budgets
+    jobs: Jobs
+    reporting: Reporting
+    tokens: Tokens
+    control: Control
+    ticker: Ticker
+    clusters: Clusters
+
+    def add_region(self, region: Region) -> None:
+        """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
+        self.store.put_region(region)
+        self.grid.use(cascade_of(self.settings, self.store.regions()))
+        self.control.want_plan()
+        self.ticker.wake()
+
+    @property
+    def packages(self) -> Path:
+        return self.settings.state_dir / "packages"
+
+    @property
+    def token_file(self) -> Path:
+        return self.settings.state_dir / "admin.token"
+
+
+class Clusters:
+    """One executor per region, made anew when the region changes."""
+
+    def __init__(self, store: Store, make: Callable[[Region], Executor]) -> None:
+        self._store, self._make = store, make
+        self._made: dict[str, tuple[Region, Executor]] = {}
+
+    def __call__(self) -> Mapping[str, Executor]:
+        for region in self._store.regions():
+            known = self._made.get(region.name)
+            if known is None or known[0] != region:
+                self._made[region.name] = (region, self._make(region))
+        return {name: executor for name, (_, executor) in self._made.items()}
+
+
+def compose(
+    settings: Settings,
+    *,
+    make_executor: Callable[[Region], Executor] | None = None,
+    on_step: Callable[[str], None] = lambda _step: None,
+) -> Server:
+    """Build a server: opens and migrates the database, adds the configured regions, makes the admin token."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    (settings.state_dir / "packages").mkdir(exist_ok=True)
+    engine = open_engine(settings.database_url)
+    migrate(engine)
+    store = Store(engine)
+    clock = clock_of(settings)
+    tokens = Tokens(store)
+    if settings.regions is not None:
+        for region in read_regions(settings.regions):
+            store.put_region(region)
+    if tokens.ensure_admin(settings.state_dir / "admin.token", at=clock.now()):
+        log.info("admin token written to %s", settings.state_dir / "admin.token")
+    rules = Rules(slot=settings.slot, margin=settings.margin)
+    policy = Policy(
+        fence=clock.grid(settings.fence),
+        stop_again=clock.grid(Policy.stop_again),
+        retry_after=clock.grid(Policy.retry_after),
+    )
+    book = Book(store, policy=policy)
+    budgets = Budgets(store)
+    grid = Grid(cascade_of(settings, store.regions()), store, every=settings.forecast_every)
+    accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
+    clusters = Clusters(store, make_executor or ray_executor)
+    control = Control(
+        store=store,
+        book=book,
+        grid=grid,
+        budgets=budgets,
+        accounting=accounting,
+        clock=clock,
+        rules=rules,
+        executors=clusters,
+        package_path=lambda name: settings.state_dir / "packages" / name,
+        on_step=on_step,
+    )
+    ticker = Ticker(control, every=settings.tick)
+
+    def wake() -> None:
+        control.want_plan()
+        ticker.wake()
+
+    jobs = Jobs(
+        store=store,
+        book=book,
+        clock=clock,
+        rules=rules,
+        knowledge=control.knowledge,
+        default_power_w=settings.power_per_gpu_w,
+        wake=wake,
+    )
+    reporting = Reporting(store=store, grid=grid, clock=clock)
+    return Server(settings, clock, store, grid, budgets, jobs, reporting, tokens, control, ticker, clusters)
+
+
+def clock_of(settings: Settings) -> GridClock:
+    """The wall clock; a compressed one only where a demonstration asked for it."""
+    if settings.clock_speed == 1.0 and settings.clock_start is None:
+        return GridClock()
+    start: datetime = settings.clock_start or GridClock().now()
+    return GridClock.starting(start, speed=settings.clock_speed)
+
+
+def ray_executor(region: Region) -> Executor:
+    """The executor of a region's Ray cluster; its token is read from the environment variable the region names."""
+    token = None
+    if region.token_env is not None:
+        token = os.environ.get(region.token_env)
+        if not token:
+            log.error("region %s: environment variable %s (its token) is not set", region.name, region.token_env)
+    return RayJobsExecutor(region=region.name, address=region.address, token=token)
+
+
+def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
+    """Providers per zone in order: a recording, Electricity Maps with a token, NESO for GB; then the last resorts.
+
+    Raises BadInput where the recording cannot be read.
+    """
+    client = httpx.AsyncClient()
+    replay = None
+    if settings.intensity is not None:
+        try:
+            replay = Replay(settings.intensity, column=settings.intensity_column, shift=settings.intensity_shift)
+        except ForecastersError as error:
+            raise BadInput(f"intensity: {error}") from None
+    maps = None
+    if settings.electricity_maps_token is not None:
+        token = settings.electricity_maps_token.get_secret_value()
+        maps = ElectricityMaps(
+            client, token=token, base_url=settings.electricity_maps_url, setting="KILOWAIT_ELECTRICITY_MAPS_TOKEN"
+        )
+    providers: dict[str, list[Provider]] = {}
+    for zone in {region.zone for region in regions}:
+        listed: list[Provider] = []
+        if replay is not None and zone in (replay.zones() or ()):
+            listed.append(replay)
+        elif maps is not None:
+            listed.append(maps)
+        elif zone == "GB" and settings.neso == "on":
+            listed.append(Neso(client, base_url=settings.neso_url))
+        if listed:
+            providers[zone] = listed
+    resorts: list[Provider] = [TypicalDays(), TypicalDays(scope=Scope.DIRECT)]
+    signals = {zone: listed[0].signal for zone, listed in providers.items()}
+    means = {r.zone: r.intensity_g_per_kwh for r in regions if r.intensity_g_per_kwh is not None}
+    for signal in {AVERAGE_LIFECYCLE, *signals.values()}:
+        # A configured mean is taken to be of the signal that its zone's provider has.
+        chosen = {zone: mean for zone, mean in means.items() if signals.get(zone, AVERAGE_LIFECYCLE) == signal}
+        if chosen:
+            resorts.append(Static(chosen, signal=signal))
+    return Cascade(providers, last_resorts=resorts, stale_after=settings.stale_after)
+
+
+def read_regions(path: Path) -> list[Region]:
+    """Regions from a YAML file: `regions: [{name, zone, address, capacity_gpus, pue, ...}]`. Raises BadInput."""
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInput(f"regions file {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"regions file {path}: not YAML: {str(error).splitlines()[0]}") from None
+    rows = data.get("regions") if isinstance(data, dict) else data
+    if not isinstance(rows, list):
+        raise BadInput(f"regions file {path}: expected a list under 'regions'")
+    found = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(Region.model_validate(row))
+        except ValidationError as error:
+            raise BadInput(f"regions file {path}: region {index + 1}: {first_problem(error, model=Region)}") from None
+    return found

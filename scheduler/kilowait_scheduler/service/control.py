@@ -1,0 +1,207 @@
+"""The control loop: look at the clusters, refresh the grid, plan if something changed, let time pass, act, account.
+
+Level-triggered: each round starts from what is stored and what the clusters say, so a missed or repeated round, or a
+restart at any point, changes when things happen and never whether.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core import events as ev
+from kilowait_scheduler.core.lifecycle import Phase, Want
+from kilowait_scheduler.core.reasons import Reason
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.dispatch.dispatcher import Dispatcher
+from kilowait_scheduler.dispatch.executor import Executor
+from kilowait_scheduler.dispatch.reconciler import RegionHealth, look
+from kilowait_scheduler.planner.replan import Decision, Knowledge, Rules, replan
+from kilowait_scheduler.store.repository import Store
+
+from .accounting import Accounting
+from .book import Book
+from .budgets import Budgets
+from .grid import Grid
+
+log = logging.getLogger("kilowait.control")
+
+# Even when nothing seems to have changed, plans are made anew after this much grid time.
+_REPLAN_AFTER = timedelta(hours=1)
+_ACCOUNT_EVERY = timedelta(seconds=15)  # real time
+
+
+class Control:
+    """One round per `tick()`. Owned by the ticker; nothing else talks to the clusters."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        book: Book,
+        grid: Grid,
+        budgets: Budgets,
+        accounting: Accounting,
+        clock: GridClock,
+        rules: Rules,
+        executors: Callable[[], Mapping[str, Executor]],
+        package_path: Callable[[str], Path],
+        on_step: Callable[[str], None] = lambda _step: None,
+    ) -> None:
+        self._store, self._book, self._grid = store, book, grid
+        self._budgets, self._accounting = budgets, accounting
+        self._clock, self._rules = clock, rules
+        self._executors, self._package_path, self._on_step = executors, package_path, on_step
+        self._planned_at: datetime | None = None
+        self._accounted_at: datetime | None = None
+        self._wanted = True
+        self.health: dict[str, RegionHealth] = {}
+        self.ticked_at: datetime | None = None
+
+    def want_plan(self) -> None:
+        """Ask for a new plan in the next round: a job came, a region changed."""
+        self._wanted = True
+
+    async def tick(self) -> None:
+        """One round. Trouble with one job or region is logged and delays nothing else."""
+        executors = self._executors()
+        records = await asyncio.to_thread(self._store.active_jobs)
+        wanted = await self._observe(records, executors)
+        now = self._clock.now()
+        if await self._refresh(now):
+            wanted = True
+        if wanted or self._wanted or self._planned_at is None or now - self._planned_at >= _REPLAN_AFTER:
+            await self._plan()
+        instructions = await self._let_time_pass()
+        if any(isinstance(instruction, ev.Replan) for _, instruction in instructions):
+            await self._plan()
+            instructions = await self._let_time_pass()
+        await self._act(instructions, executors)
+        if self._accounted_at is None or now - self._accounted_at >= self._clock.grid(_ACCOUNT_EVERY):
+            self._accounted_at = now
+            await self._accounting.settle(now=self._clock.now())
+        self.ticked_at = self._clock.now()
+
+    async def _apply(self, job_id: str, event: ev.Event) -> tuple[JobRecord, list[ev.Instruction]]:
+        return await asyncio.to_thread(self._book.apply, job_id, event)
+
+    async def _observe(self, records: Sequence[JobRecord], executors: Mapping[str, Executor]) -> bool:
+        seen = await look(records, executors=executors, now=self._clock.now)
+        down = {name for name, health in seen.health.items() if health.problem}
+        for name in sorted(down - {n for n, h in self.health.items() if h.problem}):
+            log.warning("region %s does not answer: %s", name, seen.health[name].problem)
+        changed = down != {name for name, health in self.health.items() if health.problem}
+        self.health = seen.health
+        for job_id, event in seen.events:
+            before = next(record.state.phase for record in records if record.id == job_id)
+            record, instructions = await self._apply(job_id, event)
+            if instructions or record.state.phase.final != before.final:
+                changed = True
+            if record.state.phase is not before:
+                log.info("job %s (%s): %s, %s", record.spec.name, job_id, record.state.phase, record.state.reason)
+        return changed
+
+    async def _refresh(self, now: datetime) -> bool:
+        regions = await asyncio.to_thread(self._store.regions)
+        records = await asyncio.to_thread(self._store.active_jobs)
+        until = max([now + timedelta(hours=24), *(record.spec.due for record in records)])
+        return bool(await self._grid.refresh([region.zone for region in regions], now=now, until=until))
+
+    async def _plan(self) -> None:
+        """New windows for every job that is to run; jobs without budget are held and leave their room to others."""
+        self._wanted = False
+        self._planned_at = self._clock.now()
+        records = [r for r in await asyncio.to_thread(self._store.active_jobs) if r.state.want is Want.RUN]
+        if not records:
+            return
+        decisions = await asyncio.to_thread(replan, records, known=self.knowledge(), rules=self._rules)
+        held = [d.record.id for d in decisions if await self._hold(d)]
+        if held:
+            records = [record for record in records if record.id not in held]
+            decisions = await asyncio.to_thread(replan, records, known=self.knowledge(), rules=self._rules)
+        for decision in decisions:
+            await self._record(decision)
+
+    async def _hold(self, decision: Decision) -> bool:
+        """Reserve the budget of a job that has not started; True where it must be held instead."""
+        record = decision.record
+        if record.state.runs or not decision.windows:
+            return False
+        grams = decision.carbon_p90_g
+        refusal = await asyncio.to_thread(self._budgets.reserve, record, grams=grams, now=self._clock.now())
+        limit_kg = record.spec.carbon.budget_kg
+        if not refusal and limit_kg is not None and decision.carbon_g > limit_kg * 1000:
+            refusal = f"its own limit of {limit_kg:g} kg is below the {decision.carbon_g / 1000:.3f} kg it needs"
+        if refusal and (record.state.phase is not Phase.HELD or record.state.detail != refusal):
+            event = ev.Held(at=self._clock.now(), reason=Reason.BUDGET_EXHAUSTED, detail=refusal)
+            await self._apply(record.id, event)
+        return bool(refusal)
+
+    async def _record(self, decision: Decision) -> None:
+        state = decision.record.state
+        if (state.windows, state.reason, state.detail) == (decision.windows, decision.reason, decision.detail):
+            return
+        if state.live_run is not None and state.windows == decision.windows:
+            return
+        promise = ev.Promise(
+            carbon_g=decision.carbon_g,
+            carbon_p90_g=decision.carbon_p90_g,
+            run_now_g=decision.run_now_g,
+            energy_kwh=decision.energy_kwh,
+        )
+        event = ev.Planned(
+            at=self._clock.now(),
+            windows=decision.windows,
+            reason=decision.reason,
+            detail=decision.detail,
+            promise=promise if decision.windows else None,
+        )
+        await self._apply(decision.record.id, event)
+
+    def knowledge(self) -> Knowledge:
+        """What the planner may know at this moment."""
+        regions = self._store.regions()
+        seen = self.health.items()
+        return Knowledge(
+            now=self._clock.now(),
+            regions=tuple(regions),
+            forecasts=self._grid.forecasts(),
+            down=frozenset(name for name, health in seen if health.problem),
+            gpus={name: h.info.gpus_total for name, h in seen if h.info is not None and h.info.gpus_total > 0},
+        )
+
+    async def _let_time_pass(self) -> list[tuple[JobRecord, ev.Instruction]]:
+        found: list[tuple[JobRecord, ev.Instruction]] = []
+        for record in await asyncio.to_thread(self._store.active_jobs):
+            changed, instructions = await self._apply(record.id, ev.Ticked(at=self._clock.now()))
+            found.extend((changed, instruction) for instruction in instructions)
+        return found
+
+    async def _act(
+        self, instructions: Sequence[tuple[JobRecord, ev.Instruction]], executors: Mapping[str, Executor]
+    ) -> None:
+        async def commit(job_id: str, event: ev.Event) -> JobRecord:
+            record, follow_up = await self._apply(job_id, event)
+            if follow_up:
+                self._wanted = True
+            return record
+
+        dispatcher = Dispatcher(
+            executors=executors,
+            commit=commit,
+            now=self._clock.now,
+            package_path=self._package_path,
+            on_step=self._on_step,
+        )
+        results = await asyncio.gather(
+            *(dispatcher.perform(record, instruction) for record, instruction in instructions), return_exceptions=True
+        )
+        for (record, instruction), result in zip(instructions, results, strict=True):
+            if isinstance(result, Exception):
+                log.error("job %s: %s failed: %r", record.id, type(instruction).__name__, result)
+            elif isinstance(result, BaseException):
+                raise result

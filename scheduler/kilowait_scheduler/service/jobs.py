@@ -1,0 +1,222 @@
+"""What people do with jobs: ask what a plan would be, submit, suspend, resume, cancel, ask why."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core import events as ev
+from kilowait_scheduler.core.duration import format_duration
+from kilowait_scheduler.core.errors import BadInput, Conflict, Refused
+from kilowait_scheduler.core.job import JobSpec, RegionChoice
+from kilowait_scheduler.core.lifecycle import JobState, Want
+from kilowait_scheduler.core.reasons import Reason, sentence
+from kilowait_scheduler.core.record import JobRecord, new_job_id
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.planner.replan import Decision, Knowledge, Rules, replan
+from kilowait_scheduler.store.repository import Store
+
+from .book import Book
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A job that could be admitted and what would be done with it; nothing has been stored."""
+
+    record: JobRecord
+    decision: Decision
+
+    @property
+    def saved_g(self) -> float:
+        return self.decision.run_now_g - self.decision.carbon_g
+
+
+class Jobs:
+    """Admission and commands. Raises BadInput, Refused (with the binding constraint), NotFound, Conflict."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        book: Book,
+        clock: GridClock,
+        rules: Rules,
+        knowledge: Callable[[], Knowledge],
+        default_power_w: float,
+        wake: Callable[[], None],
+    ) -> None:
+        self._store, self._book, self._clock, self._rules = store, book, clock, rules
+        self._knowledge, self._default_power_w, self._wake = knowledge, default_power_w, wake
+
+    def propose(self, spec: JobSpec, *, package: str | None = None) -> Proposal:
+        """Check a job against the world and plan it beside the others, without storing anything."""
+        now = self._clock.now()
+        spec = spec.resolved(now)
+        regions = self._store.regions()
+        spec = self._placed(spec, regions)
+        known = self._knowledge()
+        missing = [r.zone for r in regions if r.name in _allowed(spec) and r.zone not in known.forecasts]
+        if len(missing) == len([r for r in regions if r.name in _allowed(spec)]):
+            raise Conflict(f"no forecast for zone {', '.join(sorted(set(missing)))} yet; try again in a few seconds")
+        record = self._record(spec, now=now, package=package)
+        _require_possible(record, regions, now=now)
+        others = [r for r in self._store.active_jobs() if r.state.want is Want.RUN]
+        decisions = replan([*others, record], known=known, rules=self._rules)
+        decision = decisions[-1]
+        if not decision.windows or decision.late_by is not None:
+            raise _crowded_out(spec, decision)
+        self._require_harmless(record, others, decisions, known)
+        return Proposal(record, decision)
+
+    def _require_harmless(
+        self, record: JobRecord, others: list[JobRecord], decisions: list[Decision], known: Knowledge
+    ) -> None:
+        """Refuse a job whose admission would make another one late that is not late without it."""
+        late = {d.record.id for d in decisions[:-1] if d.late_by is not None or not d.windows}
+        if not late:
+            return
+        without = replan(others, known=known, rules=self._rules)
+        harmed = late - {d.record.id for d in without if d.late_by is not None or not d.windows}
+        if harmed:
+            raise Refused(
+                f"job {record.spec.name}: it would push {len(harmed)} admitted job(s) past their deadline; "
+                "give it a later deadline, a lower priority or more regions",
+                reason=Reason.CAPACITY_TAKEN,
+            )
+
+    def submit(self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None) -> Proposal:
+        """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""
+        proposal = self.propose(spec, package=package)
+        stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
+        self._wake()
+        return Proposal(stored, proposal.decision)
+
+    def suspend(self, job_id: str) -> JobRecord:
+        """Stop a job at a checkpoint and keep it stopped until `resume`."""
+        record = self._living(job_id)
+        if not record.spec.suspendable and record.state.live_run is not None:
+            raise Conflict(f"job {record.spec.name} has no checkpoint and would lose its work; cancel it instead")
+        return self._tell(record, ev.SuspendWanted(at=self._clock.now()))
+
+    def resume(self, job_id: str) -> JobRecord:
+        """Let a suspended job go on in its next best window."""
+        record = self._living(job_id)
+        if record.state.want is not Want.PAUSE:
+            raise Conflict(f"job {record.spec.name} is not suspended by a person; it is {record.state.phase}")
+        return self._tell(record, ev.ResumeWanted(at=self._clock.now()))
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Stop a job for good."""
+        return self._tell(self._living(job_id), ev.CancelWanted(at=self._clock.now()))
+
+    def _living(self, job_id: str) -> JobRecord:
+        record = self._store.job(job_id)
+        if record.state.phase.final:
+            raise Conflict(f"job {record.spec.name} has already ended: {record.state.phase}")
+        return record
+
+    def _tell(self, record: JobRecord, event: ev.Event) -> JobRecord:
+        changed, _ = self._book.apply(record.id, event)
+        self._wake()
+        return changed
+
+    def _placed(self, spec: JobSpec, regions: list[Region]) -> JobSpec:
+        names = [region.name for region in regions]
+        if not names:
+            raise Refused(
+                "no region is configured; add one with `kilowait regions add`", reason=Reason.NO_ALLOWED_REGION
+            )
+        choice = spec.regions or RegionChoice(home=names[0], any_of=tuple(names))
+        unknown = [name for name in (choice.home, *choice.any_of) if name not in names]
+        if unknown:
+            raise BadInput(f"job: regions: {unknown[0]!r} does not exist; known regions: {', '.join(names)}")
+        types = spec.resources.gpu_type
+        fitting = [
+            r.name for r in regions if r.name in choice.any_of and (types is None or r.gpu_type in (None, types))
+        ]
+        if not fitting:
+            raise Refused(
+                f"job {spec.name}: none of {', '.join(choice.any_of)} has {types} GPUs", reason=Reason.NO_ALLOWED_REGION
+            )
+        return spec.model_copy(update={"regions": RegionChoice(home=choice.home, any_of=tuple(fitting))})
+
+    def _record(self, spec: JobSpec, *, now: datetime, package: str | None) -> JobRecord:
+        job_id = new_job_id(now)
+        duration = spec.duration or self._learned_duration(spec)
+        checkpoint = spec.checkpoint
+        assert spec.regions is not None
+        return JobRecord(
+            id=job_id,
+            spec=spec,
+            submitted_at=now,
+            home=spec.regions.home,
+            regions=spec.regions.any_of,
+            power_per_gpu_w=spec.power_per_gpu_w or self._default_power_w,
+            package=package,
+            state=JobState(
+                job_id=job_id,
+                work_s=duration.total_seconds(),
+                suspendable=spec.suspendable,
+                restart_s=checkpoint.restart.total_seconds() if checkpoint else 0.0,
+                checkpoint_period_s=checkpoint.period.total_seconds() if checkpoint else 0.0,
+            ),
+        )
+
+    def _learned_duration(self, spec: JobSpec) -> timedelta:
+        """Median running time of the last jobs of this name and size. Raises Refused where there are none."""
+        seconds = []
+        for record in self._store.finished_like(spec.name):
+            if record.gpus != spec.resources.gpus:
+                continue
+            spans = [(run.started_at, run.ended_at) for run in record.state.runs]
+            seconds.append(sum((end - start).total_seconds() for start, end in spans if start and end))
+        if not seconds:
+            raise Refused(
+                f"job {spec.name}: no duration is given and no earlier job of this name on {spec.resources.gpus} GPUs "
+                "has finished; add e.g. duration: 6h",
+                reason=Reason.DURATION_UNKNOWN,
+            )
+        return timedelta(seconds=statistics.median(seconds))
+
+
+def _crowded_out(spec: JobSpec, decision: Decision) -> Refused:
+    reason, detail = decision.reason, decision.detail
+    if decision.windows:
+        reason, detail = Reason.CAPACITY_TAKEN, f"it could end at {decision.windows[-1].end.isoformat()}"
+    return Refused(
+        f"job {spec.name}: {sentence(reason)} ({detail}); move the deadline or allow more regions", reason=reason
+    )
+
+
+def _allowed(spec: JobSpec) -> tuple[str, ...]:
+    return spec.regions.any_of if spec.regions else ()
+
+
+def _require_possible(record: JobRecord, regions: list[Region], *, now: datetime) -> None:
+    """Refuse what no plan can do, in the words of its first binding constraint."""
+    spec = record.spec
+    due = spec.due.isoformat()
+    if spec.due <= now:
+        raise Refused(
+            f"job {spec.name}: deadline {due} has passed (it is {now.isoformat()}); give a later one",
+            reason=Reason.DEADLINE_PASSED,
+        )
+    start = max(now, spec.earliest) if spec.earliest else now
+    work = timedelta(seconds=record.state.work_s)
+    if spec.due - start < work:
+        room = format_duration(max(spec.due - start, timedelta(0)))
+        raise Refused(
+            f"job {spec.name}: {format_duration(work)} of work do not fit into the {room} before its deadline; "
+            f"the earliest possible deadline is {(start + work).isoformat()}",
+            reason=Reason.WINDOW_TOO_SHORT,
+        )
+    largest = max((r.capacity_gpus for r in regions if r.name in record.regions), default=0)
+    if record.gpus > largest:
+        raise Refused(
+            f"job {spec.name}: needs {record.gpus} GPUs, the largest allowed region has {largest}; "
+            "ask for fewer or allow a larger region",
+            reason=Reason.GANG_TOO_LARGE,
+        )

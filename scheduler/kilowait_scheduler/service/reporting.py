@@ -1,0 +1,86 @@
+"""Gathers what a savings report needs: jobs, measured energy, realised intensity; the figures are made in `reports`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from kilowait_forecasters.errors import ForecastersError
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.reports.build import Measured, build
+from kilowait_scheduler.reports.model import Report
+from kilowait_scheduler.store.repository import Store
+
+from .grid import Grid
+
+
+class Reporting:
+    """Makes reports on request; runs on the clusters' loop because it may have to ask providers."""
+
+    def __init__(self, *, store: Store, grid: Grid, clock: GridClock) -> None:
+        self._store, self._grid, self._clock = store, grid, clock
+
+    async def savings(
+        self, *, start: datetime | None = None, end: datetime | None = None, team: str | None = None
+    ) -> Report:
+        """The report on jobs submitted in [start, end), of one team where given; by default on all so far."""
+        now = self._clock.now()
+        records = await asyncio.to_thread(self._store.jobs)
+        begin = start or min((record.submitted_at for record in records), default=now)
+        stop = end or now
+        until = max(stop, begin + timedelta(seconds=1))
+        jobs = []
+        for record in records:
+            if begin <= record.submitted_at < until:
+                intervals = await asyncio.to_thread(self._store.job_energy, record.id)
+                jobs.append(Measured(record, tuple(interval for interval in intervals if interval.end <= now)))
+        return await self._report(jobs, now=now, start=begin, end=stop, team=team)
+
+    async def _report(
+        self, jobs: list[Measured], *, now: datetime, start: datetime, end: datetime, team: str | None
+    ) -> Report:
+        regions = await asyncio.to_thread(self._store.regions)
+        last = max((interval.end for job in jobs for interval in job.intervals), default=now)
+        intensity, notes = await self._intensity(regions, start=start, end=min(max(last, start), now), now=now)
+        meters = await asyncio.to_thread(self._store.energy_sources)
+        if any("simulated" in kinds for kinds in meters.values()):
+            notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
+        if self._clock.speed != 1:
+            notes.append(f"A demonstration: the grid clock ran {self._clock.speed:g} times as fast as the wall clock.")
+        signals = {str(self._grid.signal_of(region.zone)) for region in regions}
+        if len(signals) > 1:
+            notes.append(f"Regions have different signals ({', '.join(sorted(signals))}); compare within one only.")
+        return build(
+            jobs,
+            regions=regions,
+            intensity=intensity,
+            energy=await asyncio.to_thread(self._store.region_energy),
+            meters=meters,
+            now=now,
+            start=start,
+            end=end,
+            signal=" and ".join(sorted(signals)) or "none",
+            team=team,
+            notes=notes,
+        )
+
+    async def _intensity(
+        self, regions: list[Region], *, start: datetime, end: datetime, now: datetime
+    ) -> tuple[dict[str, IntensitySeries], list[str]]:
+        found: dict[str, IntensitySeries] = {}
+        notes: list[str] = []
+        for region in regions if end > start else []:
+            try:
+                found[region.name] = await self._grid.realised(region.zone, start=start, end=end, now=now)
+            except ForecastersError as error:
+                notes.append(f"{region.name}: {error}")
+                continue
+            share = found[region.name].estimated_share(start, end)
+            if share > 0:
+                source = found[region.name].source
+                notes.append(
+                    f"{region.name}: {100 * share:.0f} % of the intensity of {region.zone} is estimated ({source})."
+                )
+        return found, notes

@@ -1,0 +1,56 @@
+"""Bearer tokens: made once, shown once, kept as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.store.repository import Store
+
+
+class Role(StrEnum):
+    """ADMIN may do all; USER submits and looks; AGENT only posts readings."""
+
+    ADMIN = "admin"
+    USER = "user"
+    AGENT = "agent"
+
+
+class Tokens:
+    """Makes, checks and revokes tokens."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def make(self, *, name: str, role: str, at: datetime) -> tuple[str, str]:
+        """(id, secret) of a new token; the secret cannot be read again."""
+        if role not in set(Role):
+            raise BadInput(f"token: role {role!r} does not exist; use {', '.join(Role)}")
+        id_, secret = secrets.token_hex(4), f"kw_{secrets.token_urlsafe(32)}"
+        self._store.add_token(id_=id_, name=name, role=role, sha256=_hash(secret), at=at)
+        return id_, secret
+
+    def role_of(self, secret: str) -> Role | None:
+        """The role a secret grants, or None."""
+        role = self._store.token_role(_hash(secret))
+        return Role(role) if role else None
+
+    def ensure_admin(self, path: Path, *, at: datetime) -> bool:
+        """Write an admin token to `path` (mode 0600) unless one that works is there; whether it was written."""
+        if path.exists() and self.role_of(path.read_text().strip()) is Role.ADMIN:
+            return False
+        _, secret = self.make(name="admin", role=Role.ADMIN, at=at)
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret + "\n")
+        return True
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,208 @@
+"""Readings of agents and intensity of zones: what was measured, stored once, kept as it was first said."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel, col, select
+
+from kilowait_forecasters.forecast import Forecast
+from kilowait_forecasters.intensity import IntensitySeries, Slot
+from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.zone import Zone
+from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.energy import Reading, RegionEnergy
+
+from .tables import ForecastRow, ReadingRow, RealisedRow, ShareRow, StreamRow
+
+
+class Measurements(ABC):
+    """The part of the repository that deals in time series."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Session]: ...
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Session]: ...
+
+    # Energy
+
+    def add_readings(self, readings: Sequence[Reading], *, at: datetime) -> tuple[dict[str, int], list[int]]:
+        """Store readings of one agent once, all or none.
+
+        Returns the highest contiguous sequence stored per stream epoch (0: none), and the sequences that came again
+        with other content (kept as first said).
+        """
+        stored: dict[str, int] = {}
+        conflicts: list[int] = []
+        with self.writing() as session:
+            for epoch in dict.fromkeys(reading.stream_epoch for reading in readings):
+                batch = [reading for reading in readings if reading.stream_epoch == epoch]
+                conflicts += _keep(session, batch)
+                stored[epoch] = _advance(session, batch[0].agent_id, epoch, at=at)
+        return stored, conflicts
+
+    def job_energy(self, job_id: str) -> list[EnergyInterval]:
+        """Every interval of energy attributed to a job, in order."""
+        query = select(ShareRow).where(ShareRow.job_id == job_id, col(ShareRow.energy_mj) > 0)
+        with self.reading() as session:
+            rows = session.exec(query.order_by(col(ShareRow.start))).all()
+        return [
+            EnergyInterval(row.start, row.end, row.energy_mj, row.region, row.uncertainty_pct, row.estimated)
+            for row in rows
+        ]
+
+    def job_energy_mj(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """Total energy per job in millijoules; jobs without any reading are absent."""
+        query = (
+            select(ShareRow.job_id, func.sum(ShareRow.energy_mj))
+            .where(col(ShareRow.job_id).in_(list(job_ids)))
+            .group_by(ShareRow.job_id)
+        )
+        with self.reading() as session:
+            return {job_id: int(total) for job_id, total in session.exec(query).all()}
+
+    def region_energy(self) -> list[RegionEnergy]:
+        """Energy of every region's devices with idle and unattributed as their own lines."""
+        query = select(
+            ReadingRow.region,
+            func.sum(ReadingRow.energy_mj),
+            func.sum(ReadingRow.idle_mj),
+            func.sum(ReadingRow.unattributed_mj),
+        ).group_by(ReadingRow.region)
+        with self.reading() as session:
+            return [RegionEnergy(r, int(e), int(i), int(u)) for r, e, i, u in session.exec(query).all()]
+
+    def energy_sources(self) -> dict[str, set[str]]:
+        """Which meters (nvml, simulated) measured in each region."""
+        found: dict[str, set[str]] = {}
+        with self.reading() as session:
+            for region, source in session.exec(select(ReadingRow.region, ReadingRow.source).distinct()).all():
+                found.setdefault(region, set()).add(source)
+        return found
+
+    # Intensity
+
+    def add_forecast(self, forecast: Forecast) -> None:
+        """Archive a forecast as issued; the same one again is kept once."""
+        with self.writing() as session:
+            issued = (ForecastRow.zone == forecast.zone.id, ForecastRow.issued_at == forecast.issued_at)
+            if session.exec(select(ForecastRow.id).where(*issued, ForecastRow.source == forecast.source)).first():
+                return
+            session.add(
+                ForecastRow(
+                    zone=forecast.zone.id,
+                    signal=str(forecast.signal),
+                    source=forecast.source,
+                    issued_at=forecast.issued_at,
+                    available_at=forecast.available_at,
+                    body={
+                        "p10": _plain(forecast.low),
+                        "p50": _plain(forecast.series),
+                        "p90": _plain(forecast.high),
+                        "parts": [[p.start.isoformat(), p.source, p.note] for p in forecast.parts],
+                    },
+                )
+            )
+
+    def add_realised(self, series: IntensitySeries, *, at: datetime) -> None:
+        """Keep realised intensity; a later word on a slot (measured for estimated, a revision) takes its place."""
+        with self.writing() as session:
+            for slot in series.slots:
+                session.merge(
+                    RealisedRow(
+                        zone=series.zone.id,
+                        signal=str(series.signal),
+                        start=slot.start,
+                        end=slot.end,
+                        g_per_kwh=slot.g_per_kwh,
+                        estimated=slot.estimated,
+                        source=series.source,
+                        seen_at=at,
+                    )
+                )
+
+    def realised(self, zone: str, *, signal: Signal, start: datetime, end: datetime) -> IntensitySeries | None:
+        """What is known of a zone's intensity on [start, end), perhaps with gaps; None where nothing is."""
+        query = (
+            select(RealisedRow)
+            .where(
+                RealisedRow.zone == zone,
+                RealisedRow.signal == str(signal),
+                col(RealisedRow.end) > start,
+                col(RealisedRow.start) < end,
+            )
+            .order_by(col(RealisedRow.start))
+        )
+        with self.reading() as session:
+            rows = session.exec(query).all()
+        if not rows:
+            return None
+        sources = "+".join(sorted({row.source for row in rows}))
+        slots = [Slot(row.start, row.end, row.g_per_kwh, row.estimated) for row in rows]
+        return IntensitySeries(zone=Zone(zone), signal=signal, source=sources, slots=slots)
+
+
+def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:
+    key = (ReadingRow.agent_id == batch[0].agent_id, ReadingRow.stream_epoch == batch[0].stream_epoch)
+    query = select(ReadingRow.seq, ReadingRow.digest).where(*key, col(ReadingRow.seq).in_([r.seq for r in batch]))
+    known = dict(session.exec(query).all())
+    fresh = [reading for reading in batch if reading.seq not in known]
+    insert_new(session, ReadingRow, [_reading_row(reading) for reading in fresh])
+    insert_new(session, ShareRow, [row for reading in fresh for row in _share_rows(reading)])
+    return [reading.seq for reading in batch if known.get(reading.seq, reading.digest) != reading.digest]
+
+
+def _advance(session: Session, agent_id: str, epoch: str, *, at: datetime) -> int:
+    stream = session.get(StreamRow, (agent_id, epoch), with_for_update=True)
+    if stream is None:
+        stream = StreamRow(agent_id=agent_id, stream_epoch=epoch, stored_through=0, last_seen_at=at)
+    key = (ReadingRow.agent_id == agent_id, ReadingRow.stream_epoch == epoch)
+    later = select(ReadingRow.seq).where(*key, col(ReadingRow.seq) > stream.stored_through)
+    for seq in session.exec(later.order_by(col(ReadingRow.seq))):
+        if seq != stream.stored_through + 1:
+            break
+        stream.stored_through = seq
+    stream.last_seen_at = at
+    session.add(stream)
+    return stream.stored_through
+
+
+def _reading_row(reading: Reading) -> dict[str, Any]:
+    return {name: value for name, value in vars(reading).items() if name != "shares"}
+
+
+def _share_rows(reading: Reading) -> list[dict[str, Any]]:
+    common = {
+        "agent_id": reading.agent_id,
+        "stream_epoch": reading.stream_epoch,
+        "seq": reading.seq,
+        "region": reading.region,
+        "start": reading.start,
+        "end": reading.end,
+        "uncertainty_pct": reading.uncertainty_pct,
+        "estimated": reading.quality == "estimated",
+    }
+    return [{**common, **vars(share)} for share in reading.shares]
+
+
+def _plain(series: IntensitySeries | None) -> list[list[Any]] | None:
+    if series is None:
+        return None
+    return [[s.start.isoformat(), s.end.isoformat(), s.g_per_kwh, s.estimated] for s in series.slots]
+
+
+def insert_new(session: Session, table: type[SQLModel], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, leaving those whose key is there already as they are."""
+    if not rows:
+        return
+    target: Table = table.__table__  # type: ignore[attr-defined]
+    dialect = session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    session.execute(insert(target).on_conflict_do_nothing(), list(rows))

@@ -1,0 +1,298 @@
+"""The one door to the database, in domain values: jobs with their journal, regions, tokens, budgets and the ledger.
+
+Every method is one short transaction. Writers of a job state the version they read; a stale one gets Conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import Engine, func
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, or_, select
+
+from kilowait_scheduler.core.budget import Budget
+from kilowait_scheduler.core.errors import Conflict, NotFound
+from kilowait_scheduler.core.events import EVENT, Event
+from kilowait_scheduler.core.ledger import Entry, EntryKind
+from kilowait_scheduler.core.lifecycle import JobState, Phase
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+
+from .engine import WRITES
+from .measurements import Measurements
+from .tables import BudgetRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
+
+
+class Store(Measurements):
+    """Jobs, journal, regions, tokens, budgets and ledger; readings and intensity come with `Measurements`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._writing = engine.execution_options(**{WRITES: True})
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        with Session(self._writing) as session, session.begin():
+            yield session
+
+    # Jobs
+
+    def add_job(self, record: JobRecord, *, idempotency_key: str | None = None) -> JobRecord:
+        """Store a new job; a repeated key gives the job of its first use. Raises nothing on repetition."""
+        try:
+            with self.writing() as session:
+                session.add(_job_row(record, idempotency_key))
+        except IntegrityError:
+            if idempotency_key is None:
+                raise
+            with self.reading() as session:
+                row = session.exec(select(JobRow).where(JobRow.idempotency_key == idempotency_key)).one()
+                return JobRecord.model_validate(row.record)
+        return record
+
+    def job(self, job_id: str) -> JobRecord:
+        """One job by its id, or by a name that only one job has. Raises NotFound."""
+        with self.reading() as session:
+            row = session.get(JobRow, job_id)
+            if row is None:
+                named = session.exec(select(JobRow).where(JobRow.name == job_id).limit(2)).all()
+                row = named[0] if len(named) == 1 else None
+                if len(named) > 1:
+                    raise NotFound(f"several jobs are named {job_id!r}; use an id from `kilowait jobs`")
+            if row is None:
+                raise NotFound(f"no job {job_id!r}; `kilowait jobs` lists them")
+            return JobRecord.model_validate(row.record)
+
+    def jobs(
+        self, *, phases: Iterable[Phase] | None = None, after: str | None = None, limit: int | None = None
+    ) -> list[JobRecord]:
+        """Jobs in order of submission; `after` is the id of the last one of the page before."""
+        query = select(JobRow).order_by(col(JobRow.id))
+        if phases is not None:
+            query = query.where(col(JobRow.phase).in_([phase.value for phase in phases]))
+        if after is not None:
+            query = query.where(col(JobRow.id) > after)
+        with self.reading() as session:
+            return [JobRecord.model_validate(row.record) for row in session.exec(query.limit(limit)).all()]
+
+    def active_jobs(self) -> list[JobRecord]:
+        """Every job that has not ended."""
+        return self.jobs(phases=[phase for phase in Phase if not phase.final])
+
+    def finished_like(self, name: str, *, limit: int = 20) -> list[JobRecord]:
+        """The last jobs of the same name that succeeded: the history of a job class."""
+        query = (
+            select(JobRow)
+            .where(JobRow.name == name, JobRow.phase == Phase.SUCCEEDED.value)
+            .order_by(col(JobRow.id).desc())
+            .limit(limit)
+        )
+        with self.reading() as session:
+            return [JobRecord.model_validate(row.record) for row in session.exec(query).all()]
+
+    def change_job(self, record: JobRecord, state: JobState, event: Event) -> JobRecord:
+        """Commit `state` and the event that led to it, if nobody else changed the job meanwhile. Raises Conflict."""
+        changed = record.model_copy(update={"state": state, "version": record.version + 1})
+        try:
+            with self.writing() as session:
+                row = session.get(JobRow, record.id, with_for_update=True)
+                if row is None or row.version != record.version:
+                    raise Conflict(f"job {record.id} changed meanwhile; read it again")
+                row.record = changed.model_dump(mode="json")
+                row.version, row.phase = changed.version, state.phase.value
+                session.add(row)
+                session.add(
+                    EventRow(
+                        job_id=record.id,
+                        at=event.at,
+                        type=event.type,
+                        reason=state.reason.value,
+                        body=event.model_dump(mode="json"),
+                    )
+                )
+                session.flush()
+                for run in state.runs:
+                    if run.phase.value != _known_phase(session, run.submission_id):
+                        session.merge(
+                            RunRow(
+                                submission_id=run.submission_id,
+                                job_id=record.id,
+                                n=run.n,
+                                region=run.region,
+                                phase=run.phase.value,
+                            )
+                        )
+                        session.flush()
+        except IntegrityError as error:
+            raise Conflict(f"job {record.id}: a second live run was refused by the database") from error
+        return changed
+
+    def events(self, job_id: str) -> list[Event]:
+        """The journal of a job, in order."""
+        with self.reading() as session:
+            rows = session.exec(select(EventRow).where(EventRow.job_id == job_id).order_by(col(EventRow.id))).all()
+            return [EVENT.validate_python(row.body) for row in rows]
+
+    def last_event(self) -> int:
+        """Number of the newest journal entry; 0 where there is none."""
+        with self.reading() as session:
+            return session.exec(select(func.max(EventRow.id))).one() or 0
+
+    def events_after(self, number: int, *, limit: int = 500) -> list[tuple[int, str, Event]]:
+        """Journal entries of all jobs after `number`, in order: (number, job id, event)."""
+        query = select(EventRow).where(col(EventRow.id) > number).order_by(col(EventRow.id)).limit(limit)
+        with self.reading() as session:
+            return [(row.id or 0, row.job_id, EVENT.validate_python(row.body)) for row in session.exec(query).all()]
+
+    def count_by_phase(self) -> dict[Phase, int]:
+        """How many jobs are in each phase."""
+        query = select(JobRow.phase, func.count()).group_by(JobRow.phase)
+        with self.reading() as session:
+            return {Phase(phase): count for phase, count in session.exec(query).all()}
+
+    # Regions
+
+    def regions(self) -> list[Region]:
+        with self.reading() as session:
+            rows = session.exec(select(RegionRow).order_by(col(RegionRow.position), col(RegionRow.name))).all()
+            return [Region.model_validate(row.record) for row in rows]
+
+    def put_region(self, region: Region) -> None:
+        """Add a region, or replace the one of the same name in its place."""
+        with self.writing() as session:
+            known = session.get(RegionRow, region.name)
+            count = session.exec(select(func.count()).select_from(RegionRow)).one()
+            position = known.position if known else count
+            session.merge(RegionRow(name=region.name, position=position, record=region.model_dump(mode="json")))
+
+    # Tokens
+
+    def add_token(self, *, id_: str, name: str, role: str, sha256: str, at: datetime) -> None:
+        with self.writing() as session:
+            session.add(TokenRow(id=id_, name=name, role=role, sha256=sha256, created_at=at))
+
+    def token_role(self, sha256: str) -> str | None:
+        """The role of a token by its hash; None where it is unknown."""
+        with self.reading() as session:
+            row = session.exec(select(TokenRow).where(TokenRow.sha256 == sha256)).first()
+            return row.role if row else None
+
+    def tokens(self) -> list[TokenRow]:
+        with self.reading() as session:
+            return list(session.exec(select(TokenRow).order_by(col(TokenRow.created_at))).all())
+
+    def remove_token(self, id_: str) -> None:
+        """Revoke a token. Raises NotFound."""
+        with self.writing() as session:
+            row = session.get(TokenRow, id_)
+            if row is None:
+                raise NotFound(f"no token {id_!r}")
+            session.delete(row)
+
+    # Budgets and ledger
+
+    def budgets(self) -> list[Budget]:
+        with self.reading() as session:
+            return [Budget.model_validate(row.record) for row in session.exec(select(BudgetRow)).all()]
+
+    def put_budget(self, budget: Budget) -> None:
+        with self.writing() as session:
+            session.merge(BudgetRow(id=budget.id, record=budget.model_dump(mode="json")))
+
+    def entries(self, *, account: str | None = None, job_id: str | None = None) -> list[Entry]:
+        """Ledger entries in order of writing, of one account and/or one job."""
+        query = select(LedgerRow).order_by(col(LedgerRow.id))
+        if account is not None:
+            query = query.where(or_(LedgerRow.debit == account, LedgerRow.credit == account))
+        if job_id is not None:
+            query = query.where(LedgerRow.job_id == job_id)
+        with self.reading() as session:
+            return [_entry(row) for row in session.exec(query).all()]
+
+    def balance_ug(self, account: str, *, job_id: str | None = None) -> int:
+        """Credits less debits of an account, of one job where given, in micrograms."""
+        with self.reading() as session:
+            return _balance(session, account, job_id)
+
+    def balances(self, prefix: str) -> dict[str, int]:
+        """Balances of all accounts whose name starts with `prefix`, in micrograms."""
+        totals: dict[str, int] = {}
+        with self.reading() as session:
+            for column, sign in ((LedgerRow.credit, 1), (LedgerRow.debit, -1)):
+                query = select(column, func.sum(LedgerRow.amount_ug)).where(col(column).startswith(prefix))
+                for account, amount in session.exec(query.group_by(column)).all():
+                    totals[account] = totals.get(account, 0) + sign * int(amount)
+        return totals
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries to the ledger."""
+        with self.writing() as session:
+            session.add_all([_ledger_row(entry) for entry in entries])
+
+    def append_within(self, entry: Entry, *, limit_ug: int, budget_id: str) -> bool:
+        """Add a hold if held and emitted stay within `limit_ug`; False, and nothing written, where they would not.
+
+        Holds of one budget queue up behind its row, so racing submissions cannot overdraw it together.
+        """
+        spent = entry.credit.replace("held:", "emitted:", 1)
+        with self.writing() as session:
+            session.get(BudgetRow, budget_id, with_for_update=True)
+            taken = _balance(session, entry.credit, None) + _balance(session, spent, None)
+            if taken + entry.amount_ug > limit_ug:
+                return False
+            session.add(_ledger_row(entry))
+            return True
+
+
+def _known_phase(session: Session, submission_id: str) -> str | None:
+    row = session.get(RunRow, submission_id)
+    return row.phase if row else None
+
+
+def _balance(session: Session, account: str, job_id: str | None) -> int:
+    total = 0
+    for column, sign in ((LedgerRow.credit, 1), (LedgerRow.debit, -1)):
+        query = select(func.coalesce(func.sum(LedgerRow.amount_ug), 0)).where(column == account)
+        if job_id is not None:
+            query = query.where(LedgerRow.job_id == job_id)
+        total += sign * int(session.exec(query).one())
+    return total
+
+
+def _job_row(record: JobRecord, idempotency_key: str | None) -> JobRow:
+    return JobRow(
+        id=record.id,
+        name=record.spec.name,
+        team=record.spec.team,
+        project=record.spec.project,
+        phase=record.state.phase.value,
+        submitted_at=record.submitted_at,
+        deadline=record.spec.due,
+        version=record.version,
+        idempotency_key=idempotency_key,
+        record=record.model_dump(mode="json"),
+    )
+
+
+def _ledger_row(entry: Entry) -> LedgerRow:
+    return LedgerRow(**{**entry.model_dump(), "kind": entry.kind.value})
+
+
+def _entry(row: LedgerRow) -> Entry:
+    return Entry(
+        at=row.at,
+        kind=EntryKind(row.kind),
+        debit=row.debit,
+        credit=row.credit,
+        amount_ug=row.amount_ug,
+        job_id=row.job_id,
+        memo=row.memo,
+    )

@@ -1,0 +1,201 @@
+"""The tables. Times are UTC and aware on both engines; amounts are integers; JSON columns hold whole domain values."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, String, Text, TypeDecorator, text
+from sqlalchemy.engine import Dialect
+from sqlmodel import Field, SQLModel
+
+LIVE_RUN = "phase IN ('submitting', 'unknown', 'pending', 'running', 'stopping')"
+
+# SQLite numbers rows by itself only in a column typed INTEGER.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes in and out; SQLite forgets the zone, so it is put back. Naive values are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.utcoffset() != timedelta(0):
+            raise ValueError(f"{value!r} is not an aware UTC time")
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class JobRow(SQLModel, table=True):
+    __tablename__ = "job"
+
+    id: str = Field(primary_key=True)
+    name: str = Field(index=True)
+    team: str
+    project: str
+    phase: str = Field(index=True)
+    submitted_at: datetime = Field(sa_type=UtcDateTime)
+    deadline: datetime = Field(sa_type=UtcDateTime)
+    version: int
+    idempotency_key: str | None = Field(default=None, unique=True)
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class RunRow(SQLModel, table=True):
+    __tablename__ = "run"
+    __table_args__ = (
+        Index(
+            "one_live_run_per_job", "job_id", unique=True, sqlite_where=text(LIVE_RUN), postgresql_where=text(LIVE_RUN)
+        ),
+    )
+
+    submission_id: str = Field(primary_key=True)
+    job_id: str = Field(index=True, foreign_key="job.id")
+    n: int
+    region: str
+    phase: str
+
+
+class EventRow(SQLModel, table=True):
+    """The journal: what happened to each job, in order, enough to replay its state."""
+
+    __tablename__ = "event"
+
+    id: int | None = Field(default=None, sa_column=Column(_ID, primary_key=True, autoincrement=True))
+    job_id: str = Field(index=True, foreign_key="job.id")
+    at: datetime = Field(sa_type=UtcDateTime)
+    type: str
+    reason: str
+    body: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class RegionRow(SQLModel, table=True):
+    __tablename__ = "region"
+
+    name: str = Field(primary_key=True)
+    position: int
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class ForecastRow(SQLModel, table=True):
+    """Forecasts as issued: providers rewrite history, we do not."""
+
+    __tablename__ = "forecast"
+    __table_args__ = (Index("forecast_by_zone", "zone", "issued_at"),)
+
+    id: int | None = Field(default=None, sa_column=Column(_ID, primary_key=True, autoincrement=True))
+    zone: str
+    signal: str
+    source: str
+    issued_at: datetime = Field(sa_type=UtcDateTime)
+    available_at: datetime = Field(sa_type=UtcDateTime)
+    body: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class RealisedRow(SQLModel, table=True):
+    """Intensity as it turned out, slot by slot; `estimated` until the source says otherwise."""
+
+    __tablename__ = "realised"
+
+    zone: str = Field(primary_key=True)
+    signal: str = Field(primary_key=True)
+    start: datetime = Field(sa_column=Column("start", UtcDateTime, primary_key=True))
+    end: datetime = Field(sa_column=Column("end", UtcDateTime, nullable=False))
+    g_per_kwh: float
+    estimated: bool
+    source: str
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ReadingRow(SQLModel, table=True):
+    """One interval record of an agent, stored once under its own key."""
+
+    __tablename__ = "reading"
+
+    agent_id: str = Field(primary_key=True)
+    stream_epoch: str = Field(primary_key=True)
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    region: str
+    node: str
+    source: str
+    device_uuid: str
+    start: datetime = Field(sa_column=Column("start", UtcDateTime, nullable=False, index=True))
+    end: datetime = Field(sa_column=Column("end", UtcDateTime, nullable=False))
+    energy_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    idle_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    unattributed_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    quality: str
+    method: str
+    uncertainty_pct: float
+    digest: str
+
+
+class StreamRow(SQLModel, table=True):
+    """How far each agent's stream is stored without a hole."""
+
+    __tablename__ = "stream"
+
+    agent_id: str = Field(primary_key=True)
+    stream_epoch: str = Field(primary_key=True)
+    stored_through: int = Field(sa_type=BigInteger)
+    last_seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ShareRow(SQLModel, table=True):
+    """A run's share of one interval record."""
+
+    __tablename__ = "energy_share"
+    __table_args__ = (Index("energy_share_by_job", "job_id", "start"),)
+
+    agent_id: str = Field(primary_key=True)
+    stream_epoch: str = Field(primary_key=True)
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    run_id: str = Field(primary_key=True)
+    job_id: str
+    region: str
+    start: datetime = Field(sa_column=Column("start", UtcDateTime, nullable=False))
+    end: datetime = Field(sa_column=Column("end", UtcDateTime, nullable=False))
+    energy_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    uncertainty_pct: float
+    estimated: bool
+
+
+class BudgetRow(SQLModel, table=True):
+    __tablename__ = "budget"
+
+    id: str = Field(primary_key=True)
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class LedgerRow(SQLModel, table=True):
+    """Append only; the repository has no way to change or remove an entry."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ledger_by_debit", "debit"), Index("ledger_by_credit", "credit"))
+
+    id: int | None = Field(default=None, sa_column=Column(_ID, primary_key=True, autoincrement=True))
+    at: datetime = Field(sa_type=UtcDateTime)
+    kind: str
+    debit: str
+    credit: str
+    amount_ug: int = Field(sa_type=BigInteger)
+    job_id: str | None = Field(default=None, index=True)
+    memo: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class TokenRow(SQLModel, table=True):
+    """Bearer tokens by their SHA-256; the secret itself is shown once and kept nowhere."""
+
+    __tablename__ = "token"
+
+    id: str = Field(primary_key=True)
+    name: str
+    role: str = Field(sa_column=Column(String, nullable=False))
+    sha256: str = Field(unique=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)

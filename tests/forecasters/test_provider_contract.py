@@ -1,0 +1,166 @@
+"""The promises of `Provider`, checked on every provider alike: files, bundled data, and services on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from forecasters.fake_grid import TOKEN, FakeGrid, hour_of, truth
+from kilowait_forecasters.errors import Gap, Permanent, Refused, Transient
+from kilowait_forecasters.profiles import TypicalDays
+from kilowait_forecasters.providers.base import Provider
+from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
+from kilowait_forecasters.providers.http import Patience
+from kilowait_forecasters.providers.neso import Neso
+from kilowait_forecasters.providers.replay import Replay
+from kilowait_forecasters.providers.static import Static
+from kilowait_forecasters.signal import Scope
+from kilowait_forecasters.zone import Zone
+
+AHEAD = timedelta(hours=20)
+BEHIND = timedelta(hours=30)
+
+
+@dataclass
+class Case:
+    """`holes`: slots the source has no value for, one behind and one ahead of now; `exact`: it reports the truth."""
+
+    provider: Provider
+    zone: Zone
+    holes: tuple[datetime, ...] = ()
+    exact: bool = True
+
+
+@pytest.fixture(params=["replay", "replay shifted", "typical days", "typical days direct", "static", "em", "neso"])
+def case(
+    request: pytest.FixtureRequest,
+    now: datetime,
+    grid: FakeGrid,
+    client: httpx.AsyncClient,
+    patience: Patience,
+    record: Callable[..., Path],
+) -> Iterator[Case]:
+    hour = hour_of(now)
+    holes = (hour - timedelta(hours=12), hour + timedelta(hours=7))
+    grid.nulls = set(holes)
+    de = Zone("DE")
+    match request.param:
+        case "replay":
+            path = record("DE.csv", start=hour - timedelta(days=5), hours=240, without=frozenset(holes))
+            yield Case(Replay(path), de, holes)
+        case "replay shifted":
+            weeks = timedelta(weeks=300)
+            rows = frozenset(hole - weeks for hole in holes)
+            path = record("DE.csv", start=hour - timedelta(days=5) - weeks, hours=240, without=rows)
+            yield Case(Replay(path, shift=weeks), de, holes, exact=False)
+        case "typical days":
+            yield Case(TypicalDays(), de, exact=False)
+        case "typical days direct":
+            yield Case(TypicalDays(scope=Scope.DIRECT), de, exact=False)
+        case "static":
+            yield Case(Static({"DE": 380.5}), de, exact=False)
+        case "em":
+            yield Case(ElectricityMaps(client, token=TOKEN, base_url=grid.url, patience=patience), de, holes)
+        case "neso":
+            yield Case(Neso(client, base_url=grid.url, patience=patience), Zone("GB"), holes)
+
+
+async def test_a_forecast_holds_now_reaches_as_far_as_asked_and_is_not_from_the_future(
+    case: Case, now: datetime
+) -> None:
+    forecast = await case.provider.forecast(case.zone, now=now, until=now + AHEAD)
+
+    assert forecast.zone == case.zone
+    assert forecast.issued_at <= forecast.available_at <= now
+    assert forecast.series.start <= now
+    assert forecast.series.at(now) > 0
+    assert forecast.series.end >= now + AHEAD
+    assert forecast.parts[0].start == forecast.series.start
+    assert forecast.source
+
+
+async def test_slots_are_utc_ordered_and_half_open(case: Case, now: datetime) -> None:
+    forecast = await case.provider.forecast(case.zone, now=now, until=now + AHEAD)
+    history = await case.provider.history(case.zone, start=now - BEHIND, end=now, now=now)
+
+    for series in (forecast.series, forecast.low, forecast.high, history):
+        if series is None:
+            continue
+        assert all(slot.start.tzinfo is UTC and slot.end.tzinfo is UTC for slot in series.slots)
+        assert all(slot.start < slot.end for slot in series.slots)
+        assert all(before.end <= after.start for before, after in pairwise(series.slots))
+
+
+async def test_history_holds_whole_slots_that_have_ended_and_nothing_else(case: Case, now: datetime) -> None:
+    start, end = now - BEHIND, now + AHEAD
+
+    history = await case.provider.history(case.zone, start=start, end=end, now=now)
+
+    assert history.zone == case.zone
+    assert all(slot.end <= now and slot.end > start for slot in history.slots)
+    assert history.slots[0].start <= start < history.slots[0].end
+    assert len({slot.end - slot.start for slot in history.slots}) == 1
+
+
+async def test_the_signal_is_the_same_at_every_answer(case: Case, now: datetime) -> None:
+    forecast = await case.provider.forecast(case.zone, now=now, until=now + AHEAD)
+    history = await case.provider.history(case.zone, start=now - BEHIND, end=now, now=now)
+
+    assert case.provider.signal == forecast.signal == forecast.series.signal == history.signal
+
+
+async def test_no_value_is_invented_over_a_gap(case: Case, now: datetime) -> None:
+    forecast = await case.provider.forecast(case.zone, now=now, until=now + AHEAD)
+    history = await case.provider.history(case.zone, start=now - BEHIND, end=now, now=now)
+
+    if not case.holes:
+        assert all(slot.estimated for slot in (*forecast.series.slots, *history.slots))
+        return
+    behind, ahead = case.holes
+    for series, hole in ((history, behind), (forecast.series, ahead)):
+        with pytest.raises(Gap):
+            series.at(hole)
+        with pytest.raises(Gap):
+            series.mean(hole - timedelta(hours=1), hole + timedelta(hours=2))
+        assert series.at(hole - timedelta(minutes=1)) > 0
+
+
+async def test_values_are_those_of_the_source(case: Case, now: datetime) -> None:
+    if not case.exact:
+        return
+    forecast = await case.provider.forecast(case.zone, now=now, until=now + AHEAD)
+    history = await case.provider.history(case.zone, start=now - BEHIND, end=now, now=now)
+
+    for slot in (*forecast.series.slots, *history.slots):
+        assert slot.g_per_kwh == truth(slot.start)
+
+
+async def test_an_unknown_zone_is_a_permanent_error_that_names_it(case: Case, now: datetime) -> None:
+    with pytest.raises(Permanent, match="XX"):
+        await case.provider.forecast(Zone("XX"), now=now, until=now + AHEAD)
+    with pytest.raises(Permanent, match="XX"):
+        await case.provider.history(Zone("XX"), start=now - BEHIND, end=now, now=now)
+
+
+async def test_a_span_without_length_is_refused(case: Case, now: datetime) -> None:
+    with pytest.raises(Refused, match="no length"):
+        await case.provider.forecast(case.zone, now=now, until=now)
+    with pytest.raises(Refused, match="no length"):
+        await case.provider.history(case.zone, start=now, end=now, now=now)
+
+
+async def test_the_history_of_what_has_not_happened_is_a_passing_error(case: Case, now: datetime) -> None:
+    with pytest.raises(Transient, match="ask again"):
+        await case.provider.history(case.zone, start=now, end=now + AHEAD, now=now)
+
+
+async def test_zones_are_listed_or_left_to_asking(case: Case) -> None:
+    zones = case.provider.zones()
+
+    assert zones is None or case.zone.id in zones
