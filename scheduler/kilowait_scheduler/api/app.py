@@ -25,6 +25,7 @@ def create_app(server: Server) -> FastAPI:
         server.ticker.start()
         yield
         server.ticker.stop()
+        server.close()
 
     app = FastAPI(
         title="Kilowait",

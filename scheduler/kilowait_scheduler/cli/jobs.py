@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -118,11 +119,16 @@ def _packed(job: dict[str, Any], *, where: Path) -> tuple[dict[str, Any], bytes 
     path = (where / folder).resolve()
     if not path.is_dir():
         raise UsageError(f"runtime_env.working_dir: {path} is not a folder")
-    from kilowait_scheduler.dispatch.ray_packages import PackageError, zip_folder
+    from kilowait_scheduler.dispatch.executor import Refused
+    from kilowait_scheduler.dispatch.ray_packages import pack
 
+    excludes = env.get("excludes", ()) if isinstance(env, dict) else ()
     try:
-        return job, zip_folder(path)
-    except PackageError as error:
+        with tempfile.TemporaryDirectory() as scratch:
+            archive = Path(scratch) / "package.zip"
+            pack(path, archive, excludes=excludes)
+            return job, archive.read_bytes()
+    except Refused as error:
         raise UsageError(f"runtime_env.working_dir: {error}") from None
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,10 +25,12 @@ from kilowait_scheduler.core.window import Window, joined
 
 from .check import violations
 from .insert import plan
-from .problem import Placement, Plan, Problem, RegionSlots, Task
+from .problem import Floats, Placement, Plan, Problem, RegionSlots, Task
 from .schedule import best
 
 _PRIORITY = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
+# Planned with where no source says anything about any region; above most grids, so that nobody takes it for clean.
+_UNKNOWN_G_PER_KWH = 700.0
 _ASAP_G = 1e9  # price per slot of waiting that no carbon saving outweighs
 
 
@@ -125,6 +128,11 @@ def _as_soon_as_possible(tasks: Sequence[Task], made: Plan, problem: Problem) ->
     return found
 
 
+def _filled(values: Floats, worst: float) -> Floats:
+    """`values` with the unknown ones as dirty as the dirtiest known: a gap must attract nothing and stop nothing."""
+    return np.where(np.isnan(values), np.nanmax(values) if np.isfinite(values).any() else worst, values)
+
+
 class _Grid:
     """Translation between time and slots, regions and columns, for one round of planning."""
 
@@ -137,21 +145,34 @@ class _Grid:
         work = max(record.state.work_left_s for record in records)
         tail = timedelta(seconds=2 * work) + timedelta(hours=6)  # room for jobs that end late
         wanted = max(last, known.now) + tail
-        ends = [known.forecasts[region.zone].series.end for region in known.regions if region.zone in known.forecasts]
-        self.slots = max(0, (min([wanted, *ends]) - self.start) // step)
+        self.slots = max(0, -((self.start - wanted) // step))
         self.slot_h = step / timedelta(hours=1)
+        self.blind: set[str] = set()
         edges = [self.start + step * index for index in range(self.slots + 1)]
+        medians = {r.name: self._values(known.forecasts.get(r.zone), edges, top=False) for r in known.regions}
+        highs = {r.name: self._values(known.forecasts.get(r.zone), edges, top=True) for r in known.regions}
+        worst = max((float(np.nanmax(v)) for v in medians.values() if np.isfinite(v).any()), default=_UNKNOWN_G_PER_KWH)
         self.regions: list[RegionSlots] = []
         self.high: dict[str, np.ndarray] = {}
         for region in known.regions:
-            forecast = known.forecasts.get(region.zone)
-            if forecast is None or self.slots == 0:
-                continue
-            grams = np.array(forecast.series.means(edges)) * region.pue
-            top = np.array((forecast.high or forecast.series).means(edges)) * region.pue
+            grams, high = (_filled(values, worst) for values in (medians[region.name], highs[region.name]))
+            if np.isnan(medians[region.name]).any():
+                self.blind.add(region.name)
             capacity = min(region.capacity_gpus, known.gpus.get(region.name, region.capacity_gpus))
-            self.regions.append(RegionSlots(region.name, grams, np.full(self.slots, capacity, dtype=np.int64)))
-            self.high[region.name] = top
+            column = np.full(self.slots, capacity, dtype=np.int64)
+            self.regions.append(RegionSlots(region.name, grams * region.pue, column))
+            self.high[region.name] = high * region.pue
+
+    def _values(self, forecast: Forecast | None, edges: list[datetime], *, top: bool) -> Floats:
+        """Mean g/kWh per slot; NaN where the forecast says nothing."""
+        if forecast is None:
+            return np.full(self.slots, np.nan)
+        series = (forecast.high or forecast.series) if top else forecast.series
+        begin = max(edges[0], series.start)
+        if series.covers(begin, edges[-1]):
+            return np.array(series.means([begin, *edges[1:]]))
+        spans = [(max(start, series.start), min(end, series.end)) for start, end in pairwise(edges)]
+        return np.array([series.mean(a, b) if a < b and series.covers(a, b) else np.nan for a, b in spans])
 
     def problem(self, tasks: Sequence[Task]) -> Problem:
         return Problem(self.slot_h, self.slots, tuple(self.regions), tuple(tasks))
@@ -261,24 +282,28 @@ class _Grid:
 
     def _explain(self, record: JobRecord, windows: tuple[Window, ...], late_by: timedelta | None) -> tuple[Reason, str]:
         first = windows[0]
-        live = record.state.live_run
-        zone = next(region.zone for region in self.known.regions if region.name == first.region)
-        series = self.known.forecasts[zone].series
-        then = series.mean(first.start, min(first.end, series.end))
         place = f"in {first.region}"
         if late_by is not None:
-            return (
-                Reason.CAPACITY_TAKEN,
-                f"cannot make its deadline any more; late by {late_by}, runs as soon as it can",
-            )
-        if live is not None:
-            return Reason.RUNNING_AS_PLANNED, f"{place} at {then:.0f} g/kWh"
+            return Reason.CAPACITY_TAKEN, f"cannot make its deadline; late by {late_by}, runs as soon as it can"
+        then, here = self._mean_g(first.region, first.start, first.end), self._mean_g(record.home, self.known.now)
+        at = f"{then:.0f} g/kWh" if then is not None else "intensity unknown: no source answers for its grid"
+        if record.state.live_run is not None:
+            return Reason.RUNNING_AS_PLANNED, f"{place} at {at}"
         if first.start <= self.known.now:
-            return Reason.STARTS_NOW, f"{place} at {then:.0f} g/kWh: no cleaner window before its deadline"
-        home = next((r for r in self.known.regions if r.name == record.home), None)
-        here = self.known.forecasts[home.zone].series.at(self.known.now) if home else then
+            return Reason.STARTS_NOW, f"{place} at {at}: no cleaner window before its deadline"
         start = first.start.strftime("%a %H:%M")
-        return Reason.WAITING_FOR_WINDOW, f"until {start} UTC {place}: {then:.0f} g/kWh then, {here:.0f} at home now"
+        now = f"{here:.0f} at home now" if here is not None else "unknown at home now"
+        return Reason.WAITING_FOR_WINDOW, f"until {start} UTC {place}: {at} then, {now}"
+
+    def _mean_g(self, name: str, start: datetime, end: datetime | None = None) -> float | None:
+        """Forecast g/kWh in a region over [start, end), or at `start`; None where nothing is known."""
+        region = next((region for region in self.known.regions if region.name == name), None)
+        forecast = self.known.forecasts.get(region.zone) if region else None
+        if forecast is None:
+            return None
+        series = forecast.series
+        begin, stop = max(start, series.start), end or start + timedelta(microseconds=1)
+        return series.mean(begin, stop) if begin < stop and series.covers(begin, stop) else None
 
     def settle(self, decisions: list[Decision]) -> list[Decision]:
         """Keep every job's standing windows where the new plan as a whole gains too little to be worth a change."""
@@ -287,7 +312,7 @@ class _Grid:
             return decisions
         old = sum(grams for grams in standing if grams is not None)
         new = sum(decision.carbon_g for decision in decisions)
-        if new < old * (1 - self.rules.hysteresis):
+        if new < old * (1 - self.rules.hysteresis) or (new <= old * (1 + 1e-9) and self._sooner(decisions)):
             return decisions
         kept = []
         for decision in decisions:
@@ -295,6 +320,11 @@ class _Grid:
             reason, detail = self._explain(decision.record, windows, None)
             kept.append(replace(decision, windows=windows, reason=reason, detail=detail))
         return kept
+
+    def _sooner(self, decisions: list[Decision]) -> bool:
+        """Whether the new windows, taken together, end earlier than the standing ones: GPUs have become free."""
+        ahead = [d.record.state.windows[-1].end - d.windows[-1].end for d in decisions if d.windows]
+        return sum(ahead, timedelta(0)) >= self.rules.slot
 
     def _standing_g(self, record: JobRecord) -> float | None:
         """Forecast carbon of the windows the job has already; None where they no longer do."""
@@ -312,12 +342,12 @@ class _Grid:
             region = rates.get(window.region)
             if region is None or window.region not in record.regions:
                 return None
-            series = self.known.forecasts[region.zone].series
             begin = max(window.start, self.start)
-            if not series.covers(begin, window.end):
+            mean_g = self._mean_g(window.region, begin, window.end)
+            if mean_g is None:
                 return None
             hours = (window.end - begin) / timedelta(hours=1)
-            grams += record.power_kw * hours * region.pue * series.mean(begin, window.end)
+            grams += record.power_kw * hours * region.pue * mean_g
             length += hours * 3600
         overhead = record.state.restart_s * (len(windows) - (1 if live is not None or not record.state.runs else 0))
         if length + 1e-6 < record.state.time_left_s(self.known.now) + overhead or windows[-1].end > record.spec.due:

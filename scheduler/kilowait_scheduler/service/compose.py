@@ -70,6 +70,10 @@ class Server:
         self.control.want_plan()
         self.ticker.wake()
 
+    def close(self) -> None:
+        """Give the database back. The ticker must have stopped."""
+        self.store.engine.dispose()
+
     @property
     def packages(self) -> Path:
         return self.settings.state_dir / "packages"
@@ -93,20 +97,29 @@ class Clusters:
                 self._made[region.name] = (region, self._make(region))
         return {name: executor for name, (_, executor) in self._made.items()}
 
+    async def close(self) -> None:
+        """Close the connections to all clusters; nothing that runs there is touched."""
+        for _, executor in self._made.values():
+            await executor.close()
+
 
 def compose(
     settings: Settings,
     *,
     make_executor: Callable[[Region], Executor] | None = None,
+    clock: GridClock | None = None,
     on_step: Callable[[str], None] = lambda _step: None,
 ) -> Server:
-    """Build a server: opens and migrates the database, adds the configured regions, makes the admin token."""
+    """Build a server: opens and migrates the database, adds the configured regions, makes the admin token.
+
+    Executors, clock and `on_step` are for tests and demonstrations; left out, they are Ray, the wall and nothing.
+    """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     (settings.state_dir / "packages").mkdir(exist_ok=True)
     engine = open_engine(settings.database_url)
     migrate(engine)
     store = Store(engine)
-    clock = clock_of(settings)
+    clock = clock or clock_of(settings)
     tokens = Tokens(store)
     if settings.regions is not None:
         for region in read_regions(settings.regions):
@@ -136,7 +149,7 @@ def compose(
         package_path=lambda name: settings.state_dir / "packages" / name,
         on_step=on_step,
     )
-    ticker = Ticker(control, every=settings.tick)
+    ticker = Ticker(control, every=settings.tick, at_end=clusters.close)
 
     def wake() -> None:
         control.want_plan()
@@ -147,7 +160,7 @@ def compose(
         book=book,
         clock=clock,
         rules=rules,
-        knowledge=control.knowledge,
+        knowledge=control.current_knowledge,
         default_power_w=settings.power_per_gpu_w,
         wake=wake,
     )

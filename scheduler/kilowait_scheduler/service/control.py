@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core import events as ev
+from kilowait_scheduler.core.errors import Conflict
 from kilowait_scheduler.core.lifecycle import Phase, Want
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
@@ -161,6 +162,12 @@ class Control:
             promise=promise if decision.windows else None,
         )
         await self._apply(decision.record.id, event)
+
+    def current_knowledge(self) -> Knowledge:
+        """The same, for people's questions. Raises Conflict before the first round, when nothing is known yet."""
+        if self.ticked_at is None:
+            raise Conflict("the server is still starting: grid and clusters have not answered yet; try again in a moment")
+        return self.knowledge()
 
     def knowledge(self) -> Knowledge:
         """What the planner may know at this moment."""

@@ -17,6 +17,7 @@ from kilowait_scheduler.store.repository import Store
 
 # Plans may look this far beyond the last deadline: room for a late job, and for `plan` to show later deadlines.
 _BEYOND = timedelta(hours=48)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,16 @@ class Grid:
         kept = await asyncio.to_thread(self._store.realised, zone, signal=signal, start=start, end=end)
         if kept is not None and kept.covers(start, end) and kept.estimated_share(start, end) == 0:
             return kept
-        answer = await self._cascade.realised(Zone(zone), start=start, end=end, now=now)
-        await asyncio.to_thread(self._store.add_realised, answer.series, at=now)
-        return answer.series
+        # Whole hours are asked for, so that what is kept are the source's own slots and not pieces of them; estimates are
+        # not kept, they are made again from the best knowledge of the moment.
+        begin = start.replace(minute=0, second=0, microsecond=0)
+        stop = min(end + _HOUR - (end - begin) % _HOUR if (end - begin) % _HOUR else end, now)
+        answer = await self._cascade.realised(Zone(zone), start=begin, end=stop, now=now)
+        measured = [slot for slot in answer.series.slots if not slot.estimated]
+        if measured:
+            kept = IntensitySeries(zone=Zone(zone), signal=signal, source=answer.series.source, slots=measured)
+            await asyncio.to_thread(self._store.add_realised, kept, at=now)
+        return answer.series.between(start, end)
 
 
 def _same(new: Forecast, old: Forecast | None) -> bool:

@@ -58,9 +58,6 @@ class Jobs:
         regions = self._store.regions()
         spec = self._placed(spec, regions)
         known = self._knowledge()
-        missing = [r.zone for r in regions if r.name in _allowed(spec) and r.zone not in known.forecasts]
-        if len(missing) == len([r for r in regions if r.name in _allowed(spec)]):
-            raise Conflict(f"no forecast for zone {', '.join(sorted(set(missing)))} yet; try again in a few seconds")
         record = self._record(spec, now=now, package=package)
         _require_possible(record, regions, now=now)
         others = [r for r in self._store.active_jobs() if r.state.want is Want.RUN]
@@ -189,10 +186,6 @@ def _crowded_out(spec: JobSpec, decision: Decision) -> Refused:
     return Refused(
         f"job {spec.name}: {sentence(reason)} ({detail}); move the deadline or allow more regions", reason=reason
     )
-
-
-def _allowed(spec: JobSpec) -> tuple[str, ...]:
-    return spec.regions.any_of if spec.regions else ()
 
 
 def _require_possible(record: JobRecord, regions: list[Region], *, now: datetime) -> None:

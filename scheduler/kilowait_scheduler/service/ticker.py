@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,27 +27,40 @@ T = TypeVar("T")
 class Ticker:
     """Owns the loop on which all talk with clusters happens."""
 
-    def __init__(self, control: Control, *, every: timedelta) -> None:
+    def __init__(
+        self, control: Control, *, every: timedelta, at_end: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         self._control = control
+        self._at_end = at_end
         self._every = every
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
         self._again = False
         self._round_lock = asyncio.Lock()
         self._thread = threading.Thread(target=self._run, name="kilowait-control", daemon=True)
 
     def start(self) -> None:
+        """Start the clockwork; the first round begins at once."""
         self._thread.start()
+        self._started.wait()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
         scheduler = AsyncIOScheduler(event_loop=self._loop, timezone="UTC")
         trigger = IntervalTrigger(seconds=max(self._every.total_seconds(), 0.05), timezone="UTC")
-        options = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        self._loop.call_soon(lambda: scheduler.add_job(self._round, trigger, **options))
-        self._loop.call_soon(scheduler.start)
-        self._loop.call_soon(lambda: self._loop.create_task(self._round()))
-        self._loop.run_forever()
+        scheduler.add_job(self._round, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
+        scheduler.start()
+        self._started.set()
+        first = asyncio.create_task(self._round())
+        await self._ended.wait()
         scheduler.shutdown(wait=False)
+        await first
+        async with self._round_lock:
+            await self._at_end()
 
     async def _round(self) -> None:
         self._again = True
@@ -62,21 +75,17 @@ class Ticker:
                 log.exception("a control round failed; the next one starts from what is stored")
 
     def wake(self) -> None:
-        """Run a round as soon as possible; callable from any thread."""
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._round()))
+        """Run a round as soon as possible; callable from any thread, and of no effect before `start`."""
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._round(), self._loop)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `work` on the clusters' loop, from another thread."""
+        assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:
         """Finish the round in progress and end the thread."""
-
-        async def drain() -> None:
-            async with self._round_lock:
-                pass
-
-        if self._thread.is_alive():
-            self.submit(drain()).result(timeout=60)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=10)
+        if self._thread.is_alive() and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._ended.set)
+            self._thread.join(timeout=60)
