@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kilowait_scheduler.core.duration import Duration
 
@@ -21,27 +21,29 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="KILOWAIT_", extra="ignore", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     state_dir: Path = Field(default_factory=default_state_dir, description="Folder for database, packages, token.")
-    database: str | None = Field(None, description="Database URL; default: SQLite in the state folder.")
-    regions: Path | None = Field(None, description="YAML file with the regions to add at start.")
-    intensity: Path | None = Field(None, description="CSV file or folder of recorded intensity to replay.")
-    intensity_column: str = Field("carbon_intensity_lifecycle", description="Column of those files to read.")
-    intensity_shift: Duration = Field(timedelta(0), description="Added to the recording's times.")
-    electricity_maps_token: SecretStr | None = Field(None, description="Token for Electricity Maps.")
-    electricity_maps_url: str = Field("https://api.electricitymaps.com/v4", description="Base URL of Electricity Maps.")
-    neso: Literal["on", "off"] = Field("on", description="Ask NESO (no key needed) for zone GB.")
-    neso_url: str = Field("https://api.carbonintensity.org.uk", description="Base URL of NESO.")
-    forecast_every: Duration = Field(timedelta(minutes=30), description="How often forecasts are fetched (grid time).")
-    stale_after: Duration = Field(timedelta(hours=6), description="Age from which a forecast is no longer used.")
-    tick: Duration = Field(timedelta(seconds=5), description="How often the control loop runs (real time).")
-    slot: Duration = Field(timedelta(minutes=15), description="Length of a planning slot.")
-    margin: float = Field(0.15, ge=0, le=5, description="Share of a job's work kept free before its deadline.")
-    power_per_gpu_w: float = Field(400.0, gt=0, description="Power per busy GPU where neither job nor history says.")
-    fence: Duration = Field(timedelta(seconds=90), description="Wait after a cluster lost a run, before the next.")
-    clock_speed: float = Field(1.0, gt=0, description="Grid seconds per real second; above 1 only in demonstrations.")
-    clock_start: Annotated[datetime | None, NoDecode] = Field(None, description="Grid time at start; default: now.")
+    database: str | None = Field(default=None, description="Database URL; default: SQLite in the state folder.")
+    regions: Path | None = Field(default=None, description="YAML file with the regions to add at start.")
+    intensity: Path | None = Field(default=None, description="CSV file or folder of recorded intensity to replay.")
+    intensity_column: str = Field(default="carbon_intensity_lifecycle", description="Column of those files to read.")
+    intensity_shift: Duration = Field(default=timedelta(0), description="Added to the recording's times.")
+    electricity_maps_token: SecretStr | None = Field(default=None, description="Token for Electricity Maps.")
+    electricity_maps_url: str = Field(
+        default="https://api.electricitymaps.com/v4", description="Base URL of Electricity Maps."
+    )
+    neso: Literal["on", "off"] = Field(default="on", description="Ask NESO (no key needed) for zone GB.")
+    neso_url: str = Field(default="https://api.carbonintensity.org.uk", description="Base URL of NESO.")
+    forecast_every: Duration = Field(default=timedelta(minutes=30), description="Time between fetches (grid time).")
+    stale_after: Duration = Field(default=timedelta(hours=6), description="Age from which a forecast is too old.")
+    tick: Duration = Field(default=timedelta(seconds=5), description="How often the control loop runs (real time).")
+    slot: Duration = Field(default=timedelta(minutes=15), description="Length of a planning slot.")
+    margin: float = Field(default=0.15, ge=0, le=5, description="Share of a job's work kept free before its deadline.")
+    power_per_gpu_w: float = Field(default=400.0, gt=0, description="Power per busy GPU if unsaid.")
+    fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")
+    clock_speed: float = Field(default=1.0, gt=0, description="Above 1 only in demonstrations.")
+    clock_start: datetime | None = Field(default=None, description="Grid time at start; default: now.")
 
     @property
     def database_url(self) -> str:

@@ -1,0 +1,288 @@
+"""`kilowait agent`: settings in, the parts put together, exit codes out. The composition root of this package."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .agent import Agent, Cadence, Stream
+from .clock import CompressedClock, WallClock
+from .compressed import CompressedMeter
+from .errors import AgentError, Permanent, Refused, Transient
+from .meter import Meter
+from .nvml import open_nvml
+from .outbox import MemoryOutbox
+from .owners import Owners
+from .settings import Settings, parse_settings
+from .simulated import SimulatedMeter
+from .sink import JsonLines
+from .stopping import Stop, on_signals
+from .uplink import Uplink
+from .wire import Origin, Record, valid_id
+
+if TYPE_CHECKING:
+    from .transport import GridClock, HttpTransport
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: start me again, the driver under me was replaced
+
+_QUEUED_RECORDS = 20_000  # about 11 MB; 3.5 h of a node with 8 GPUs at 5 s per record
+_JOIN_S = 10.0  # the last delivery and a request under way, within the 30 s that Kubernetes grants
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None, *, env: Mapping[str, str] | None = None) -> int:
+    """Run `kilowait agent` with the arguments after that word; the exit code."""
+    try:
+        settings = parse_settings(sys.argv[1:] if argv is None else argv, os.environ if env is None else env)
+    except Refused as error:
+        return _ended(EXIT_USAGE, error)
+    except SystemExit as done:  # --help
+        return int(done.code or 0)
+    stop = Stop()
+    try:
+        with _talk_on_stderr(), on_signals(stop.set):
+            if settings.sink is not None:
+                _to_sink(settings, path=settings.sink, stop=stop)
+            else:
+                _to_server(settings, stop=stop)
+    except Refused as error:
+        return _ended(EXIT_USAGE, error)
+    except Permanent as error:
+        return _ended(EXIT_RESTART, error)
+    except (AgentError, OSError) as error:
+        return _ended(EXIT_FAILED, error)
+    return EXIT_OK
+
+
+def _ended(code: int, error: Exception) -> int:
+    sys.stderr.write(f"kilowait agent: {' '.join(str(error).split())}\n")
+    return code
+
+
+@contextmanager
+def _talk_on_stderr() -> Iterator[None]:
+    """What this package logs goes to stderr, one line each, while the block runs."""
+    package = logging.getLogger(__package__)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("kilowait agent: %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+
+
+def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
+    owners = Owners(region=settings.region)
+    meter = _open_meter(settings, owners=owners, clock=WallClock())
+    stream = _stream(settings)
+    origin = Origin(agent_id=stream.agent_id, node=settings.node, region=settings.region, source=meter.source)
+    try:
+        with JsonLines(path=path, origin=origin) as sink:
+            agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=sink.write)
+            agent.run(stop.wait, for_s=settings.duration_s)
+    finally:
+        meter.close()
+
+
+def _to_server(settings: Settings, *, stop: Stop) -> None:
+    from .transport import HttpTransport
+
+    def token() -> str:
+        try:
+            return settings.read_token()
+        except Refused as error:
+            raise Transient(str(error)) from error  # it was there at the start; a rotation may be under way
+
+    assert settings.server is not None
+    transport = HttpTransport(server=settings.server, token=token)
+    owners = Owners(region=settings.region)
+    wall = WallClock()
+    meter = _open_meter(settings, owners=owners, clock=wall)
+    try:
+        while _report(settings, meter=meter, wall=wall, owners=owners, transport=transport, stop=stop):
+            _log.warning(
+                "the server's clock is not the one assumed; starting anew on it, the records so far are dropped"
+            )
+    finally:
+        meter.close()
+        transport.close()
+
+
+def _report(
+    settings: Settings,
+    *,
+    meter: Meter,
+    wall: WallClock,
+    owners: Owners,
+    transport: HttpTransport,
+    stop: Stop,
+) -> bool:
+    """Measure and send until told to stop; True if the clock turned out to be another and all must start anew.
+
+    A server that cannot be asked at the start is no reason to lose energy: real servers live on the wall clock, so we
+    measure on that and ask again before anything is sent.
+    """
+    grid: GridClock | None = None
+    settle: Callable[[], bool] | None = None
+    try:
+        grid = transport.grid_clock()
+    except Transient as error:
+        _log.warning("%s; measuring on the wall clock meanwhile", error)
+
+        def settle() -> bool:
+            return transport.grid_clock() is None
+
+    clock: WallClock | CompressedClock = wall
+    speed = 1.0
+    if grid is not None:
+        clock = CompressedClock(
+            wall=wall, origin_wall_us=grid.origin_wall_us, origin_grid_us=grid.origin_grid_us, speed=grid.speed
+        )
+        meter, speed = CompressedMeter(meter=meter, clock=clock), float(grid.speed)
+        _log.info("demonstration: the server's time runs %g times as fast, and so do times and energy here", speed)
+    stream = _stream(settings)
+    outbox = MemoryOutbox(capacity=_QUEUED_RECORDS)
+    uplink = Uplink(
+        outbox=outbox,
+        transport=transport,
+        origin=Origin(
+            agent_id=stream.agent_id,
+            node=settings.node,
+            region=settings.region,
+            source=meter.source,
+            clock_speed=speed,
+        ),
+        clock=clock,
+        rng=random.Random(),
+        set_aside=_set_aside_in(settings.state_dir),
+        settle=settle,
+    )
+
+    def emit(records: Sequence[Record]) -> None:
+        outbox.append(records)
+        uplink.wake()
+
+    def wait(seconds: float) -> bool:
+        return stop.wait(seconds) or uplink.mismatch.is_set()
+
+    agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=emit, speed=speed)
+    sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
+    sender.start()
+    try:
+        agent.run(wait, for_s=settings.duration_s)
+    finally:
+        uplink.stop()
+        sender.join(_JOIN_S)
+    if uplink.mismatch.is_set() and not stop.is_set():
+        return True
+    if len(outbox):
+        _log.warning("%d records were not delivered before the end and are lost", len(outbox))
+    return False
+
+
+def _agent(
+    settings: Settings,
+    *,
+    meter: Meter,
+    owners: Owners,
+    stream: Stream,
+    emit: Callable[[Sequence[Record]], None],
+    speed: float = 1.0,
+) -> Agent:
+    return Agent(
+        meter=meter,
+        identify=owners.identify,
+        alive=owners.alive,
+        emit=emit,
+        stream=stream,
+        cadence=Cadence(interval_s=settings.interval_s, flush_s=settings.flush_s, speed=speed),
+    )
+
+
+def _open_meter(settings: Settings, *, owners: Owners, clock: WallClock) -> Meter:
+    """The meter that was asked for, said on stderr. Raises Refused where NVML was demanded and is not there."""
+    why = "as asked"
+    if settings.meter != "simulated":
+        try:
+            meter = open_nvml(clock=clock)
+            if meter.devices():
+                _log.info("meter: NVML, %d GPUs", len(meter.devices()))
+                return meter
+            meter.close()
+            why = "NVML lists no GPU on this node"
+        except Permanent as error:
+            why = str(error)
+        if settings.meter == "nvml":
+            raise Refused(f"--meter nvml cannot be had: {why}")
+    _log.info("meter: SIMULATED, %d GPUs; no real energy is measured (%s)", settings.sim_gpus, why)
+    return SimulatedMeter(
+        node=settings.node,
+        gpus=settings.sim_gpus,
+        clock=clock,
+        runs=owners.scan,
+        busy_w=settings.sim_busy_w,
+        idle_w=settings.sim_idle_w,
+    )
+
+
+def _stream(settings: Settings) -> Stream:
+    """This life of this agent. The epoch is new each time, so sequence numbers may start at 1 again."""
+    return Stream(
+        agent_id=_agent_id(settings),
+        boot_id=_boot_id(),
+        stream_epoch=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+    )
+
+
+def _agent_id(settings: Settings) -> str:
+    """The name that stays: from the state directory, where it is written once; without one, region and node."""
+    plain = f"{settings.region}:{settings.node}" if settings.region else settings.node
+    plain = plain[:110]
+    if settings.state_dir is None:
+        return plain
+    path = settings.state_dir / "agent-id"
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.write_text(f"{plain}-{secrets.token_hex(4)}\n", encoding="ascii")
+        agent_id = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"--state-dir {settings.state_dir} cannot be used: {error}") from error
+    if not valid_id(agent_id):
+        raise Refused(f"{path} does not hold an agent's name but {agent_id[:40]!r}; remove the file to get a new one")
+    return agent_id
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+def _set_aside_in(state_dir: Path | None) -> Callable[[Sequence[Record], str], None]:
+    """Where records go that the server will never take: a file in the state directory, for a person to look at."""
+
+    def keep(records: Sequence[Record], reason: str) -> None:
+        if state_dir is None:
+            return
+        with (state_dir / "set-aside.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({"refused": reason, **record.to_dict()}) + "\n" for record in records)
+
+    return keep

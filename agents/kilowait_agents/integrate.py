@@ -1,0 +1,280 @@
+"""From readings to intervals: how much energy a device drew between two moments, and how sure we are. Pure.
+
+The counter is the truth wherever it can be had: its differences telescope, so nothing is lost at any polling rate.
+Power is integrated only where there is no counter to trust. What nobody saw is a gap, said as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from .energy import trapezoid_mj
+from .reading import Reading
+from .wire import Method, Quality, Scope
+
+# Stated accuracy of the boards' power sensors, which the counter is built from (energy.md 3 and 3a). The edges of an
+# interval (one counter tick, about 100 ms) are not in it: they cancel between adjoining records.
+COUNTER_UNCERTAINTY_PCT = 5.0
+POWER_AVERAGE_UNCERTAINTY_PCT = (
+    7.0  # + 2: the trapezoid over 1 s averages, worst seen 0.28 % (energy.md 5a), rounded up
+)
+POWER_INSTANT_UNCERTAINTY_PCT = 30.0  # instantaneous power at 1 Hz was off by up to 29 % on spiky loads (energy.md 5a)
+UNKNOWN_PCT = 100.0
+
+_STILL_MW = 1000  # below 1 W a counter that does not move is right
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Energy of one device on [t0_us, t1_us), in mJ; `mono_dt_ns` is its length by the clock that never steps.
+
+    In a gap nothing is known: its `energy_mj` of 0 is a place holder, and readers look at `quality` before they add.
+    """
+
+    device_uuid: str
+    device_name: str
+    scope: Scope
+    t0_us: int
+    t1_us: int
+    mono_dt_ns: int
+    energy_mj: int
+    counter_end_mj: int | None
+    method: Method
+    quality: Quality
+    uncertainty_pct: float
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to wait, when to doubt, when to give up; nanoseconds on the clock of the readings."""
+
+    max_gap_ns: int = 10_000_000_000
+    """Longest step over which power may be drawn as a straight line, and a counter's absence is waited out."""
+    stall_ns: int = 2_000_000_000
+    """A counter that stands still this long under load is stalled (energy.md 7d)."""
+    hold_ns: int = 900_000_000_000
+    """How long a silent device is waited for: if it comes back with its counter, no energy was lost."""
+    slack_ns: int = 300_000_000
+    """Allowance for counter ticks when an increase is compared with what the board can draw (energy.md 7d)."""
+    power_limit_mw: int = 3_000_000
+    """What the device can draw at most; the default is above any board or module sold, for devices that do not say."""
+
+    def at_speed(self, speed: float) -> Limits:
+        """The same patience on a clock that runs `speed` times as fast."""
+        return replace(
+            self,
+            max_gap_ns=round(self.max_gap_ns * speed),
+            stall_ns=round(self.stall_ns * speed),
+            hold_ns=round(self.hold_ns * speed),
+            slack_ns=round(self.slack_ns * speed),
+        )
+
+    def with_power_limit(self, limit_mw: int | None) -> Limits:
+        """The same for a device whose board can be set to at most `limit_mw`; None leaves the general bound."""
+        return self if limit_mw is None else replace(self, power_limit_mw=limit_mw)
+
+    def plausible_mj(self, elapsed_ns: int) -> int:
+        """The most a counter can have gained in `elapsed_ns`: 1.2 times the power limit (energy.md 7d)."""
+        return self.power_limit_mw * (elapsed_ns + self.slack_ns) * 12 // 10 // 1_000_000_000
+
+
+class Integrator:
+    """One device's readings in, its adjoining intervals out.
+
+    Keeps the readings since the last interval's end, and how much energy was estimated since its counter last moved.
+    """
+
+    def __init__(self, *, limits: Limits) -> None:
+        self._limits = limits
+        self._samples: list[Reading] = []
+        self._credit_mj = 0
+
+    @property
+    def start_us(self) -> int | None:
+        """Where the next interval begins; None before the first reading."""
+        return self._samples[0].t_us if self._samples else None
+
+    def push(self, reading: Reading) -> Interval | None:
+        """The interval that `reading` closes, or None while it is too early to say.
+
+        Readings that do not come after the one before are dropped: they have no length.
+        """
+        if self._samples:
+            before = self._samples[-1]
+            if reading.t_us <= before.t_us or reading.mono_ns <= before.mono_ns:
+                return None
+        self._samples.append(reading)
+        if len(self._samples) < 2:
+            return None
+        return self._settle(integrate(self._samples, limits=self._limits, credit_mj=self._credit_mj))
+
+    def close(self) -> Interval | None:
+        """The interval still open, settled with what is known now; for the end of the process."""
+        if len(self._samples) < 2:
+            return None
+        return self._settle(integrate(self._samples, limits=self._limits, credit_mj=self._credit_mj, final=True))
+
+    def _settle(self, interval: Interval | None) -> Interval | None:
+        if interval is None:
+            return None
+        first, last = self._samples[0], self._samples[-1]
+        stands_still = first.counter_mj is not None and first.counter_mj == last.counter_mj
+        self._credit_mj = self._credit_mj + interval.energy_mj if stands_still else 0
+        self._samples = [last]
+        return interval
+
+
+def integrate(
+    samples: Sequence[Reading], *, limits: Limits, credit_mj: int = 0, final: bool = False
+) -> Interval | None:
+    """Energy from the first to the last of `samples` (two or more readings of one device, in order).
+
+    None means: hold, the next reading will tell more (a counter that may come back or has not ticked yet); with
+    `final` an answer is given at once. `credit_mj` is energy already reported by power since the counter last moved;
+    it is taken off when the counter turns out to have gone on meanwhile.
+    """
+    first, last = samples[0], samples[-1]
+    elapsed_ns = last.mono_ns - first.mono_ns
+    if last.silent:
+        if elapsed_ns <= limits.hold_ns and not final:
+            return None
+        return _gap(samples, note="the device did not answer")
+    if first.counter_mj is None:
+        return _by_power(samples, limits=limits)
+    if last.counter_mj is None:
+        if elapsed_ns <= limits.max_gap_ns and not final:
+            return None
+        return _by_power(samples, limits=limits, note="the energy counter did not answer")
+    gained_mj = last.counter_mj - first.counter_mj
+    if gained_mj < 0:
+        return _after_restart(samples, limits=limits)
+    if gained_mj == 0 and _draws(samples):
+        if elapsed_ns > limits.stall_ns:
+            return _by_power(samples, limits=limits, note=f"the energy counter stands still at {last.counter_mj} mJ")
+        if not final:
+            return None
+    note = None
+    if gained_mj and credit_mj:
+        gained_mj = _less_credit(samples, gained_mj=gained_mj, credit_mj=credit_mj)
+        note = "the energy counter moves again"
+    if gained_mj > limits.plausible_mj(elapsed_ns):
+        return _by_power(
+            samples,
+            limits=limits,
+            note=f"implausible: the energy counter went from {first.counter_mj} to {last.counter_mj} mJ",
+        )
+    return _interval(
+        samples,
+        energy_mj=gained_mj,
+        method="counter",
+        quality="recovered" if note or elapsed_ns > limits.max_gap_ns else "measured",
+        uncertainty_pct=COUNTER_UNCERTAINTY_PCT,
+        note=note,
+    )
+
+
+def _draws(samples: Sequence[Reading]) -> bool:
+    powers = [sample.power_mw for sample in samples if sample.power_mw is not None]
+    return bool(powers) and min(powers) > _STILL_MW
+
+
+def _power_energy(samples: Sequence[Reading], *, limits: Limits) -> int | None:
+    """Energy by the power curve in mJ; None if an end has no power or a step is too long to draw a line over."""
+    curve = [(sample.mono_ns, sample.power_mw) for sample in samples if sample.power_mw is not None]
+    if samples[0].power_mw is None or samples[-1].power_mw is None:
+        return None
+    if any(later - earlier > limits.max_gap_ns for (earlier, _), (later, _) in pairwise(curve)):
+        return None
+    return trapezoid_mj(curve)
+
+
+def _by_power(samples: Sequence[Reading], *, limits: Limits, note: str | None = None) -> Interval:
+    energy_mj = _power_energy(samples, limits=limits)
+    if energy_mj is None:
+        return _gap(samples, note=note)
+    averaged = all(sample.power_kind == "average" for sample in samples if sample.power_mw is not None)
+    # A board without a counter, read by averages, is measured as well as it can be; everything else stands in for
+    # a counter that should have been there, or samples a curve that moves faster than we look.
+    return _interval(
+        samples,
+        energy_mj=energy_mj,
+        method="power_avg" if averaged else "power_inst",
+        quality="measured" if averaged and all(sample.counter_mj is None for sample in samples) else "estimated",
+        uncertainty_pct=POWER_AVERAGE_UNCERTAINTY_PCT if averaged else POWER_INSTANT_UNCERTAINTY_PCT,
+        note=note,
+    )
+
+
+def _after_restart(samples: Sequence[Reading], *, limits: Limits) -> Interval:
+    """The counter went down: what it shows was drawn since its restart; what came before that can only be estimated."""
+    first, last = samples[0], samples[-1]
+    assert last.counter_mj is not None
+    note = f"the energy counter restarted: {first.counter_mj} mJ before, {last.counter_mj} mJ now"
+    elapsed_ns = last.mono_ns - first.mono_ns
+    if last.counter_mj > limits.plausible_mj(elapsed_ns):  # not counted from zero: it is no account of this interval
+        return _by_power(samples, limits=limits, note=note)
+    by_power = _by_power(samples, limits=limits, note=note)
+    if by_power.quality != "gap" and by_power.energy_mj >= last.counter_mj:
+        return by_power
+    return _interval(
+        samples,
+        energy_mj=last.counter_mj,
+        method="counter",
+        quality="estimated",
+        uncertainty_pct=UNKNOWN_PCT if by_power.quality == "gap" else by_power.uncertainty_pct,
+        note=note,
+    )
+
+
+def _less_credit(samples: Sequence[Reading], *, gained_mj: int, credit_mj: int) -> int:
+    """What a counter that moves again adds to what was estimated while it stood still.
+
+    Either it went on where it stopped (all of `gained_mj` is new), or it caught up (the estimate is in it already).
+    The power of the interval tells which; without power the cautious answer is that it caught up.
+    """
+    caught_up_mj = max(0, gained_mj - credit_mj)
+    powers = [(sample.mono_ns, sample.power_mw) for sample in samples if sample.power_mw is not None]
+    if len(powers) < 2:
+        return caught_up_mj
+    expected_mj = trapezoid_mj(powers)
+    return min((caught_up_mj, gained_mj), key=lambda energy_mj: abs(energy_mj - expected_mj))
+
+
+def _gap(samples: Sequence[Reading], *, note: str | None) -> Interval:
+    return _interval(
+        samples,
+        energy_mj=0,
+        method="power_inst" if samples[-1].counter_mj is None else "counter",
+        quality="gap",
+        uncertainty_pct=UNKNOWN_PCT,
+        note=note or "no reading to tell the energy from",
+    )
+
+
+def _interval(
+    samples: Sequence[Reading],
+    *,
+    energy_mj: int,
+    method: Method,
+    quality: Quality,
+    uncertainty_pct: float,
+    note: str | None,
+) -> Interval:
+    first, last = samples[0], samples[-1]
+    return Interval(
+        device_uuid=last.device_uuid,
+        device_name=last.name,
+        scope=last.scope,
+        t0_us=first.t_us,
+        t1_us=last.t_us,
+        mono_dt_ns=last.mono_ns - first.mono_ns,
+        energy_mj=energy_mj,
+        counter_end_mj=last.counter_mj,
+        method=method,
+        quality=quality,
+        uncertainty_pct=uncertainty_pct,
+        note=note,
+    )

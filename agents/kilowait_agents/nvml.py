@@ -1,0 +1,309 @@
+"""The NVML meter: energy counters and power of NVIDIA GPUs, read-only, one driver call per device and reading."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .clock import Clock
+from .errors import Permanent, Transient
+from .meter import Device, Process
+from .reading import PowerKind, Reading
+from .wire import Scope, Source
+
+# Field and scope numbers of nvml.h, API 13.
+_TOTAL_ENERGY = 83
+_POWER_AVERAGE = 185
+_POWER_INSTANT = 186
+_SCOPE_GPU = 0
+_SCOPE_MODULE = 1
+
+_SUCCESS = 0
+_UNINITIALIZED = 1
+_INVALID_ARGUMENT = 2
+_NOT_SUPPORTED = 3
+_DRIVER_NOT_LOADED = 9
+_LIBRARY_NOT_FOUND = 12
+_FUNCTION_NOT_FOUND = 13
+_GPU_IS_LOST = 15
+_RESET_REQUIRED = 16
+_VERSION_MISMATCH = 18
+
+# nvmlValueType_t -> member of the value union
+_MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
+
+_FIRST_RETRY_NS = 1_000_000_000  # a lost GPU is looked for after 1 s, then at doubling distances
+_LAST_RETRY_NS = 60_000_000_000  # ... up to this (energy.md 7d)
+
+_log = logging.getLogger(__name__)
+
+PowerField = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Gpu:
+    device: Device
+    handle: Any
+    counter: bool
+    power: PowerField | Literal["usage"] | None
+    fields: bool
+    failing: bool = False
+    retry_at_ns: int = 0
+    retry_after_ns: int = 0
+
+    @property
+    def scope(self) -> Scope:
+        # The counter is the board's; the power of a module is kept only where there is no counter.
+        return "module" if isinstance(self.power, tuple) and self.power[1] == _SCOPE_MODULE else "gpu"
+
+    @property
+    def power_kind(self) -> PowerKind:
+        return "average" if isinstance(self.power, tuple) and self.power[0] == _POWER_AVERAGE else "instant"
+
+
+def open_nvml(*, clock: Clock) -> NvmlMeter:
+    """The NVML meter of this node. Raises Permanent, saying what is missing, where NVML cannot be used."""
+    try:
+        import pynvml
+    except ImportError as error:
+        raise Permanent(f"the NVML binding cannot be imported ({error}); install nvidia-ml-py") from error
+    if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+        raise Permanent("the module `pynvml` is not NVIDIA's; uninstall it and install nvidia-ml-py")
+    return NvmlMeter(nvml=pynvml, clock=clock)
+
+
+class NvmlMeter:
+    """All GPUs that NVML lists, by UUID; `nvml` is the pynvml module.
+
+    A device that fails is silent in that reading and is looked for again by its UUID; when the driver goes away, NVML
+    is opened anew. Only a driver that was replaced under this process is final: the old library stays loaded.
+    """
+
+    def __init__(self, *, nvml: Any, clock: Clock) -> None:
+        self._nvml = nvml
+        self._clock = clock
+        self._open = False
+        self._said: set[tuple[str, int]] = set()
+        try:
+            self._start()
+            found = [self._find(index) for index in range(nvml.nvmlDeviceGetCount())]
+            self._gpus = [gpu for gpu in found if gpu is not None]
+        except nvml.NVMLError as error:
+            self.close()
+            raise Permanent(_why_not(error)) from error
+
+    @property
+    def source(self) -> Source:
+        return "nvml"
+
+    def devices(self) -> Sequence[Device]:
+        return [gpu.device for gpu in self._gpus]
+
+    def read(self) -> Sequence[Reading]:
+        if not self._open:
+            self._restart()
+        readings: list[Reading] = []
+        for gpu in self._gpus:
+            counter_mj = power_mw = None
+            before_ns = self._clock.mono_ns()
+            if before_ns >= gpu.retry_at_ns:
+                try:
+                    if gpu.retry_after_ns:
+                        gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
+                    counter_mj, power_mw = self._values(gpu)
+                    self._answered(gpu)
+                except self._nvml.NVMLError as error:
+                    self._failed(gpu, error=error, now_ns=before_ns)
+            # The driver answered somewhere between the two looks at the clock: the middle halves the doubt.
+            after_ns = self._clock.mono_ns()
+            readings.append(
+                Reading(
+                    device_uuid=gpu.device.uuid,
+                    name=gpu.device.name,
+                    scope=gpu.scope,
+                    counter_mj=counter_mj,
+                    power_mw=power_mw,
+                    t_us=self._clock.now_us() - (after_ns - before_ns) // 2000,
+                    mono_ns=(before_ns + after_ns) // 2,
+                    power_kind=gpu.power_kind,
+                )
+            )
+        return readings
+
+    def processes(self) -> Mapping[str, Sequence[Process]]:
+        found: dict[str, Sequence[Process]] = {}
+        for gpu in self._gpus:
+            if not self._open or gpu.retry_after_ns:
+                continue
+            try:
+                running = self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
+            except self._nvml.NVMLError as error:
+                self._say(gpu, error=error, what="its processes are not known and its energy stays unattributed")
+                continue
+            found[gpu.device.uuid] = [Process(pid=pid) for pid in sorted({int(process.pid) for process in running})]
+        return found
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._nvml.nvmlShutdown()
+        except self._nvml.NVMLError as error:
+            _log.debug("NVML did not shut down cleanly: %s", error)
+
+    def _start(self) -> None:
+        self._nvml.nvmlInit()
+        self._open = True
+
+    def _restart(self) -> None:
+        try:
+            self._start()
+        except self._nvml.NVMLError as error:
+            if error.value == _VERSION_MISMATCH:
+                raise Permanent(_why_not(error)) from error
+            raise Transient(_why_not(error)) from error
+        for gpu in self._gpus:  # handles do not outlive a session with the driver
+            gpu.retry_at_ns, gpu.retry_after_ns = 0, _FIRST_RETRY_NS
+
+    def _find(self, index: int) -> _Gpu | None:
+        """The GPU at `index`; None if it is broken, so that one dead board does not take the others along."""
+        nvml = self._nvml
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            device = Device(
+                uuid=str(nvml.nvmlDeviceGetUUID(handle)),
+                index=index,
+                name=str(nvml.nvmlDeviceGetName(handle)),
+                limit_mw=self._limit_mw(handle),
+            )
+            gpu = self._probe(device, handle)
+        except nvml.NVMLError as error:
+            if error.value in (_UNINITIALIZED, _DRIVER_NOT_LOADED, _VERSION_MISMATCH):
+                raise
+            _log.warning("GPU %s cannot be opened: %s; it is not measured until the agent is restarted", index, error)
+            return None
+        if not gpu.counter and gpu.power is None:
+            _log.warning("GPU %s (%s) has no energy counter and no power sensor; its time is a gap", index, device.uuid)
+        return gpu
+
+    def _limit_mw(self, handle: Any) -> int | None:
+        try:
+            _, highest_mw = self._nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
+        except self._nvml.NVMLError:
+            return None
+        return int(highest_mw) or None
+
+    def _probe(self, device: Device, handle: Any) -> _Gpu:
+        """Which of the device's sensors answer. With a counter, power only serves as a check, so the moment's is read;
+        without one it is the measurement, so the average is preferred, and the module's is better than none."""
+        tried: list[PowerField] = [
+            (_POWER_AVERAGE, _SCOPE_GPU),
+            (_POWER_INSTANT, _SCOPE_GPU),
+            (_POWER_AVERAGE, _SCOPE_MODULE),
+            (_POWER_INSTANT, _SCOPE_MODULE),
+        ]
+        try:
+            energy, *powers = self._nvml.nvmlDeviceGetFieldValues(handle, [_TOTAL_ENERGY, *tried])
+        except self._nvml.NVMLError as error:
+            if error.value != _FUNCTION_NOT_FOUND:
+                raise
+            return self._probe_old_driver(device, handle)
+        # Any other failure may pass; a sensor is written off only where the driver says that there is none.
+        counter = energy.nvmlReturn not in (_INVALID_ARGUMENT, _NOT_SUPPORTED, _FUNCTION_NOT_FOUND)
+        answering = [field for field, value in zip(tried, powers, strict=True) if _value(value) is not None]
+        if counter:
+            answering = sorted(
+                (field for field in answering if field[1] == _SCOPE_GPU), key=lambda field: field[0] != _POWER_INSTANT
+            )
+        power = answering[0] if answering else None
+        if power is None and self._answers("nvmlDeviceGetPowerUsage", handle):
+            return _Gpu(device=device, handle=handle, counter=counter, power="usage", fields=True)
+        return _Gpu(device=device, handle=handle, counter=counter, power=power, fields=True)
+
+    def _probe_old_driver(self, device: Device, handle: Any) -> _Gpu:
+        return _Gpu(
+            device=device,
+            handle=handle,
+            counter=self._answers("nvmlDeviceGetTotalEnergyConsumption", handle),
+            power="usage" if self._answers("nvmlDeviceGetPowerUsage", handle) else None,
+            fields=False,
+        )
+
+    def _answers(self, name: str, handle: Any) -> bool:
+        try:
+            getattr(self._nvml, name)(handle)
+        except self._nvml.NVMLError:
+            return False
+        return True
+
+    def _values(self, gpu: _Gpu) -> tuple[int | None, int | None]:
+        """(counter in mJ, power in mW) now, None for what does not answer. Raises NVMLError if nothing can."""
+        counter_mj = power_mw = None
+        if gpu.fields:
+            power = [gpu.power] if isinstance(gpu.power, tuple) else []
+            wanted = [*([_TOTAL_ENERGY] if gpu.counter else []), *power]
+            values = list(self._nvml.nvmlDeviceGetFieldValues(gpu.handle, wanted)) if wanted else []
+            failures = [value.nvmlReturn for value in values if _value(value) is None]
+            if values and len(failures) == len(values):
+                raise self._nvml.NVMLError(failures[0])
+            if gpu.counter:
+                counter_mj = _value(values[0])
+            if power:
+                power_mw = _value(values[-1])
+        elif gpu.counter:
+            counter_mj = int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle))
+        if gpu.power == "usage":
+            try:
+                power_mw = int(self._nvml.nvmlDeviceGetPowerUsage(gpu.handle))
+            except self._nvml.NVMLError:
+                if counter_mj is None:
+                    raise
+        return counter_mj, power_mw
+
+    def _answered(self, gpu: _Gpu) -> None:
+        if gpu.failing:
+            _log.warning("GPU %s (%s) answers again", gpu.device.index, gpu.device.uuid)
+            self._said = {key for key in self._said if key[0] != gpu.device.uuid}
+        gpu.failing = False
+        gpu.retry_at_ns = gpu.retry_after_ns = 0
+
+    def _failed(self, gpu: _Gpu, *, error: Any, now_ns: int) -> None:
+        if error.value == _VERSION_MISMATCH:
+            raise Permanent(_why_not(error)) from error
+        self._say(gpu, error=error, what="it is silent until it answers again")
+        gpu.failing = True
+        if error.value in (_UNINITIALIZED, _DRIVER_NOT_LOADED):
+            self.close()
+        if error.value in (_GPU_IS_LOST, _RESET_REQUIRED) or gpu.retry_after_ns:
+            gpu.retry_after_ns = min(_LAST_RETRY_NS, max(_FIRST_RETRY_NS, 2 * gpu.retry_after_ns))
+            gpu.retry_at_ns = now_ns + gpu.retry_after_ns
+
+    def _say(self, gpu: _Gpu, *, error: Any, what: str) -> None:
+        """Each kind of failure of a device once; a meter read every second must not fill the log."""
+        key = (gpu.device.uuid, int(error.value))
+        if key not in self._said:
+            self._said.add(key)
+            _log.warning("GPU %s (%s): %s; %s", gpu.device.index, gpu.device.uuid, error, what)
+
+
+def _value(field: Any) -> int | None:
+    """A field's value as a whole number (mJ or mW); None if the driver did not give it."""
+    if field.nvmlReturn != _SUCCESS:
+        return None
+    member = _MEMBERS.get(field.valueType)
+    return None if member is None else int(getattr(field.value, member))
+
+
+def _why_not(error: Any) -> str:
+    if error.value == _LIBRARY_NOT_FOUND:
+        return (
+            "NVML is not on this node (libnvidia-ml.so.1 not found); install the NVIDIA driver or mount its libraries"
+        )
+    if error.value == _DRIVER_NOT_LOADED:
+        return "the NVIDIA driver is not loaded; load it (nvidia-smi shows the cause)"
+    if error.value == _VERSION_MISMATCH:
+        return "the NVIDIA driver was replaced while its old library is loaded; restart the agent"
+    return f"NVML does not work on this node: {error}; nvidia-smi should show the same"

@@ -1,0 +1,322 @@
+"""What travels from an agent to the server: interval records in batches, as versioned JSON. Pure.
+
+`POST /api/v1/readings` takes one `Batch`, gzipped (`pack`). The server reads it with `unpack`, stores all of its
+records or none, and answers `{"stored_through": {stream_epoch: seq}}`: for every stream epoch of the batch the highest
+sequence number up to which it holds everything (0: nothing). Numbers start at 1 and have no holes within an epoch,
+unless the agent had to set a record aside. A record is one fact under one key, (agent_id, stream_epoch, seq): stored
+once, however often it arrives; the same key with another content is an error of the sender.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from .errors import Refused
+
+VERSION = 1
+MAX_RECORDS = 1000
+"""Records in one batch; agents send fewer."""
+MAX_BYTES = 8 * 1024 * 1024
+"""Size of a batch's JSON before compression; 1000 records of eight shares take about 2 MB."""
+
+Source = Literal["nvml", "simulated"]
+"""Which kind of meter; decides whether anybody may call the numbers measured."""
+Scope = Literal["gpu", "module"]
+"""What the numbers cover: the GPU board, or a whole module (Grace CPU and GPU together)."""
+Method = Literal["counter", "power_avg", "power_inst", "model"]
+"""Difference of an energy counter; integral of averaged or instantaneous power; a model."""
+Quality = Literal["measured", "recovered", "estimated", "gap"]
+"""Seen as it happened; the sum known but not its course; stood in for; not known (the energy is a place holder)."""
+Basis = Literal["exclusive", "weight", "equal"]
+"""Why a run got its share: it had the device alone, by the work of its processes, or in equal parts."""
+
+_T = TypeVar("_T")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_LARGEST = 2**63 - 1  # what a database's BIGINT holds
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def valid_id(text: str) -> bool:
+    """Whether `text` may name an agent, node, region, device, run or job: a letter or digit, then up to 127 of
+    letters, digits and `._:-`."""
+    return _ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A run's part of a record's energy; `job_id` is None where the process named only its run."""
+
+    run_id: str
+    job_id: str | None
+    energy_mj: int
+    basis: Basis
+
+    def __post_init__(self) -> None:
+        _check_id(self.run_id, field="run_id")
+        if self.job_id is not None:
+            _check_id(self.job_id, field="job_id")
+        _check_amount(self.energy_mj, field="energy_mj")
+        _check_choice(self.basis, field="basis", choices=get_args(Basis))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Energy of one device over [t0_us, t1_us), and who used it. Refuses to exist if the parts do not add up.
+
+    Times are microseconds since 1970 UTC on the batch's clock; `mono_dt_ns` is the length by the clock that never
+    steps. `counter_end_mj` is the meter's counter at the end, None where it is not known. In a gap `energy_mj` is 0 and
+    means nothing; its shares say who held the device meanwhile.
+    """
+
+    agent_id: str
+    boot_id: str
+    stream_epoch: str
+    seq: int
+    device_uuid: str
+    device_name: str
+    scope: Scope
+    t0_us: int
+    t1_us: int
+    mono_dt_ns: int
+    energy_mj: int
+    counter_end_mj: int | None
+    method: Method
+    quality: Quality
+    uncertainty_pct: float
+    shares: tuple[Share, ...]
+    idle_mj: int
+    unattributed_mj: int
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("agent_id", "boot_id", "stream_epoch", "device_uuid"):
+            _check_id(getattr(self, name), field=name)
+        for name in ("t0_us", "t1_us", "mono_dt_ns", "energy_mj", "idle_mj", "unattributed_mj"):
+            _check_amount(getattr(self, name), field=name)
+        _check_amount(self.seq, field="seq", least=1)
+        if self.counter_end_mj is not None:
+            _check_amount(self.counter_end_mj, field="counter_end_mj")
+        _check_text(self.device_name, field="device_name")
+        if self.note is not None:
+            _check_text(self.note, field="note")
+        _check_choice(self.scope, field="scope", choices=get_args(Scope))
+        _check_choice(self.method, field="method", choices=get_args(Method))
+        _check_choice(self.quality, field="quality", choices=get_args(Quality))
+        _check_number(self.uncertainty_pct, field="uncertainty_pct")
+        if self.t0_us >= self.t1_us:
+            raise _refused("t1_us", f"must be after t0_us {self.t0_us}, got {self.t1_us}")
+        if self.quality == "gap" and self.energy_mj:
+            raise _refused("energy_mj", f"must be 0 in a gap, where nothing is known, got {self.energy_mj}")
+        runs = [share.run_id for share in self.shares]
+        if len(set(runs)) < len(runs):
+            raise _refused("shares", f"must name each run once, got {', '.join(runs)}")
+        parts = sum(share.energy_mj for share in self.shares) + self.idle_mj + self.unattributed_mj
+        if parts != self.energy_mj:
+            raise _refused(
+                "energy_mj", f"must equal shares + idle_mj + unattributed_mj = {parts}, got {self.energy_mj}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON values, in the order of the fields."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["shares"] = [
+            {"job_id": share.job_id, "run_id": share.run_id, "energy_mj": share.energy_mj, "basis": share.basis}
+            for share in self.shares
+        ]
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where records come from and how to take them; the head of every batch.
+
+    `clock_speed` is 1 on real hardware in real time. Above 1 a demonstration runs faster than the day: times and
+    energy are those of the compressed day, not of the wall socket.
+    """
+
+    agent_id: str
+    node: str
+    region: str | None
+    source: Source
+    clock_speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_id(self.agent_id, field="agent_id")
+        _check_id(self.node, field="node")
+        if self.region is not None:
+            _check_id(self.region, field="region")
+        _check_choice(self.source, field="source", choices=get_args(Source))
+        _check_number(self.clock_speed, field="clock_speed")
+        if not self.clock_speed:
+            raise _refused("clock_speed", "must be above 0; 1 is real time")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one agent, in the order in which they were made; `sent_at_us` is on the clock of the records."""
+
+    origin: Origin
+    sent_at_us: int
+    records: tuple[Record, ...]
+
+    def __post_init__(self) -> None:
+        _check_amount(self.sent_at_us, field="sent_at_us")
+        _check_count(len(self.records))
+        keys = set()
+        for index, record in enumerate(self.records):
+            if record.agent_id != self.origin.agent_id:
+                raise _refused(
+                    f"records[{index}].agent_id", f"must be the batch's {self.origin.agent_id}, got {record.agent_id}"
+                )
+            keys.add((record.stream_epoch, record.seq))
+        if len(keys) < len(self.records):
+            raise _refused("records", "must not hold the same stream_epoch and seq twice")
+
+    def to_json(self) -> str:
+        """The batch as compact JSON."""
+        message = {
+            "version": VERSION,
+            "agent_id": self.origin.agent_id,
+            "node": self.origin.node,
+            "region": self.origin.region,
+            "source": self.origin.source,
+            "clock_speed": self.origin.clock_speed,
+            "sent_at_us": self.sent_at_us,
+            "records": [record.to_dict() for record in self.records],
+        }
+        return json.dumps(message, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Batch:
+        """The batch that `text` states. Raises Refused, naming the field, for anything that is not exactly a batch."""
+        try:
+            message = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as error:
+            raise Refused(f"not a batch of readings: {error}; send JSON in UTF-8") from error
+        plain = _members(
+            message,
+            required=("version", "agent_id", "node", "region", "source", "clock_speed", "sent_at_us", "records"),
+        )
+        if type(plain["version"]) is not int or plain["version"] != VERSION:
+            raise _refused(
+                "version",
+                f"must be {VERSION}, got {_shown(plain['version'])}; run agent and server of the same release",
+            )
+        if not isinstance(plain["records"], list):
+            raise _refused("records", f"must be a list, got {_shown(plain['records'])}")
+        _check_count(len(plain["records"]))
+        origin = Origin(**{field.name: plain[field.name] for field in fields(Origin)})
+        records = tuple(_within(f"records[{index}]", _record, one) for index, one in enumerate(plain["records"]))
+        return cls(origin=origin, sent_at_us=plain["sent_at_us"], records=records)
+
+
+def pack(batch: Batch) -> bytes:
+    """The body of the POST: gzipped JSON, the same bytes for the same batch."""
+    squeeze = zlib.compressobj(level=6, wbits=_GZIP)
+    return squeeze.compress(batch.to_json().encode()) + squeeze.flush()
+
+
+def unpack(body: bytes, *, max_bytes: int = MAX_BYTES) -> Batch:
+    """The batch in a gzipped body. Raises Refused if it is damaged, too large once unpacked, or no batch."""
+    stretch = zlib.decompressobj(wbits=_GZIP)
+    try:
+        text = stretch.decompress(body, max_bytes)
+    except zlib.error as error:
+        raise Refused(f"the body is not gzip: {error}; send Content-Encoding: gzip") from error
+    if stretch.unconsumed_tail or (not stretch.eof and len(text) >= max_bytes):
+        raise Refused(f"the batch is larger than {max_bytes} bytes unpacked; send fewer records")
+    if not stretch.eof or stretch.unused_data:
+        raise Refused("the gzipped body is cut short or followed by something else; send it whole")
+    return Batch.from_json(text)
+
+
+def _record(message: object) -> Record:
+    names = [field.name for field in fields(Record)]
+    plain = _members(message, required=names)
+    shares = plain["shares"]
+    if not isinstance(shares, list):
+        raise _refused("shares", f"must be a list, got {_shown(shares)}")
+    plain["shares"] = tuple(_within(f"shares[{index}]", _share, one) for index, one in enumerate(shares))
+    return Record(**plain)
+
+
+def _share(message: object) -> Share:
+    return Share(**_members(message, required=[field.name for field in fields(Share)]))
+
+
+def _within(place: str, parse: Callable[[object], _T], message: object) -> _T:
+    """`parse(message)`, with `place` in front of the field that a refusal names."""
+    try:
+        return parse(message)
+    except Refused as error:
+        field = f"{place}.{error.field}" if error.field else place
+        raise Refused(f"{place}.{error}" if error.field else f"{place} {error}", field=field) from error
+
+
+def _members(message: object, *, required: Sequence[str]) -> dict[str, Any]:
+    """The object's members; Refused if it is none, if one is missing, or if one is there that we do not know."""
+    if not isinstance(message, Mapping):
+        raise Refused(f"must be an object, got {_shown(message)}")
+    for name in required:
+        if name not in message:
+            raise _refused(name, "is missing")
+    for name in message:
+        if name not in required:
+            raise _refused(str(name)[:40], "is not known here; run agent and server of the same release")
+    return dict(message)
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MAX_RECORDS:
+        raise _refused("records", f"must hold 1 to {MAX_RECORDS} records, got {count}")
+
+
+def _check_id(value: object, *, field: str) -> None:
+    if not isinstance(value, str) or not valid_id(value):
+        raise _refused(field, f"must match {_ID.pattern}, got {_shown(value)}")
+
+
+def _check_text(value: object, *, field: str) -> None:
+    # Printable: a NUL or half a surrogate pair is accepted by JSON and refused by databases.
+    if not isinstance(value, str) or len(value) > 300 or not value.isprintable():
+        raise _refused(field, f"must be printable text of at most 300 characters, got {_shown(value)}")
+
+
+def _check_amount(value: object, *, field: str, least: int = 0) -> None:
+    if type(value) is not int or not least <= value <= _LARGEST:
+        raise _refused(field, f"must be a whole number from {least} to 2^63 - 1, got {_shown(value)}")
+
+
+def _check_number(value: object, *, field: str) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1e6:
+        raise _refused(field, f"must be a number from 0 to 1e6, got {_shown(value)}")
+
+
+def _check_choice(value: object, *, field: str, choices: Sequence[str]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise _refused(field, f"must be one of {', '.join(choices)}, got {_shown(value)}")
+
+
+def _refused(field: str, what: str) -> Refused:
+    return Refused(f"{field} {what}", field=field)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is given twice in one object")
+    return members

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from kilowait_agents.errors import Refused, Transient
+from kilowait_agents.outbox import MemoryOutbox
+from kilowait_agents.transport import GridClock, HttpTransport
+from kilowait_agents.uplink import Uplink, UplinkSettings
+from kilowait_agents.wire import Origin, Record
+
+from .conftest import HandClock, Ingest
+
+Make = Callable[..., Record]
+Scripted = Callable[..., Callable[[Any], None]]
+ORIGIN = Origin(agent_id="agent-1", node="node-1", region=None, source="simulated")
+
+
+class Parts:
+    """An uplink to the local server, its outbox, and what was set aside."""
+
+    def __init__(self, url: str, *, capacity: int = 10_000, batch_records: int = 4, settle: Any = None) -> None:
+        # Loopback traffic must not look for a proxy; without TLS the certificates need not be loaded.
+        self.client = httpx.Client(timeout=5, trust_env=False, verify=False)
+        self.transport = HttpTransport(server=url, token=lambda: "s3cret", client=self.client)
+        self.outbox = MemoryOutbox(capacity=capacity)
+        self.aside: list[tuple[int, str]] = []
+        self.uplink = Uplink(
+            outbox=self.outbox,
+            transport=self.transport,
+            origin=ORIGIN,
+            clock=HandClock(),
+            rng=random.Random(1),
+            set_aside=self._keep,
+            settle=settle,
+            settings=UplinkSettings(batch_records=batch_records),
+        )
+
+    def _keep(self, records: Sequence[Record], reason: str) -> None:
+        self.aside += [(record.seq, reason) for record in records]
+
+    def drain(self, *, steps: int = 100) -> list[float]:
+        """Steps until nothing is left, without waiting; the delays that were asked for."""
+        delays: list[float] = []
+        while (delay_s := self.uplink.step()) is not None and len(delays) < steps:
+            delays.append(delay_s)
+        return delays
+
+
+@pytest.fixture
+def parts(ingest: Ingest) -> Iterator[Parts]:
+    made = Parts(ingest.url)
+    yield made
+    made.client.close()
+
+
+def seqs(ingest: Ingest) -> list[int]:
+    return sorted(seq for _, seq in ingest.stored)
+
+
+def test_records_arrive_in_order_in_batches_and_leave_the_outbox_only_then(
+    parts: Parts, ingest: Ingest, record: Make
+) -> None:
+    parts.outbox.append([record(seq) for seq in range(1, 11)])
+    assert parts.drain() == [0.0, 0.0, 0.0]
+    assert [[one.seq for one in batch.records] for batch in ingest.attempts] == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+    assert ingest.attempts[0].origin == ORIGIN
+    assert set(ingest.tokens) == {"Bearer s3cret"}
+    assert len(parts.outbox) == 0
+
+
+def test_nothing_to_send_is_nothing_to_do(parts: Parts, ingest: Ingest) -> None:
+    assert parts.uplink.step() is None
+    assert ingest.attempts == []
+
+
+def test_a_server_in_trouble_is_asked_again_at_growing_random_distances(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    ingest.script = [scripted(503)] * 12
+    parts.outbox.append([record(1)])
+    *waits, last = parts.drain()
+    assert last == 0.0
+    ceilings = [min(60.0, 2.0**attempt) for attempt in range(12)]
+    assert all(ceiling / 10 <= wait <= ceiling for wait, ceiling in zip(waits, ceilings, strict=True))
+    assert len(set(waits)) == 12
+    assert seqs(ingest) == [1]
+
+
+def test_after_a_success_patience_starts_anew(parts: Parts, ingest: Ingest, record: Make, scripted: Scripted) -> None:
+    ingest.script = [scripted(500)] * 8
+    parts.outbox.append([record(1)])
+    parts.drain()
+    ingest.script = [scripted(500)]
+    parts.outbox.append([record(2)])
+    assert parts.drain()[0] <= 1.0
+
+
+def test_a_server_that_asks_for_patience_gets_it(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    ingest.script = [
+        scripted(429, headers={"Retry-After": "7"}),
+        scripted(503, headers={"Retry-After": in_a_minute}),
+        scripted(429, headers={"Retry-After": "999999"}),
+        scripted(429, headers={"Retry-After": "soon"}),
+    ]
+    parts.outbox.append([record(1)])
+    by_number, by_date, too_long, unreadable, _ = parts.drain()
+    assert 7 <= by_number <= 8
+    assert 55 <= by_date <= 61
+    assert 3600 <= too_long <= 3601
+    assert unreadable <= 8
+    assert seqs(ingest) == [1]
+
+
+def test_a_lost_ack_makes_duplicates_and_no_difference(parts: Parts, ingest: Ingest, record: Make) -> None:
+    ingest.script = ["lose-ack", "lose-ack"]
+    parts.outbox.append([record(seq) for seq in range(1, 7)])
+    parts.drain()
+    assert ingest.duplicates == 8
+    assert seqs(ingest) == [1, 2, 3, 4, 5, 6]
+    assert sum(one.energy_mj for one in ingest.stored.values()) == 6 * 900
+
+
+def test_records_outlast_a_partition(ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as closed:  # a port that is ours and that nobody listens on
+        closed.bind(("127.0.0.1", 0))
+        parts = Parts(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        parts.outbox.append([record(seq) for seq in range(1, 4)])
+        assert all(delay > 0 for delay in parts.drain(steps=5))
+    assert len(parts.outbox) == 3
+    assert len(caplog.records) == 1, "the same trouble is said once"
+    parts.transport._server = ingest.url
+    parts.drain()
+    assert seqs(ingest) == [1, 2, 3]
+    assert "takes readings again" in caplog.text
+    parts.client.close()
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 307, 408])
+def test_a_refusal_that_is_not_about_the_records_never_costs_a_record(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted, status: int
+) -> None:
+    ingest.script = [scripted(status)] * 3
+    parts.outbox.append([record(1)])
+    parts.drain()
+    assert parts.aside == []
+    assert seqs(ingest) == [1]
+
+
+def test_the_one_record_that_the_server_cannot_take_is_found_set_aside_and_said(
+    parts: Parts, ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    ingest.refuse = {6}
+    parts.outbox.append([record(seq) for seq in range(1, 13)])
+    parts.drain()
+    assert seqs(ingest) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
+    assert parts.aside == [(6, "HTTP 422: this record is odd")]
+    assert "epoch-1/6" in caplog.text
+    assert len(parts.outbox) == 0, "a hole that cannot be filled does not block what comes after it"
+
+
+def test_a_batch_that_is_too_large_is_sent_in_halves(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    ingest.script = [scripted(413), scripted(413)]
+    parts.outbox.append([record(seq) for seq in range(1, 5)])
+    parts.drain()
+    assert [len(batch.records) for batch in ingest.attempts] == [4, 2, 1, 2, 1]
+    assert parts.aside == []
+
+
+def test_a_server_restored_from_an_older_copy_gets_what_we_still_have(
+    parts: Parts, ingest: Ingest, record: Make
+) -> None:
+    parts.outbox.append([record(seq) for seq in range(1, 5)])
+    parts.drain()
+    del ingest.stored["epoch-1", 3]
+    parts.outbox.append([record(5), record(6)])
+    parts.drain()
+    assert seqs(ingest) == [1, 2, 4, 5, 6]
+    assert len(parts.outbox) == 0
+
+
+@pytest.mark.parametrize(
+    "body", [None, {}, {"stored_through": 5}, {"stored_through": {"epoch-1": 0}}, {"stored_through": {}}, [1]]
+)
+def test_an_answer_that_does_not_say_what_is_stored_lets_nothing_go(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted, body: Any
+) -> None:
+    ingest.script = [scripted(200, body=body)]
+    parts.outbox.append([record(1)])
+    first, second = parts.drain()
+    assert (first > 0, second) == (True, 0.0)
+    assert seqs(ingest) == [1]
+
+
+def test_an_answer_that_claims_more_than_was_sent_costs_nothing(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    ingest.script = [scripted(200, body={"stored_through": {"epoch-1": 10**9}})]
+    parts.outbox.append([record(seq) for seq in range(1, 7)])
+    parts.drain()
+    assert seqs(ingest) == [5, 6]
+
+
+def test_a_part_that_was_not_stored_is_sent_again(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    ingest.script = [scripted(200, body={"stored_through": {"epoch-1": 2}})]
+    parts.outbox.append([record(seq) for seq in range(1, 5)])
+    parts.drain()
+    assert [one.seq for one in ingest.attempts[1].records] == [3, 4]
+
+
+def test_records_of_two_lives_of_an_agent_are_acknowledged_apart(parts: Parts, ingest: Ingest, record: Make) -> None:
+    parts.outbox.append([record(1), record(2), record(1, stream_epoch="epoch-2"), record(2, stream_epoch="epoch-2")])
+    parts.drain()
+    assert len(parts.outbox) == 0
+    assert len(ingest.stored) == 4
+
+
+def test_a_full_queue_lets_the_oldest_go_and_counts_them(
+    ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = Parts(ingest.url, capacity=3)
+    parts.outbox.append([record(seq) for seq in range(1, 6)])
+    assert (parts.outbox.lost_records, parts.outbox.lost_mj) == (2, 1800)
+    assert "queue is full" in caplog.text
+    parts.drain()
+    assert seqs(ingest) == [3, 4, 5]
+    assert len(parts.outbox) == 0
+    parts.client.close()
+
+
+def test_nothing_is_sent_before_the_clock_is_settled(ingest: Ingest, record: Make) -> None:
+    answers: list[Any] = [Transient("down"), True]
+
+    def settle() -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Transient):
+            raise answer
+        return bool(answer)
+
+    parts = Parts(ingest.url, settle=settle)
+    parts.outbox.append([record(1), record(2)])
+    first, second = parts.drain()
+    assert first > 0
+    assert second == 0
+    assert (answers, len(ingest.attempts)) == ([], 1)
+    parts.client.close()
+
+
+def test_records_of_the_wrong_clock_are_never_sent(ingest: Ingest, record: Make) -> None:
+    parts = Parts(ingest.url, settle=lambda: False)
+    parts.outbox.append([record(1)])
+    assert parts.uplink.step() is None
+    assert parts.uplink.mismatch.is_set()
+    assert ingest.attempts == []
+    assert not parts.uplink.drain(within_s=1, wait=lambda _: None)
+    parts.client.close()
+
+
+def test_the_last_records_leave_when_the_sender_is_stopped(parts: Parts, ingest: Ingest, record: Make) -> None:
+    sender = threading.Thread(target=parts.uplink.run)
+    sender.start()
+    parts.outbox.append([record(seq) for seq in range(1, 10)])
+    parts.uplink.stop()
+    sender.join(10)
+    assert not sender.is_alive()
+    assert seqs(ingest) == list(range(1, 10))
+
+
+def test_draining_gives_up_when_its_time_is_over(
+    parts: Parts, ingest: Ingest, record: Make, scripted: Scripted
+) -> None:
+    ingest.script = [scripted(503)] * 50
+    parts.outbox.append([record(1)])
+    waited: list[float] = []
+    assert not parts.uplink.drain(within_s=5, wait=waited.append)
+    assert sum(waited) <= 5
+    assert len(parts.outbox) == 1
+
+
+def test_the_server_s_clock_is_asked_for_and_understood(parts: Parts, ingest: Ingest) -> None:
+    assert parts.transport.grid_clock() is None, "404: a server that lives on the wall clock"
+    ingest.grid_clock = {"speed": 1.0, "origin_wall_us": 5, "origin_grid_us": 5}
+    assert parts.transport.grid_clock() is None
+    ingest.grid_clock = {"speed": 3600, "origin_wall_us": 5, "origin_grid_us": 7}
+    assert parts.transport.grid_clock() == GridClock(speed=3600, origin_wall_us=5, origin_grid_us=7)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"speed": 0, "origin_wall_us": 5, "origin_grid_us": 5},
+        {"speed": "fast", "origin_wall_us": 5, "origin_grid_us": 5},
+        {"speed": 60, "origin_wall_us": 5.5, "origin_grid_us": 5},
+        {"speed": 60},
+        [1],
+    ],
+)
+def test_a_clock_that_cannot_run_is_no_answer(parts: Parts, ingest: Ingest, odd: Any) -> None:
+    ingest.grid_clock = odd
+    with pytest.raises(Transient):
+        parts.transport.grid_clock()
+
+
+@pytest.mark.parametrize(
+    "server", ["127.0.0.1:8080", "ftp://host", "http://", "server", "http://[::1", "http://h:99999999"]
+)
+def test_a_server_that_is_no_address_is_refused(server: str) -> None:
+    with pytest.raises(Refused, match="is no address"):
+        HttpTransport(server=server, token=lambda: "")

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kilowait_agents.energy import split_mj
+from kilowait_agents.errors import Refused
+from kilowait_agents.wire import MAX_RECORDS, Batch, Origin, Record, Share, pack, unpack
+
+from .conftest import START_US
+
+Make = Callable[..., Record]
+ORIGIN = Origin(agent_id="agent-1", node="node-1", region="eu-north", source="nvml")
+
+
+def batch(*records: Record, **changes: Any) -> Batch:
+    return Batch(**{"origin": ORIGIN, "sent_at_us": START_US, "records": records, **changes})
+
+
+def mended(text: str, path: str, value: Any) -> str:
+    """The JSON with one value replaced (or removed: ...), by a path like `records.0.energy_mj`."""
+    message = json.loads(text)
+    *steps, last = path.split(".")
+    at: Any = message
+    for step in steps:
+        at = at[int(step)] if step.isdecimal() else at[step]
+    if value is ...:
+        del at[last]
+    elif isinstance(at, list):
+        at[int(last)] = value
+    else:
+        at[last] = value
+    return json.dumps(message)
+
+
+@given(
+    energy_mj=st.integers(min_value=0, max_value=2**62),
+    parts=st.lists(st.integers(min_value=0, max_value=100), min_size=2, max_size=6),
+    quality=st.sampled_from(["measured", "recovered", "estimated"]),
+    method=st.sampled_from(["counter", "power_avg", "power_inst", "model"]),
+    counter_end_mj=st.none() | st.integers(min_value=0, max_value=2**62),
+    note=st.none() | st.just("the energy counter restarted: 5 mJ before, 1 mJ now"),
+    speed=st.sampled_from([1.0, 1.5, 3600.0]),
+)
+def test_a_batch_comes_back_from_the_wire_as_it_was(
+    record: Make, energy_mj: int, parts: list[int], speed: float, **rest: Any
+) -> None:
+    idle_mj, unattributed_mj, *shared = split_mj(energy_mj, parts)
+    shares = tuple(Share(f"run-{at}", None if at else "job", mj, "equal") for at, mj in enumerate(shared))
+    one = record(energy_mj=energy_mj, idle_mj=idle_mj, unattributed_mj=unattributed_mj, shares=shares, **rest)
+    sent = batch(one, origin=Origin("agent-1", "n", None, "simulated", speed))
+    assert Batch.from_json(sent.to_json()) == sent
+    assert unpack(pack(sent)) == sent
+    assert gzip.decompress(pack(sent)).decode() == sent.to_json()
+
+
+def test_the_message_is_versioned_and_says_where_it_comes_from(record: Make) -> None:
+    message = json.loads(batch(record()).to_json())
+    assert {name: value for name, value in message.items() if name != "records"} == {
+        "version": 1,
+        "agent_id": "agent-1",
+        "node": "node-1",
+        "region": "eu-north",
+        "source": "nvml",
+        "clock_speed": 1.0,
+        "sent_at_us": START_US,
+    }
+    assert message["records"][0]["shares"] == [
+        {"job_id": "job-1", "run_id": "run-1", "energy_mj": 600, "basis": "exclusive"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("version", 2, "version"),
+        ("version", True, "version"),
+        ("node", ..., "node"),
+        ("node", "a b", "node"),
+        ("region", 5, "region"),
+        ("source", "guess", "source"),
+        ("clock_speed", 0, "clock_speed"),
+        ("clock_speed", "1", "clock_speed"),
+        ("sent_at_us", 1.5, "sent_at_us"),
+        ("extra", 1, "extra"),
+        ("records", {}, "records"),
+        ("records", [], "records"),
+        ("records.0", 7, "records[0]"),
+        ("records.0.energy_mj", 900.0, "records[0].energy_mj"),
+        ("records.0.energy_mj", True, "records[0].energy_mj"),
+        ("records.0.energy_mj", -1, "records[0].energy_mj"),
+        ("records.0.energy_mj", 2**63, "records[0].energy_mj"),
+        ("records.0.energy_mj", None, "records[0].energy_mj"),
+        ("records.0.energy_mj", 901, "records[0].energy_mj"),
+        ("records.0.idle_mj", 199, "records[0].energy_mj"),
+        ("records.0.quality", "gap", "records[0].energy_mj"),
+        ("records.0.quality", "good", "records[0].quality"),
+        ("records.0.quality", ["measured"], "records[0].quality"),
+        ("records.0.method", "magic", "records[0].method"),
+        ("records.0.scope", "rack", "records[0].scope"),
+        ("records.0.seq", 0, "records[0].seq"),
+        ("records.0.seq", True, "records[0].seq"),
+        ("records.0.t1_us", START_US + 1_000_000, "records[0].t1_us"),
+        ("records.0.uncertainty_pct", -1, "records[0].uncertainty_pct"),
+        ("records.0.uncertainty_pct", 10**400, "records[0].uncertainty_pct"),
+        ("records.0.device_uuid", "", "records[0].device_uuid"),
+        ("records.0.device_uuid", "x" * 129, "records[0].device_uuid"),
+        ("records.0.device_name", "a\u0000b", "records[0].device_name"),
+        ("records.0.agent_id", "another", "records[0].agent_id"),
+        ("records.0.note", 5, "records[0].note"),
+        ("records.0.note", ..., "records[0].note"),
+        ("records.0.colour", "blue", "records[0].colour"),
+        ("records.0.shares", None, "records[0].shares"),
+        ("records.0.shares.0.run_id", "run 1", "records[0].shares[0].run_id"),
+        ("records.0.shares.0.job_id", 5, "records[0].shares[0].job_id"),
+        ("records.0.shares.0.energy_mj", 600.5, "records[0].shares[0].energy_mj"),
+        ("records.0.shares.0.basis", "because", "records[0].shares[0].basis"),
+    ],
+)
+def test_anything_that_is_not_exactly_a_batch_is_refused_by_the_name_of_its_field(
+    record: Make, path: str, value: Any, field: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        Batch.from_json(mended(batch(record()).to_json(), path, value))
+    assert refused.value.field == field
+    assert field in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_that_is_named_twice_in_a_record_is_refused(record: Make) -> None:
+    share = Share("run-1", "job-1", 300, "equal")
+    with pytest.raises(Refused, match="name each run once"):
+        record(shares=(share, share))
+
+
+def test_a_sequence_number_that_appears_twice_in_a_batch_is_refused(record: Make) -> None:
+    with pytest.raises(Refused, match="twice"):
+        batch(record(1), record(1))
+
+
+def test_a_batch_of_too_many_records_is_refused_before_they_are_read(record: Make) -> None:
+    text = mended(batch(record()).to_json(), "records", [None] * (MAX_RECORDS + 1))
+    with pytest.raises(Refused, match="1 to 1000 records, got 1001"):
+        Batch.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"version": NaN}', '{"a": 1, "a": 2}', b"\xff", "[" * 100_000])
+def test_what_is_not_even_a_message_is_refused(text: str | bytes) -> None:
+    with pytest.raises(Refused):
+        Batch.from_json(text)
+
+
+def test_a_body_that_unpacks_to_far_more_than_a_batch_is_refused_without_unpacking_it() -> None:
+    with pytest.raises(Refused, match="larger than"):
+        unpack(gzip.compress(b" " * 50_000_000), max_bytes=1_000_000)
+
+
+def test_a_body_that_is_cut_short_or_no_gzip_is_refused(record: Make) -> None:
+    body = pack(batch(record()))
+    for damaged in (body[:-1], body[:10], body + b"x", b"", b"plain"):
+        with pytest.raises(Refused):
+            unpack(damaged)
+    assert unpack(body, max_bytes=len(batch(record()).to_json())) == batch(record())
+
+
+@given(st.data())
+def test_damage_to_any_one_byte_never_raises_anything_but_refused(record: Make, data: st.DataObject) -> None:
+    body = bytearray(batch(record()).to_json().encode())
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        Batch.from_json(bytes(body))
+    except Refused as refused:
+        assert str(refused)
