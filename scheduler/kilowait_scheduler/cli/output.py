@@ -58,7 +58,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 def say(message: str) -> None:
     """A line for the person at the terminal; not data."""
-    err.print(message, highlight=False, markup=False)
+    err.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 _STYLES = {

@@ -1,7 +1,5 @@
 """The process that stands between us and a local Ray head: it starts the head, and nothing of the head outlives it.
 
-    python -m kilowait_scheduler.dispatch.head_keeper < orders      (one line of JSON, then the pipe stays open)
-
 A head is some thirty processes. Several leave their process group, their session and their parent, and some rewrite
 their title and environment, so neither a group nor a mark finds them all. But a process can ask the kernel to become
 the parent of every orphan below it (a "child subreaper"), and no descendant can get out of that. So the keeper's own
@@ -14,21 +12,25 @@ work should the keeper itself be killed. Linux only. Standard library only, so t
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 RECORD: Final = "head.json"
+LOG: Final = "ray.log"
 MARK: Final = "KILOWAIT_LOCAL_HEAD"
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
@@ -38,7 +40,10 @@ _KILL_S: Final = 20.0
 
 @dataclass(frozen=True)
 class Process:
-    """A live process. `started` is in clock ticks since boot: a pid with another one is another process."""
+    """A live process. `started` is in clock ticks since boot: a pid with another one is another process.
+
+    `title` is its short name, at most 15 characters.
+    """
 
     pid: int
     started: int
@@ -46,9 +51,45 @@ class Process:
     title: str
 
 
+def start_keeper(
+    command: Sequence[str], *, env: Mapping[str, str], temp_dir: Path, folder: Path, lock_fd: int
+) -> subprocess.Popen[bytes]:
+    """A keeper that runs `command`, which shall start a head and exit with 0; close its `stdin` to end it all.
+
+    `temp_dir` is removed at the end; the record and the log are in `folder`; `lock_fd` stays open for as long as the
+    head lives. The keeper exits with 0, or with what the command failed with.
+    """
+    mark = secrets.token_hex(8)
+    orders = {
+        "command": list(command),
+        "env": {**env, MARK: mark},
+        "temp_dir": str(temp_dir),
+        "folder": str(folder),
+        "mark": mark,
+        "parent": {"pid": os.getpid(), "started": started(os.getpid())},
+        "lock": lock_fd,
+    }
+    with (folder / LOG).open("ab") as log:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C goes to the whole group of the terminal, and the keeper must be left to do its work.
+            start_new_session=True,
+            pass_fds=(lock_fd,),
+        )
+    assert keeper.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once; whoever waits for it will see that
+        # By pipe, as the environment may hold a token, which is neither for a file nor for the list of processes.
+        keeper.stdin.write(json.dumps(orders).encode() + b"\n")
+        keeper.stdin.flush()
+    return keeper
+
+
 def processes() -> dict[int, Process]:
     """All live processes that can be seen, by pid. Zombies are dead."""
-    seen = (_process(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    seen = (_process(int(name)) for name in (path.name for path in Path("/proc").iterdir()) if name.isdigit())
     return {process.pid: process for process in seen if process is not None}
 
 
@@ -129,7 +170,7 @@ def _recorded(record: Mapping[str, Any]) -> list[Process]:
 
 def _in_order(found: Iterable[Process]) -> list[Process]:
     """The raylet first: it would start new workers for those that die."""
-    return sorted(found, key=lambda process: "raylet" not in process.title.split("/")[-1])
+    return sorted(found, key=lambda process: process.title != "raylet")
 
 
 def _process(pid: int) -> Process | None:
@@ -167,8 +208,7 @@ class _Keeper:
 
     def run(self) -> int:
         signal.signal(signal.SIGTERM, self._on_term)
-        for ignored in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C is for the parent, who then tells us
-            signal.signal(ignored, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
         # Its port says that this block of ports is taken, until the last process that uses them is gone.
@@ -183,14 +223,14 @@ class _Keeper:
     def _start(self) -> int:
         command, env = self._orders["command"], self._orders["env"]
         os.chdir(self._orders["temp_dir"])
-        log = str(self._folder / "ray.log")
+        log = str(self._folder / LOG)
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
-        return os.posix_spawn(command[0], command, env, file_actions=actions, setsigdef=[signal.SIGINT, signal.SIGHUP])
+        return os.posix_spawn(command[0], command, env, file_actions=actions, setsigdef=[signal.SIGHUP])
 
     def _keep(self, starter: int) -> int:
         """Watch until it is time to end: 0, or what `ray start` failed with."""
@@ -198,10 +238,10 @@ class _Keeper:
         while not self._told_to_end:
             for pid, code in self._reap():
                 if pid == starter and code != 0:
-                    self._state = "failed"
                     return code if code > 0 else 1
                 if pid == starter:
                     self._state = "started"
+                    self._write()
             self._look()
             readable, _, _ = select.select([0], [], [], _LOOK_S)
             if readable and not os.read(0, 4096):
@@ -227,13 +267,16 @@ class _Keeper:
             if time.monotonic() > until:
                 raise RuntimeError(f"processes {[process.pid for process in found]} do not end")
             time.sleep(0.01)
-        self._reap()
+        # The dead are adopted one generation after the other; left to others, they would stay about as zombies.
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < until:
+                os.waitpid(-1, 0)
         shutil.rmtree(self._orders["temp_dir"], ignore_errors=True)
         (self._folder / RECORD).unlink(missing_ok=True)
 
     def _reap(self) -> list[tuple[int, int]]:
         """(pid, exit code) of all children, adopted ones too, that have ended; negative for a signal."""
-        ended = []
+        ended: list[tuple[int, int]] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

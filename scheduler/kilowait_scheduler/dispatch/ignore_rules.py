@@ -71,7 +71,7 @@ def _regex(glob: str) -> str | None:
         if glob.startswith("**/", at) and (at == 0 or glob[at - 1] == "/"):
             out.append("(?:[^/]+/)*")
             at += 3
-        elif glob[at:] == "**" and at > 0 and glob[at - 1] == "/":
+        elif glob[at:] == "**" and (at == 0 or glob[at - 1] == "/"):
             out.append(".+")
             at += 2
         elif glob[at] == "*":

@@ -35,7 +35,7 @@ def one_line(text: str, *, limit: int = 300) -> str:
     errors = [line for line in lines[1:] if _EXCEPTION.fullmatch(line)]
     first = _SENTENCE_END.sub("", lines[0]).rstrip(" :")
     error = errors[-1] if errors else ("" if first else lines[-1])
-    line = f"{first}: {error}" if first and error and error not in first else first or error
+    line = f"{first.rstrip('.')}: {error}" if first and error and error not in first else first or error
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

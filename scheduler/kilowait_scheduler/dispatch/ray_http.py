@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,7 +16,7 @@ import httpx
 
 from . import ray_answers
 from .breaker import Breaker
-from .executor import BadAnswer, NotConnected, Unauthorized, Unreachable, WrongAddress
+from .executor import BadAnswer, NotConnected, Permanent, Unauthorized, Unreachable, WrongAddress
 
 _CONNECT_S: Final = 3.0
 _READ_S: Final = 15.0
@@ -43,30 +44,15 @@ class RayHttp:
         verify: Verify,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise WrongAddress(f"region {region}: {address!r} is no address; use http://HOST:8265 or https://HOST")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise WrongAddress(
-                f"region {region}: give the address without user, password or query; set a token instead"
-            )
-        if token is not None and not token.strip():
-            raise Unauthorized(
-                f"region {region}: its token is empty; set it to the cluster's RAY_AUTH_TOKEN or to none"
-            )
         self.name = f"region {region} ({address.rstrip('/')})"
+        # Said at each call and not here: a region that is set up wrongly must not keep the others from being built.
+        self._flaw = _flaw(region, address, token)
         self._base = address.rstrip("/")
         self._has_token = token is not None
-        self._headers = {
-            **({"Authorization": f"Bearer {token.strip()}"} if token is not None else {}),
-            **(headers or {}),
-        }
+        self._headers = {**({"Authorization": f"Bearer {token.strip()}"} if token else {}), **(headers or {})}
         self._own_client = client is None
-        if client is None:
-            # A proxy of the environment is for the world outside; it would swallow calls to this very machine.
-            local = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
-            client = httpx.AsyncClient(verify=_trust(verify), trust_env=not local)
-        self._client = client
+        # A proxy of the environment is for the world outside; it would swallow calls to this very machine.
+        self._client = client or httpx.AsyncClient(verify=_trust(verify), trust_env=not _is_local(address))
         self._clock = clock
         self._breaker = Breaker()
         self._slots = asyncio.Semaphore(_CONCURRENT)
@@ -133,6 +119,8 @@ class RayHttp:
 
     @contextlib.asynccontextmanager
     async def _call(self, what: str, *, wait_s: float, proves_life: bool) -> AsyncIterator[None]:
+        if self._flaw is not None:
+            raise type(self._flaw)(str(self._flaw))
         async with self._slots:
             if not self._breaker.permit(self._clock()):
                 pause_s = self._breaker.wait_s(self._clock())
@@ -196,6 +184,27 @@ class RayHttp:
             )
         if status in _GATEWAY:
             raise Unreachable(f"cannot {what}: {self.name} answers HTTP {status}: the gateway says it is not available")
+
+
+def _flaw(region: str, address: str, token: str | None) -> Permanent | None:
+    """What is wrong with the set-up of a region, if that can be seen without asking the cluster."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half a bracket
+        usable = False
+    if not usable:
+        shown = re.sub(r"//[^/]*@", "//", address)
+        return WrongAddress(f"region {region}: {shown!r} is no address; use http://HOST:8265 or https://HOST")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        return WrongAddress(f"region {region}: its address holds more than host, port and path; a token is set apart")
+    if token is not None and not re.fullmatch(r"[\x21-\x7e]+", token.strip()):
+        return Unauthorized(f"region {region}: its token is empty or garbled; set it to the cluster's RAY_AUTH_TOKEN")
+    return None
+
+
+def _is_local(address: str) -> bool:
+    return bool(re.match(r"https?://(localhost|127\.|\[::1\])", address))
 
 
 def _timeout(wait_s: float) -> httpx.Timeout:

@@ -40,8 +40,6 @@ from .executor import (
 from .ray_http import RayHttp, Verify
 from .ray_packages import MAX_PACKAGE_BYTES, package_name, unsendable
 
-# Ray waits 10 s for its agent, and the first submission on a fresh head takes a second more.
-_SUBMIT_S: Final = 30.0
 _UPLOAD_S: Final = 120.0
 # The use of GPUs is good to know; nothing waits long for it.
 _USAGE_S: Final = 5.0
@@ -55,7 +53,8 @@ class RayJobsExecutor:
     """The Jobs API of the cluster at `address` (http or https, with or without a path).
 
     `token` is the cluster's RAY_AUTH_TOKEN; `headers` go with every call; `verify` is a CA bundle or an SSL context. A
-    `client` that is passed in is used as it is and stays open. `clock` counts seconds, for the pauses between calls
+    `client` that is passed in is used as it is and stays open. `submit_wait_s`: Ray itself waits 10 s for its agent,
+    and the first submission on a fresh head takes a second more. `clock` counts seconds, for the pauses between calls
     to a cluster that does not answer.
     """
 
@@ -68,9 +67,11 @@ class RayJobsExecutor:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         verify: Verify = True,
+        submit_wait_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._region = region
+        self._submit_wait_s = submit_wait_s
         self._http = RayHttp(
             region=region, address=address, client=client, token=token, headers=headers, verify=verify, clock=clock
         )
@@ -214,7 +215,7 @@ class RayJobsExecutor:
         submission_id = body["submission_id"]
         what = f"submit run {submission_id}"
         try:
-            response = await self._http.send("POST", "/api/jobs/", what=what, json=body, wait_s=_SUBMIT_S)
+            response = await self._http.send("POST", "/api/jobs/", what=what, json=body, wait_s=self._submit_wait_s)
         except NotConnected as error:
             return NotSent(str(error))
         except Unreachable as error:

@@ -1,7 +1,8 @@
 """The archive of a working directory: the same folder gives the same bytes, and the bytes give the name.
 
-Made on the user's machine, kept by the server, uploaded to each cluster that needs it. Left out are what git ignores,
-what `excludes` says (runtime_env's own word, in the language of .gitignore), and what never belongs into a job.
+Made on the user's machine, kept by the server, uploaded to each cluster that needs it. Left out are, as by Ray's own
+client, what .gitignore and .rayignore files and runtime_env's `excludes` say, and what never belongs into a job. They
+are one list of rules, `excludes` last, so that `excludes: ["!build/"]` takes along what git ignores.
 """
 
 from __future__ import annotations
@@ -97,10 +98,10 @@ def _walk(
     leave_out: Path,
 ) -> Iterator[tuple[str, Path]]:
     """(name in the archive, path) of all files to send, folder by folder in the order of their names."""
-    own = folder / ".gitignore"
-    if own.is_file():
-        rules = (*rules, *ignore_rules.parse(own.read_text(errors="replace").splitlines(), base=base))
     try:
+        for own in (folder / ".gitignore", folder / ".rayignore"):
+            if own.is_file():
+                rules = (*rules, *ignore_rules.parse(own.read_text(errors="replace").splitlines(), base=base))
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise Refused(f"{folder} cannot be read: {error.strerror}; exclude it", reason="working_dir") from error
@@ -109,8 +110,7 @@ def _walk(
         is_folder = entry.is_dir(follow_symlinks=False)
         if entry.name in _NEVER | _CACHES or entry.name.endswith(".pyc"):
             continue
-        # `excludes` come from the job and stand by themselves: no .gitignore takes one back.
-        if any(ignore_rules.ignored(name, folder=is_folder, rules=given) for given in (rules, excludes)):
+        if ignore_rules.ignored(name, folder=is_folder, rules=(*rules, *excludes)):
             continue
         path = Path(entry.path)
         if is_folder:

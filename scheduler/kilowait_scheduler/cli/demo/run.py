@@ -28,11 +28,10 @@ from kilowait_scheduler.settings import Settings
 from .scenario import HOUR, REGION_NAMES, START_S, Part, Scenario, at, choose
 from .stage import Stage, heads, server
 from .view import Play, View, closing
+from .weather import NOTE, invent
 
 _FINAL = ("succeeded", "failed", "cancelled")
 _STEP_S = 0.5
-# Of the grids with a typical day: the pair whose clean hours lie furthest apart (California's and Germany's noon).
-_TYPICAL_ZONES = ("DE", "US-CAL-CISO")
 # Real time after which a play that has not ended is given up; its jobs end well before.
 _PATIENCE_S = 300.0
 
@@ -49,8 +48,8 @@ def run(*, speed: float, intensity: Path | None, run_dir: Path | None, output: F
     folder = run_dir or Path(tempfile.mkdtemp(prefix="kilowait-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        recorded = intensity.resolve() if intensity is not None else None
-        return asyncio.run(_guarded(speed=speed, intensity=recorded, folder=folder.resolve(), fmt=output))
+        given = intensity.resolve() if intensity is not None else None
+        return asyncio.run(_guarded(speed=speed, intensity=given, folder=folder.resolve(), fmt=output))
     except KeyboardInterrupt:
         say(f"kilowait: demo: interrupted; everything it started has ended (logs in {folder})")
         return 130
@@ -73,18 +72,24 @@ async def _guarded(**arguments: Any) -> int:
 
 async def _play(*, speed: float, intensity: Path | None, folder: Path, fmt: Format) -> int:
     began = time.monotonic()
-    environment = {"KILOWAIT_INTENSITY": str(intensity)} if intensity is not None else {}
+    if intensity is None:
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        recorded = await asyncio.to_thread(invent, folder / "intensity", around=midnight)
+    else:
+        recorded = intensity
     say("starting two Ray heads, and choosing a day on which there is something to show ...")
-    choosing = asyncio.create_task(asyncio.to_thread(_scenario, intensity, speed=speed))
+    choosing = asyncio.create_task(asyncio.to_thread(_scenario, recorded, speed=speed))
     async with heads(REGION_NAMES, folder) as addresses:
         scenario = at(await choosing, addresses)
         places = ", ".join(f"{region.name} = {region.zone}" for region in scenario.regions)
         say(f"grid time starts at {scenario.start:%a %d %b %Y %H:%M} UTC, {speed:g} times as fast; {places}")
-        async with server(scenario, folder, speed=speed, settings=environment) as stage:
+        async with server(scenario, folder, speed=speed, settings={"KILOWAIT_INTENSITY": str(recorded)}) as stage:
             say(f"running after {time.monotonic() - began:.0f} s; page {stage.server}, token in {stage.token_file}")
             ids = await asyncio.to_thread(_submit, stage, scenario, folder, speed=speed)
             await _watch(stage, ids, speed=speed)
             result = await _account(stage, ids, scenario, folder, speed=speed)
+    if intensity is None:
+        result["notes"].append(NOTE)
     if fmt is Format.TABLE:
         closing(result)
     else:
@@ -93,21 +98,16 @@ async def _play(*, speed: float, intensity: Path | None, folder: Path, fmt: Form
     return 0 if kept else 1
 
 
-def _scenario(intensity: Path | None, *, speed: float) -> Scenario:
+def _scenario(intensity: Path, *, speed: float) -> Scenario:
     settings = Settings(intensity=intensity, neso="off", electricity_maps_token=None)
     rules = Rules(slot=settings.slot, margin=settings.margin)
-    if intensity is None:
-        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        zones: list[str] = list(_TYPICAL_ZONES)
-        starts: Sequence[datetime] = [today + HOUR * hour for hour in range(24)]
-    else:
-        zones, starts = _recorded(intensity, settings)
+    zones, starts = _recorded(intensity, settings)
     places = [Region(name=f"r{i}", zone=z, address="http://127.0.0.1:1", capacity_gpus=1) for i, z in enumerate(zones)]
     return asyncio.run(choose(cascade_of(settings, places), zones=zones, starts=starts, speed=speed, using=rules))
 
 
 def _recorded(intensity: Path, settings: Settings) -> tuple[list[str], Sequence[datetime]]:
-    """Zones of the recordings, and every third hour that the longest set of them has in common."""
+    """Zones of the largest set of recordings with a common span, and the starts in it."""
     from kilowait_forecasters.providers.replay import Replay
     from kilowait_forecasters.zone import Zone
 
@@ -119,10 +119,11 @@ def _recorded(intensity: Path, settings: Settings) -> tuple[list[str], Sequence[
         inside = [zone for zone, (b, e) in spans.items() if b <= begin and e >= end]
         groups[begin, end] = inside
     (begin, end), zones = max(groups.items(), key=lambda item: (len(item[1]), item[0][1] - item[0][0], item[0][1]))
-    count = int((end - begin - need) / (3 * HOUR)) + 1
+    step = 3 * HOUR if end - begin > timedelta(days=14) else HOUR
+    count = int((end - begin - need) / step) + 1
     if count < 1:
         raise ForecastersError(f"{intensity}: the demonstration needs at least 44 hours of intensity in one piece")
-    return zones, [begin + 3 * HOUR * index for index in range(count)]
+    return zones, [begin + step * index for index in range(count)]
 
 
 def _submit(stage: Stage, scenario: Scenario, folder: Path, *, speed: float) -> dict[str, Part]:

@@ -29,6 +29,7 @@ REGION_NAMES = ("north", "south")
 POWER_W = 400.0
 GPUS_PER_REGION = 12
 _HORIZON = timedelta(hours=22)
+_FINALISTS = 4  # scouting is done on hours; this many are looked at again on the slots that will be planned on
 # What starting a run on a local Ray head and coming to the first step costs, in real seconds.
 START_S = 3.0
 
@@ -70,27 +71,27 @@ async def choose(
     starts: Sequence[datetime],
     speed: float,
     using: Rules,
-    budget_s: float = 8.0,
+    budget_s: float = 6.0,
 ) -> Scenario:
     """The candidate that shows and saves most within `budget_s` seconds of looking. Raises ForecastersError if none."""
     start_cost = timedelta(seconds=START_S) * speed
-    best: tuple[float, Scenario] | None = None
+    coarse = replace(using, slot=HOUR)
+    scouted: list[tuple[float, _Stage]] = []
     until = time.monotonic() + budget_s
     for zone_a, zone_b, start in _candidates(zones, starts):
-        if best is not None and time.monotonic() > until:
+        if scouted and time.monotonic() > until:
             break
         try:
-            forecasts = {z: (await _forecast(cascade, z, start)) for z in (zone_a, zone_b)}
+            forecasts = {zone: await _forecast(cascade, zone, start) for zone in (zone_a, zone_b)}
         except ForecastersError:
             continue
         regions = (_region(REGION_NAMES[0], zone_a), _region(REGION_NAMES[1], zone_b))
-        known = Knowledge(now=start, regions=regions, forecasts=forecasts)
-        score, scenario = _compose(_Stage(regions, known, using, start_cost))
-        if best is None or score > best[0]:
-            best = (score, scenario)
-    if best is None:
-        raise ForecastersError("no zone has 40 hours of intensity in one piece; give longer recordings")
-    return best[1]
+        stage = _Stage(regions, Knowledge(now=start, regions=regions, forecasts=forecasts), coarse, start_cost)
+        scouted.append((_compose(stage)[0], stage))
+    if not scouted:
+        raise ForecastersError("no zone has 44 hours of intensity in one piece; give longer recordings")
+    finalists = sorted(scouted, key=lambda item: -item[0])[:_FINALISTS]
+    return max((_compose(replace(stage, rules=using)) for _, stage in finalists), key=lambda item: item[0])[1]
 
 
 async def _forecast(cascade: Cascade, zone: str, start: datetime) -> Forecast:
@@ -138,14 +139,14 @@ def _best_delayed(stage: _Stage) -> tuple[Part, float]:
 def _best_moved(stage: _Stage) -> tuple[Part, float]:
     found = Part("moved", _job("pretrain-shard", stage, hours=4, within=14, home=0, regions=(0, 1), gpus=4, saves=True))
     score = -1.0
-    for home, hours, within in itertools.product((0, 1), (3, 5), (10, 14)):
+    for home, hours, within in itertools.product((0, 1), (4,), (10, 14)):
         both = (home, 1 - home)
         job = _job("pretrain-shard", stage, hours=hours, within=within, home=home, regions=both, gpus=4, saves=True)
         decision = stage.decide(job)
         visited = [window.region for window in decision.windows]
         if not visited or set(visited) == {stage.regions[home].name}:
             continue
-        value = _saved(decision) + (0.5 if len(set(visited)) == 2 and len(visited) == 2 else 0.0)
+        value = _saved(decision) + (1.0 if len(set(visited)) == 2 and len(visited) == 2 else 0.0)
         if value > score:
             found, score = Part("moved", job), value
     return found, max(score, 0.0)
@@ -154,7 +155,7 @@ def _best_moved(stage: _Stage) -> tuple[Part, float]:
 def _best_suspended(stage: _Stage) -> tuple[Part, float]:
     score = 0.0
     found: Part | None = None
-    for home, hours, within in itertools.product((0, 1), (3, 4, 6), (10, 14, 17, 20)):
+    for home, hours, within in itertools.product((0, 1), (3, 5), (12, 16, 20)):
         job = _job("reward-model", stage, hours=hours, within=within, home=home, regions=(home,), gpus=4, saves=True)
         decision = stage.decide(job)
         gap = decision.windows[1].start - decision.windows[0].end if len(decision.windows) == 2 else timedelta(0)
@@ -163,7 +164,7 @@ def _best_suspended(stage: _Stage) -> tuple[Part, float]:
     if found is None:
         job = _job("reward-model", stage, hours=4, within=17, home=1, regions=(1,), gpus=4, saves=True)
         return Part("suspended and resumed (by hand: this grid gives no reason to)", job, by_hand=True), 0.0
-    return found, score + 0.5
+    return found, score + 1.0
 
 
 def _hours(text: str) -> float:

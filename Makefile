@@ -1,0 +1,49 @@
+# `make demo` and `make test` need Python >= 3.11 and make; the rest follows from requirements/.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev
+
+demo: prepare-run  ## two Ray clusters, a server, agents, jobs delayed, moved, suspended and resumed
+	@$(VENV)/kilowait demo $(DEMO_ARGS)
+
+serve: prepare-run  ## the server on 127.0.0.1:8080
+	@$(VENV)/kilowait serve $(SERVE_ARGS)
+
+test: unit real  ## every test that this machine can run; skipped lanes say why
+
+unit: prepare-dev
+	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm"
+
+real: prepare-dev
+	$(VENV)/pytest -q -m "ray or browser or postgres or helm"
+
+check: lint types wheel  ## everything CI checks besides the tests
+
+lint: prepare-dev
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/lint-imports
+	sh requirements/no_hosts.sh
+
+types: prepare-dev
+	$(VENV)/mypy
+
+wheel: prepare-dev  ## the wheel builds, installs into a clean environment and runs there
+	sh requirements/try_wheel.sh
+
+bench: prepare-dev
+	$(VENV)/python docs/benchmarks/bench.py
+
+pins:  ## compile requirements/*.txt anew from pyproject.toml
+	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --extra all -o requirements/run.txt pyproject.toml
+	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+
+prepare-run:
+	@$(PYTHON) requirements/prepare.py run
+
+prepare-dev:
+	@$(PYTHON) requirements/prepare.py dev
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

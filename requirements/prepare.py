@@ -1,0 +1,96 @@
+"""Prepares `.venv` from the pinned requirements. Needs Python 3.11 or newer and nothing else.
+
+usage: python3 requirements/prepare.py run|dev
+
+Looks for a Python that Ray has wheels for, makes the environment with it, installs the hash-pinned requirements (with
+uv, fetched first, for speed) and the project itself. Does nothing where all that is there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+# Pythons that the pinned Ray has Linux and macOS wheels for, best tested first.
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+STEPS = 4
+
+
+def say(step: int, what: str) -> None:
+    sys.stderr.write(f"[{step}/{STEPS}] {what}\n")
+    sys.stderr.flush()
+
+
+def stop(why: str) -> None:
+    sys.stderr.write(f"kilowait: {why}\n")
+    raise SystemExit(2)
+
+
+def version_of(python: str) -> str | None:
+    """`3.11` and so on; None where it does not run or is not a CPython with venv."""
+    code = "import sys, venv, ensurepip; print('%d.%d' % sys.version_info[:2])"
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def suitable_python() -> str:
+    """A Python that can make environments and run Ray: this one if it can, else one from PATH."""
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    candidates = [sys.executable, *(found for v in SUPPORTED if (found := shutil.which(f"python{v}")))]
+    for candidate in candidates:
+        if version_of(candidate) in SUPPORTED:
+            return candidate
+    if here in SUPPORTED:
+        stop(f"Python {here} cannot make virtual environments; install its venv package (Debian: apt install python3-venv)")
+    stop(f"Ray has no wheel for Python {here}; install Python {SUPPORTED[0]} to {SUPPORTED[-1]} and run this again")
+    raise AssertionError
+
+
+def run(*command: str | Path) -> None:
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run([str(word) for word in command], env=environment, stdout=subprocess.DEVNULL)
+    if done.returncode:
+        stop(f"`{' '.join(str(word) for word in command[:6])} ...` failed (see above); is the package index reachable?")
+
+
+def main() -> None:
+    kind = sys.argv[1] if len(sys.argv) == 2 else ""
+    pins = ROOT / "requirements" / f"{kind}.txt"
+    if kind not in ("run", "dev"):
+        stop("usage: python3 requirements/prepare.py run|dev")
+    stamp = VENV / f".prepared-{kind}"
+    content = pins.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    mark = hashlib.sha256(content).hexdigest()
+    done_by_dev = VENV / ".prepared-dev"
+    if PYTHON.exists() and any(s.exists() and s.read_text().split()[-1:] == [mark] for s in (stamp,)):
+        return
+    if kind == "run" and PYTHON.exists() and done_by_dev.exists():
+        dev = hashlib.sha256((pins.parent / "dev.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
+        if done_by_dev.read_text().split()[-1:] == [dev.hexdigest()]:
+            return
+    say(1, "looking for a suitable Python")
+    if version_of(str(PYTHON)) not in SUPPORTED:
+        python = suitable_python()
+        say(2, f"making .venv with {python}")
+        shutil.rmtree(VENV, ignore_errors=True)
+        run(python, "-m", "venv", VENV)
+    run(PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.9,<1")
+    say(3, f"installing requirements/{kind}.txt (a minute or two with an empty cache)")
+    uv = VENV / "bin" / "uv"
+    run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", pins)
+    say(4, "installing kilowait itself")
+    run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
+    stamp.write_text(f"{kind} {mark}\n")
+
+
+main()
