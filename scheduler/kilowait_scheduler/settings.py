@@ -1,19 +1,27 @@
-"""Settings of the server, each from the command line, the environment (KILOWAIT_...) or a default, in that order."""
+"""Settings of the server: from the command line, else the environment, else a config file, else a default."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
 from kilowait_scheduler.core.duration import Duration
+from kilowait_scheduler.core.window import Utc
 
 
 def default_state_dir() -> Path:
     return Path.home() / ".local" / "state" / "kilowait"
+
+
+def config_file() -> Path:
+    """The server's config file: KILOWAIT_CONFIG, or `server.yaml` beside the client's config."""
+    given = os.environ.get("KILOWAIT_CONFIG")
+    return Path(given) if given else Path.home() / ".config" / "kilowait" / "server.yaml"
 
 
 class Settings(BaseSettings):
@@ -43,7 +51,15 @@ class Settings(BaseSettings):
     power_per_gpu_w: float = Field(default=400.0, gt=0, description="Power per busy GPU if unsaid.")
     fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")
     clock_speed: float = Field(default=1.0, gt=0, description="Above 1 only in demonstrations.")
-    clock_start: datetime | None = Field(default=None, description="Grid time at start; default: now.")
+    clock_start: Utc | None = Field(default=None, description="Grid time at start; default: now.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What was passed in wins over the environment, the environment over the config file."""
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+        return named["init_settings"], named["env_settings"], file
 
     @property
     def database_url(self) -> str:

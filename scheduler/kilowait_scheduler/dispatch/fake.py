@@ -118,15 +118,15 @@ class FakeExecutor:
     gpus: int = 8
     start_s: float = 2.0
     ray_version: str = "2.60.0"
-    _runs: dict[str, _Run] = field(default_factory=dict)
-    _live: list[_Run] = field(default_factory=list)
-    _freed_at: datetime | None = None
-    _late: list[_Late] = field(default_factory=list)
-    _lost_answers: list[tuple[str, float]] = field(default_factory=list)
-    _fault: _Fault | None = None
-    _locked: bool = False
-    _incarnations: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _session_name: str = ""
+    _runs: dict[str, _Run] = field(default_factory=dict, init=False)
+    _live: list[_Run] = field(default_factory=list, init=False)
+    _late: list[_Late] = field(default_factory=list, init=False)
+    _lost_answers: list[tuple[str, float]] = field(default_factory=list, init=False)
+    _freed_at: datetime | None = field(default=None, init=False)
+    _fault: _Fault | None = field(default=None, init=False)
+    _locked: bool = field(default=False, init=False)
+    _incarnations: itertools.count[int] = field(default_factory=lambda: itertools.count(1), init=False)
+    _session_name: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._session_name = self._new_session()

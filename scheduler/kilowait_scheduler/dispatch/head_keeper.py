@@ -71,7 +71,8 @@ def start_keeper(
     }
     with (folder / LOG).open("ab") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            # -P: whatever lies in the current folder, it shadows no module of the keeper's.
+            [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

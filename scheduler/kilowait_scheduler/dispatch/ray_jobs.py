@@ -25,6 +25,7 @@ from .executor import (
     AlreadyThere,
     Ambiguous,
     ClusterInfo,
+    DispatchError,
     NotConnected,
     NotSent,
     ObservedRun,
@@ -113,7 +114,7 @@ class RayJobsExecutor:
             # A head that was restarted in between would be recorded under the wrong incarnation: as a run it has lost.
             try:
                 session_now, _ = await self._version()
-            except Transient as error:
+            except DispatchError as error:
                 return Ambiguous(f"run {request.submission_id} was taken and then the cluster fell silent: {error}")
             if session_now != session_name:
                 return Ambiguous(f"{self._http.name} was restarted while it took run {request.submission_id}")
@@ -240,7 +241,7 @@ class RayJobsExecutor:
     async def _whose(self, submission_id: str, metadata: Mapping[str, str], *, session_name: str) -> Outcome:
         try:
             run = await self._look_up(submission_id)
-        except Transient as error:
+        except DispatchError as error:
             return Ambiguous(f"the id of run {submission_id} is taken, but not yet known by whom: {error}")
         if run is None:
             return Ambiguous(f"the id of run {submission_id} was taken a moment ago and is unknown now")

@@ -17,8 +17,8 @@ from kilowait_scheduler.core.record import JobRecord
 
 from .executor import ClusterInfo, DispatchError, Executor, ObservedRun
 
-# Ray's words for "the program itself failed", as opposed to its set-up, its node or the cluster.
-_USER_ERRORS = frozenset({"JOB_ENTRYPOINT_COMMAND_ERROR", "JOB_ENTRYPOINT_COMMAND_START_ERROR"})
+# Ray's word for "the program itself failed", as opposed to its set-up, its node or the cluster.
+_USER_ERROR = "JOB_ENTRYPOINT_COMMAND_ERROR"
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,7 @@ def _compare(run: Run, seen: ObservedRun | None, *, info: ClusterInfo, at: datet
             return None
         restarted = bool(run.session_name) and run.session_name != info.session_name
         return ev.Missing(at=at, run=run.n, new_session=restarted)
-    if seen.is_tombstone:
-        return ev.NeverStarted(at=at, run=run.n)
     status = ev.Status(seen.status.value)
     detail = seen.message if status is ev.Status.FAILED else ""
-    user_error = seen.error_type in _USER_ERRORS
+    user_error = seen.error_type == _USER_ERROR
     return ev.Observed(at=at, run=run.n, status=status, user_error=user_error, detail=detail)

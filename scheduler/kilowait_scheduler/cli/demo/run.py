@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from kilowait_scheduler.planner.replan import Rules
 from kilowait_scheduler.service.compose import cascade_of
 from kilowait_scheduler.settings import Settings
 
-from .scenario import HOUR, REGION_NAMES, START_S, Part, Scenario, at, choose
-from .stage import Stage, heads, server
+from .scenario import HOUR, REGION_NAMES, START_S, Part, Scenario, choose
+from .stage import Head, Stage, heads, server
 from .view import Play, View, closing
 from .weather import NOTE, invent
 
@@ -79,11 +80,12 @@ async def _play(*, speed: float, intensity: Path | None, folder: Path, fmt: Form
         recorded = intensity
     say("starting two Ray heads, and choosing a day on which there is something to show ...")
     choosing = asyncio.create_task(asyncio.to_thread(_scenario, recorded, speed=speed))
-    async with heads(REGION_NAMES, folder) as addresses:
-        scenario = at(await choosing, addresses)
+    async with heads(REGION_NAMES, folder) as running:
+        scenario = _at(await choosing, running)
+        settings = {"KILOWAIT_INTENSITY": str(recorded), **{head.token_env: head.token for head in running}}
         places = ", ".join(f"{region.name} = {region.zone}" for region in scenario.regions)
         say(f"grid time starts at {scenario.start:%a %d %b %Y %H:%M} UTC, {speed:g} times as fast; {places}")
-        async with server(scenario, folder, speed=speed, settings={"KILOWAIT_INTENSITY": str(recorded)}) as stage:
+        async with server(scenario, folder, speed=speed, settings=settings) as stage:
             say(f"running after {time.monotonic() - began:.0f} s; page {stage.server}, token in {stage.token_file}")
             ids = await asyncio.to_thread(_submit, stage, scenario, folder, speed=speed)
             await _watch(stage, ids, speed=speed)
@@ -96,6 +98,13 @@ async def _play(*, speed: float, intensity: Path | None, folder: Path, fmt: Form
         output.data({key: value for key, value in result.items() if key != "notes"}, fmt, rows=result["jobs"])
     kept = all(job["state"] == "succeeded" and job["deadline_met"] for job in result["jobs"])
     return 0 if kept else 1
+
+
+def _at(scenario: Scenario, running: Sequence[Head]) -> Scenario:
+    """The scenario with its regions on the heads."""
+    places = {head.region: {"address": head.address, "token_env": head.token_env} for head in running}
+    first, second = (region.model_copy(update=places[region.name]) for region in scenario.regions)
+    return replace(scenario, regions=(first, second))
 
 
 def _scenario(intensity: Path, *, speed: float) -> Scenario:

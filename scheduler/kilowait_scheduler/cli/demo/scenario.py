@@ -207,15 +207,6 @@ def _region(name: str, zone: str) -> Region:
     return Region(name=name, zone=zone, address="http://127.0.0.1:1", capacity_gpus=GPUS_PER_REGION, pue=1.1)
 
 
-def at(scenario: Scenario, addresses: Sequence[str]) -> Scenario:
-    """The scenario with its regions at the heads' addresses."""
-    first, second = (
-        region.model_copy(update={"address": address})
-        for region, address in zip(scenario.regions, addresses, strict=True)
-    )
-    return replace(scenario, regions=(first, second))
-
-
 def _record(spec: JobSpec, now: datetime) -> JobRecord:
     assert spec.regions is not None and spec.duration is not None
     checkpoint = spec.checkpoint

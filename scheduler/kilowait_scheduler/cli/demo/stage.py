@@ -8,6 +8,7 @@ import ctypes
 import os
 import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -36,16 +37,29 @@ class Stage:
     client: Client
 
 
+@dataclass(frozen=True)
+class Head:
+    """A running Ray head; the server finds its token in the variable `token_env`."""
+
+    region: str
+    address: str
+    token: str
+
+    @property
+    def token_env(self) -> str:
+        return f"RAY_TOKEN_OF_{self.region.upper()}"
+
+
 @contextlib.asynccontextmanager
-async def heads(names: Sequence[str], run_dir: Path) -> AsyncIterator[list[str]]:
-    """A real Ray head per region, as long as the context lasts; their addresses."""
+async def heads(names: Sequence[str], run_dir: Path) -> AsyncIterator[list[Head]]:
+    """A real Ray head per region, as long as the context lasts; each wants a token of its own."""
     async with contextlib.AsyncExitStack() as stack:
         started = await asyncio.gather(
             *(
                 LocalHead.start(
                     region=name,
                     run_dir=run_dir / f"ray-{name}",
-                    token=None,
+                    token=secrets.token_hex(16),
                     rng=random.Random(),
                     gpus=GPUS_PER_REGION,
                 )
@@ -59,7 +73,7 @@ async def heads(names: Sequence[str], run_dir: Path) -> AsyncIterator[list[str]]
         for head in started:
             if isinstance(head, BaseException):
                 raise head
-        yield [head.address for head in started if isinstance(head, LocalHead)]
+        yield [Head(h.region, h.address, h.token or "") for h in started if isinstance(h, LocalHead)]
 
 
 @contextlib.asynccontextmanager
