@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from kilowait_scheduler.client import ServerError, ServerUnreachable
@@ -20,6 +19,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+)
+
+# typer brings a click of its own, and of its errors exports only this one and those it derives from.
+_CommandLineError: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
 OK, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
@@ -45,14 +49,15 @@ def run(arguments: list[str]) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="kilowait", standalone_mode=False)
+        result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="kilowait", standalone_mode=False)
         return result if isinstance(result, int) else OK
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        say(f"kilowait: {error.format_message()}; see `kilowait {' '.join(arguments[:1])} --help`")
+    except _CommandLineError as error:
+        known = arguments[:1] if arguments and not str(error).startswith("No such command") else []
+        say(f"kilowait: {str(error).rstrip('.')}; see `{' '.join(['kilowait', *known])} --help`")
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         say("kilowait: interrupted")
         return 130
     except UsageError as error:
