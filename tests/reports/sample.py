@@ -266,13 +266,13 @@ def small() -> Report:
     return replace(report, jobs=lines, totals=totals(lines))
 
 
-def many(count: int = 300) -> Report:
+def many(count: int = 150) -> Report:
     """More jobs than a picture has rows for."""
     report = sample()
     lines = tuple(
         job(
             f"sweep-{n:03d}",
-            (("us-west", "eu-north", "de-central")[n % 3], n % 50, n % 50 + 1 + n % 5),
+            (("us-west", "eu-north", "de-central")[n % 3], n % 20, n % 20 + 1 + n % 5),
             energy_kwh=1 + n % 7,
             carbon_g=100.0 + n,
             levers=(float(n % 90) - 20, 2.0 * (n % 11), 0, -(n % 3)),

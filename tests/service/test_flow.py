@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from kilowait_scheduler.core.lifecycle import JobState, Phase, handle
 from kilowait_scheduler.core.record import JobRecord
 from world import HOUR, START, World, make_world
@@ -97,7 +99,7 @@ def test_jobs_share_the_gpus_there_are(make: Make) -> None:
     records = [world.submit(**job(f"j{i}", gpus=8, duration="3h", within="24h")) for i in range(3)]
     world.finish(*(record.id for record in records))
     spans = sorted((begin, end) for _, _, begin, end in world.spans)
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     assert all(world.job(r.id).state.phase is Phase.SUCCEEDED for r in records)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from http import HTTPStatus
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -17,13 +20,15 @@ _STATUS: dict[type[KilowaitError], tuple[int, str]] = {
 }
 
 
-def problem(status: int, title: str, detail: str, *, reason: str | None = None) -> JSONResponse:
+def problem(
+    status: int, title: str, detail: str, *, reason: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """An `application/problem+json` answer."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body: dict[str, str | int] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if reason is not None:
         body["reason"] = reason
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=headers)
+    more = {**(headers or {}), **({"WWW-Authenticate": "Bearer"} if status == 401 else {})}
+    return JSONResponse(body, status_code=status, media_type="application/problem+json", headers=more)
 
 
 def install(app: FastAPI) -> None:
@@ -47,4 +52,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return problem(error.status_code, str(error.detail), str(error.detail))
+        title = HTTPStatus(error.status_code).phrase.lower()
+        return problem(error.status_code, title, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def _bug(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(500, "internal error", "the server failed on this request; its log says why")

@@ -7,9 +7,11 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from kilowait_scheduler.core.errors import NotFound
+from kilowait_scheduler.core.errors import BadInput, NotFound
+from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.intake.readings import read_batch
 
@@ -51,7 +53,10 @@ def change_region(name: str, body: dict[str, Any], server: ServerDep) -> Region:
     known = next((region for region in server.store.regions() if region.name == name), None)
     if known is None:
         raise NotFound(f"no region {name!r}")
-    changed = Region.model_validate({**known.model_dump(), **body, "name": name})
+    try:
+        changed = Region.model_validate({**known.model_dump(), **body, "name": name})
+    except ValidationError as error:
+        raise BadInput(f"region {name}: {first_problem(error, model=Region)}") from None
     server.add_region(changed)
     return changed
 

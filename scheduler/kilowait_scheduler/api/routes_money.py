@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from kilowait_scheduler.core.budget import Budget, BudgetStatus
 from kilowait_scheduler.core.errors import BadInput, NotFound
+from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.ledger import Entry
+from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 from kilowait_scheduler.service.compose import Server
 
@@ -39,9 +40,11 @@ def put_budget(budget: Budget, server: ServerDep) -> dict[str, Any]:
 @router.patch("/budgets/{budget_id}", dependencies=[CanAdmin])
 def change_budget(budget_id: str, body: dict[str, Any], server: ServerDep) -> dict[str, Any]:
     """Change some fields of a budget, for example its limit."""
-    return put_budget(
-        Budget.model_validate({**_budget(budget_id, server).model_dump(), **body, "id": budget_id}), server
-    )
+    try:
+        changed = Budget.model_validate({**_budget(budget_id, server).model_dump(), **body, "id": budget_id})
+    except ValidationError as error:
+        raise BadInput(f"budget {budget_id}: {first_problem(error, model=Budget)}") from None
+    return put_budget(changed, server)
 
 
 @router.get("/budgets/{budget_id}/entries", dependencies=[CanLook])
@@ -73,8 +76,8 @@ def ledger(server: ServerDep, account: str | None = None, job: str | None = None
 @router.get("/reports/savings", dependencies=[CanLook])
 async def savings(
     server: ServerDep,
-    start: datetime | None = None,
-    end: datetime | None = None,
+    start: Utc | None = None,
+    end: Utc | None = None,
     team: str | None = None,
     format_: Annotated[str, Query(alias="format")] = "json",
 ) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kilowait_scheduler.core.job import JobSpec
-from kilowait_scheduler.core.reasons import sentence
+from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.window import Window
@@ -62,7 +62,7 @@ class JobShape(BaseModel):
             name=record.spec.name,
             state=state.phase.value,
             reason=state.reason.value,
-            why=f"{sentence(state.reason)} {state.detail}".strip(),
+            why=explained(state.reason, state.detail),
             want=state.want.value,
             team=record.spec.team,
             project=record.spec.project,
@@ -118,7 +118,7 @@ class PlanShape(BaseModel):
             deadline=proposal.record.spec.due,
             windows=list(decision.windows),
             reason=decision.reason.value,
-            why=f"{sentence(decision.reason)} {decision.detail}".strip(),
+            why=explained(decision.reason, decision.detail),
             energy_kwh=decision.energy_kwh,
             carbon_g=decision.carbon_g,
             carbon_p90_g=decision.carbon_p90_g,

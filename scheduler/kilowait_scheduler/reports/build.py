@@ -12,7 +12,7 @@ from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, compact, run_now_
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
-from kilowait_scheduler.core.reasons import sentence
+from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import Savings, savings, useful_and_overhead
@@ -129,7 +129,7 @@ def _line(
         deadline_met=_deadline_met(record, now),
         runs=len([run for run in state.runs if run.started_at]),
         windows=tuple(RanWindow(run.region, run.started_at, run.ended_at) for run in state.runs if run.started_at),
-        why=f"{sentence(state.reason)} {state.detail}".strip(),
+        why=explained(state.reason, state.detail),
         promised_saved_g=(
             state.first_promise.run_now_g - state.first_promise.carbon_g if state.first_promise is not None else None
         ),

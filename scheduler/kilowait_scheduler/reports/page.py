@@ -1,0 +1,63 @@
+"""The HTML page of a report: the template, filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from . import pictures, words
+from .model import Report
+from .templating import environment, style, style_source
+from .units import UNKNOWN, Unit, energy_unit, mass_unit
+
+
+def render(report: Report) -> str:
+    """The page: one file without scripts or anything from outside."""
+    css = style("base.css", "pictures.css", "report.css")
+    template = environment(__package__).get_template("report.html")
+    return template.render(
+        report=report,
+        css=Markup(css),  # noqa: S704 - our own file; escaped, its selectors would break
+        policy=policy(),
+        headline=words.headline(report),
+        loud=words.loud(report),
+        meanings=[(name, words.MEANINGS.get(name, "")) for name in report.method],
+        deadlines=words.deadlines(report.jobs),
+        deadline_word=words.deadline_word,
+        promise=words.promise(report.jobs),
+        sources=_listed(region.intensity_sources for region in report.regions),
+        meters=_listed(meter for region in report.regions for meter in region.meters),
+        picture={
+            "windows": pictures.windows(report) if report.regions else None,
+            "saved": pictures.saved(report),
+            "energy_jobs": pictures.energy_of_jobs(report),
+            "energy_regions": pictures.energy_of_regions(report),
+        },
+        **_units(report),
+    )
+
+
+def policy() -> str:
+    """The Content-Security-Policy of the page: its own style sheet and nothing else."""
+    return (
+        f"default-src 'none'; style-src {style_source(style('base.css', 'pictures.css', 'report.css'))}; img-src data:"
+    )
+
+
+def _units(report: Report) -> dict[str, Unit]:
+    jobs, totals = report.jobs, report.totals
+    grams = [value for job in jobs for value in (job.carbon_g, job.saved_g, job.promised_saved_g)]
+    grams += [job.baseline.carbon_g for job in jobs if job.baseline is not None]
+    return {
+        "job_mass": mass_unit(grams),
+        "job_energy": energy_unit(job.energy_kwh for job in jobs),
+        "total_mass": mass_unit([totals.carbon_g, totals.baseline_g, totals.saved_g]),
+        "saved_mass": mass_unit([totals.saved_g]),
+        "total_energy": energy_unit([totals.energy_kwh]),
+        "region_energy": energy_unit(region.it_energy_kwh for region in report.regions),
+    }
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(set(names) - {"none"})) or UNKNOWN

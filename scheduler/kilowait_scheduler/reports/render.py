@@ -1,0 +1,114 @@
+"""A report as JSON, CSV or one self-contained HTML page. All three carry the same figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from . import page
+from .model import JobLine, RanWindow, Report
+
+# A cell that starts with one of these is a formula to a spreadsheet, and job names are anybody's input.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def to_json(report: Report) -> str:
+    """The report's fields under their own names; times in ISO 8601 with offset, unknown figures as null."""
+    return json.dumps(asdict(report), indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a report holds a {type(value).__name__}, which has no JSON form")
+
+
+def to_csv(report: Report) -> str:
+    """One row per job; units in the column names, unknown figures as empty cells, windows as `region start/end; ...`.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    rows = [_row(job) for job in report.jobs]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+COLUMNS = (
+    "job_id",
+    "name",
+    "team",
+    "project",
+    "state",
+    "home",
+    "gpus",
+    "submitted_at",
+    "deadline",
+    "finished_at",
+    "deadline_met",
+    "runs",
+    "windows",
+    "why",
+    "energy_kwh",
+    "carbon_g",
+    "baseline_name",
+    "baseline_carbon_g",
+    "baseline_start",
+    "saved_g",
+    "saved_pct",
+    "uncertainty_g",
+    "time_shift_g",
+    "region_shift_g",
+    "resizing_g",
+    "overheads_g",
+    "promised_saved_g",
+    "estimated_pct",
+    "measured_pct",
+    "provisional",
+    "note",
+)
+
+
+def _row(job: JobLine) -> dict[str, str]:
+    baseline, levers = job.baseline, job.levers
+    values: dict[str, Any] = {
+        **vars(job),
+        "job_id": job.id,
+        "windows": "; ".join(_window(window) for window in job.windows),
+        "baseline_name": baseline.name if baseline else None,
+        "baseline_carbon_g": baseline.carbon_g if baseline else None,
+        "time_shift_g": levers.time_shift_g if levers else None,
+        "region_shift_g": levers.region_shift_g if levers else None,
+        "resizing_g": levers.resizing_g if levers else None,
+        "overheads_g": levers.overheads_g if levers else None,
+    }
+    return {column: _cell(values[column]) for column in COLUMNS}
+
+
+def _window(window: RanWindow) -> str:
+    """A window that is still open has nothing after the slash."""
+    return f"{window.region} {window.start.isoformat()}/{window.end.isoformat() if window.end else ''}"
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat()
+        case str():
+            return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+    return repr(value)
+
+
+def to_html(report: Report) -> str:
+    """One self-contained HTML page with pictures: no script, nothing from outside, fit for paper."""
+    return page.render(report)

@@ -1,0 +1,101 @@
+"""What a report says in words: its headline, what must not be overlooked, what its names mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC
+
+from kilowait_scheduler.core.baseline import RUN_NOW
+from kilowait_scheduler.core.carbon import METHOD
+
+from .model import JobLine, RanWindow, Report
+from .units import moment
+
+# What versioned names mean, for readers who will not look them up.
+MEANINGS = {
+    METHOD: "every stretch of metered energy is split at the edges of the grid's intensity slots and multiplied "
+    "slot by slot, with the region's PUE",
+    RUN_NOW: "each job would have started in its home region as soon as its home had room, first come first served "
+    "among the same jobs, and run through",
+    "levers@1": "time shift, region shift, resizing and overheads add up to what was saved, exactly",
+}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The report in one line: `kind` is saved, more, even or none (no job has figures yet)."""
+
+    kind: str
+    words: str
+    includes_zero: bool
+
+
+def headline(report: Report) -> Headline:
+    """What the totals come to, in words; a negative saving is called what it is."""
+    totals = report.totals
+    if totals.jobs == totals.without_figures:
+        return Headline("none", "No figures yet", includes_zero=False)
+    includes_zero = abs(totals.saved_g) <= totals.uncertainty_g
+    if totals.saved_g > 0:
+        return Headline("saved", "saved", includes_zero)
+    if totals.saved_g < 0:
+        return Headline("more", "saved: these jobs emitted more than the baseline", includes_zero)
+    return Headline("even", "saved: as much was emitted as in the baseline", includes_zero=False)
+
+
+def loud(report: Report) -> list[str]:
+    """What must not be overlooked before a figure is quoted."""
+    marks = []
+    if any("simulated" in region.meters for region in report.regions):
+        marks.append("Simulated energy")
+    if any("typical-day" in region.intensity_sources for region in report.regions):
+        marks.append("Typical-day intensity")
+    if any("static" in region.intensity_sources.split("+") for region in report.regions):
+        marks.append("Yearly mean as intensity")
+    if any(job.provisional and job.carbon_g is not None for job in report.jobs):
+        marks.append("Provisional")
+    return marks
+
+
+def lasted(window: RanWindow) -> str:
+    """When a job ran: the day is said twice only if it changed."""
+    if window.end is None:
+        return f"from {moment(window.start)} on"
+    same = window.start.astimezone(UTC).date() == window.end.astimezone(UTC).date()
+    end = f"{window.end.astimezone(UTC):%H:%M}" if same else moment(window.end)
+    return f"{moment(window.start)} to {end}"
+
+
+def deadline_word(job: JobLine) -> str:
+    """met, missed, open, or none for a job that was cancelled before it was decided."""
+    if job.deadline_met is None:
+        return "none" if job.state == "cancelled" else "open"
+    return "met" if job.deadline_met else "missed"
+
+
+def deadlines(jobs: Iterable[JobLine]) -> dict[str, int]:
+    """How many jobs have each of those words."""
+    counts = dict.fromkeys(("met", "missed", "open", "none"), 0)
+    for job in jobs:
+        counts[deadline_word(job)] += 1
+    return counts
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What plans promised on the forecasts of their time and what came of it, over the finished jobs with both."""
+
+    jobs: int
+    promised_g: float
+    came_g: float
+
+
+def promise(jobs: Iterable[JobLine]) -> Promise | None:
+    """None where no finished job has both figures."""
+    both = [
+        (job.promised_saved_g, job.saved_g)
+        for job in jobs
+        if job.finished_at is not None and job.promised_saved_g is not None and job.saved_g is not None
+    ]
+    return Promise(len(both), sum(p for p, _ in both), sum(s for _, s in both)) if both else None
