@@ -67,7 +67,13 @@ class Site:
     def write(self, *, clean_a: int, clean_b: int) -> None:
         """Regions, and intensity: `a` is clean in its first hours, `b` from `clean_b` on."""
         regions = [
-            {"name": "a", "zone": "AA", "address": self.heads["A"].address, "capacity_gpus": 4, "token_env": "TOKEN_OF_A"},
+            {
+                "name": "a",
+                "zone": "AA",
+                "address": self.heads["A"].address,
+                "capacity_gpus": 4,
+                "token_env": "TOKEN_OF_A",
+            },
             {"name": "b", "zone": "BB", "address": self.heads["B"].address, "capacity_gpus": 4},
         ]
         (self.folder / "regions.yaml").write_text(yaml.safe_dump({"regions": regions}))
@@ -98,7 +104,9 @@ class Site:
                 process.wait(timeout=30)
 
     def client(self) -> Client:
-        return Client(f"http://127.0.0.1:{self.port}", token=(self.folder / "state" / "admin.token").read_text().strip())
+        return Client(
+            f"http://127.0.0.1:{self.port}", token=(self.folder / "state" / "admin.token").read_text().strip()
+        )
 
     def await_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """True once it serves and its loop goes round; False if it died before."""

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kilowait_scheduler.core import events as ev
-from kilowait_scheduler.core.reasons import Reason, sentence
+from kilowait_scheduler.core.reasons import Reason, explained, sentence
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.web import overview
 from kilowait_scheduler.web.journal import entries, told

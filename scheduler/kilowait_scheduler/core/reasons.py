@@ -68,3 +68,12 @@ _SENTENCES = {
 def sentence(reason: Reason) -> str:
     """The sentence a person reads for `reason`."""
     return _SENTENCES[reason]
+
+
+def explained(reason: Reason, detail: str) -> str:
+    """The sentence for `reason` and its particulars as a second sentence, where there are any."""
+    said = sentence(reason)
+    if not detail:
+        return said
+    end = "" if detail.endswith((".", "!", "?")) else "."
+    return f"{said} {detail[0].upper()}{detail[1:]}{end}"

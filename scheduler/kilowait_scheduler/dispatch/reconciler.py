@@ -23,13 +23,17 @@ _USER_ERROR = "JOB_ENTRYPOINT_COMMAND_ERROR"
 
 @dataclass(frozen=True)
 class RegionHealth:
-    """What the last round saw of a region; `problem` is empty where it answered."""
+    """What the last round saw of a region; `problem` is empty where it answered.
+
+    `orphans` are live runs with our prefix that we know nothing of; `ended`, oldest first, those it lists as over.
+    """
 
     region: str
     at: datetime
     info: ClusterInfo | None = None
     problem: str = ""
     orphans: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
 
 
 @dataclass
@@ -69,7 +73,8 @@ async def look(
             if event is not None:
                 result.events.append((record.id, event))
         strangers = tuple(s for s, run in seen.items() if s not in known and not run.status.terminal)
-        result.health[region] = RegionHealth(region, now(), info=info, orphans=strangers)
+        ended = tuple(sorted(submission for submission, run in seen.items() if run.status.terminal))
+        result.health[region] = RegionHealth(region, now(), info=info, orphans=strangers, ended=ended)
 
     await asyncio.gather(*(ask(region, executor) for region, executor in executors.items()))
     return result

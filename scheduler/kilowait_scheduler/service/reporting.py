@@ -56,7 +56,7 @@ class Reporting:
             jobs,
             regions=regions,
             intensity=intensity,
-            energy=await asyncio.to_thread(self._store.region_energy),
+            energy=await asyncio.to_thread(self._store.region_energy, start=start, end=max(last, end)),
             meters=meters,
             now=now,
             start=start,

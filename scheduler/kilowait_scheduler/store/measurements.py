@@ -42,10 +42,11 @@ class Measurements(ABC):
         stored: dict[str, int] = {}
         conflicts: list[int] = []
         with self.writing() as session:
-            for epoch in dict.fromkeys(reading.stream_epoch for reading in readings):
+            for epoch in sorted({reading.stream_epoch for reading in readings}):
                 batch = [reading for reading in readings if reading.stream_epoch == epoch]
+                stream = _locked(session, batch[0].agent_id, epoch, at=at)
                 conflicts += _keep(session, batch)
-                stored[epoch] = _advance(session, batch[0].agent_id, epoch, at=at)
+                stored[epoch] = _advance(session, stream, at=at)
         return stored, conflicts
 
     def job_energy(self, job_id: str) -> list[EnergyInterval]:
@@ -68,14 +69,18 @@ class Measurements(ABC):
         with self.reading() as session:
             return {job_id: int(total) for job_id, total in session.exec(query).all()}
 
-    def region_energy(self) -> list[RegionEnergy]:
-        """Energy of every region's devices with idle and unattributed as their own lines."""
+    def region_energy(self, *, start: datetime | None = None, end: datetime | None = None) -> list[RegionEnergy]:
+        """Energy of every region's devices, idle and unattributed as their own lines: of readings in [start, end)."""
         query = select(
             ReadingRow.region,
             func.sum(ReadingRow.energy_mj),
             func.sum(ReadingRow.idle_mj),
             func.sum(ReadingRow.unattributed_mj),
         ).group_by(ReadingRow.region)
+        if start is not None:
+            query = query.where(col(ReadingRow.end) > start)
+        if end is not None:
+            query = query.where(col(ReadingRow.start) < end)
         with self.reading() as session:
             return [RegionEnergy(r, int(e), int(i), int(u)) for r, e, i, u in session.exec(query).all()]
 
@@ -159,11 +164,15 @@ def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:
     return [reading.seq for reading in batch if known.get(reading.seq, reading.digest) != reading.digest]
 
 
-def _advance(session: Session, agent_id: str, epoch: str, *, at: datetime) -> int:
-    stream = session.get(StreamRow, (agent_id, epoch), with_for_update=True)
-    if stream is None:
-        stream = StreamRow(agent_id=agent_id, stream_epoch=epoch, stored_through=0, last_seen_at=at)
-    key = (ReadingRow.agent_id == agent_id, ReadingRow.stream_epoch == epoch)
+def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> StreamRow:
+    """The stream's row, ours alone until the end of the transaction: an agent that lost an answer may send twice."""
+    fresh = {"agent_id": agent_id, "stream_epoch": epoch, "stored_through": 0, "last_seen_at": at}
+    insert_new(session, StreamRow, [fresh])
+    return session.get_one(StreamRow, (agent_id, epoch), with_for_update=True)
+
+
+def _advance(session: Session, stream: StreamRow, *, at: datetime) -> int:
+    key = (ReadingRow.agent_id == stream.agent_id, ReadingRow.stream_epoch == stream.stream_epoch)
     later = select(ReadingRow.seq).where(*key, col(ReadingRow.seq) > stream.stored_through)
     for seq in session.exec(later.order_by(col(ReadingRow.seq))):
         if seq != stream.stored_through + 1:
