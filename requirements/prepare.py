@@ -51,7 +51,7 @@ def suitable_python() -> str:
         if version_of(candidate) in SUPPORTED:
             return candidate
     if here in SUPPORTED:
-        stop(f"Python {here} cannot make virtual environments; install its venv package (Debian: apt install python3-venv)")
+        stop(f"Python {here} cannot make virtual environments; install its venv (Debian: apt install python3-venv)")
     stop(f"Ray has no wheel for Python {here}; install Python {SUPPORTED[0]} to {SUPPORTED[-1]} and run this again")
     raise AssertionError
 
@@ -63,21 +63,23 @@ def run(*command: str | Path) -> None:
         stop(f"`{' '.join(str(word) for word in command[:6])} ...` failed (see above); is the package index reachable?")
 
 
+def mark_of(kind: str) -> str:
+    """What an environment of this kind was made from; changes when pins or project do."""
+    content = (ROOT / "requirements" / f"{kind}.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def is_ready(kind: str) -> bool:
+    stamp = VENV / f".prepared-{kind}"
+    return PYTHON.exists() and stamp.exists() and stamp.read_text().strip() == mark_of(kind)
+
+
 def main() -> None:
     kind = sys.argv[1] if len(sys.argv) == 2 else ""
-    pins = ROOT / "requirements" / f"{kind}.txt"
     if kind not in ("run", "dev"):
         stop("usage: python3 requirements/prepare.py run|dev")
-    stamp = VENV / f".prepared-{kind}"
-    content = pins.read_bytes() + (ROOT / "pyproject.toml").read_bytes()
-    mark = hashlib.sha256(content).hexdigest()
-    done_by_dev = VENV / ".prepared-dev"
-    if PYTHON.exists() and any(s.exists() and s.read_text().split()[-1:] == [mark] for s in (stamp,)):
+    if is_ready("dev") or is_ready(kind):  # what development needs holds all that running needs
         return
-    if kind == "run" and PYTHON.exists() and done_by_dev.exists():
-        dev = hashlib.sha256((pins.parent / "dev.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
-        if done_by_dev.read_text().split()[-1:] == [dev.hexdigest()]:
-            return
     say(1, "looking for a suitable Python")
     if version_of(str(PYTHON)) not in SUPPORTED:
         python = suitable_python()
@@ -85,12 +87,13 @@ def main() -> None:
         shutil.rmtree(VENV, ignore_errors=True)
         run(python, "-m", "venv", VENV)
     run(PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.9,<1")
-    say(3, f"installing requirements/{kind}.txt (a minute or two with an empty cache)")
     uv = VENV / "bin" / "uv"
+    say(3, f"installing requirements/{kind}.txt (a minute or two with an empty cache)")
+    pins = ROOT / "requirements" / f"{kind}.txt"
     run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", pins)
     say(4, "installing kilowait itself")
     run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
-    stamp.write_text(f"{kind} {mark}\n")
+    (VENV / f".prepared-{kind}").write_text(mark_of(kind) + "\n")
 
 
 main()
