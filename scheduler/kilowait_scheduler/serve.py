@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 from typing import Any
@@ -58,5 +59,8 @@ def run(server: Server, listener: socket.socket) -> None:
     sys.stderr.write(f"kilowait: serving on http://{host}:{port}\n")
     sys.stderr.write(f"kilowait: admin token in {server.token_file}\n")
     sys.stderr.flush()
+    # uvicorn ends gracefully and then raises the signal again; nobody is to take that for a failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
     config = uvicorn.Config(create_app(server), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     uvicorn.Server(config).run(sockets=[listener])

@@ -101,7 +101,7 @@ class Site:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.wait(timeout=30)
+                assert process.wait(timeout=30) == 0, "SIGTERM ends it cleanly"
 
     def client(self) -> Client:
         return Client(
