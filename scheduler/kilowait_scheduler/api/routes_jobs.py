@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -19,6 +20,7 @@ from .shapes import JobShape, PlanShape, region_view
 
 router = APIRouter(tags=["jobs"])
 
+_PACKAGE = re.compile(r"[0-9a-f]{32}\.zip")
 _LARGEST_PACKAGE = 100 * 1024 * 1024  # Ray keeps packages in the memory of its head; its own limit is 100 MiB
 
 
@@ -30,7 +32,8 @@ def submit(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> dict[str, Any]:
     """Admit a job (the schema of a job file). A repeated Idempotency-Key answers the first job again."""
-    if package is not None and not (server.packages / package).is_file():
+    # Its form first: a name with a path in it would reach any file of the server.
+    if package is not None and not (_PACKAGE.fullmatch(package) and (server.packages / package).is_file()):
         raise BadInput(f"package {package!r} is not here; upload it first")
     proposal = server.jobs.submit(parse_job(body), package=package, idempotency_key=idempotency_key)
     return {"job": JobShape.of(proposal.record), "plan": PlanShape.of(proposal, server)}

@@ -26,12 +26,12 @@ class Enforcement(StrEnum):
 class Budget(BaseModel):
     """`limit_g` grams CO2e per calendar month (UTC) for a team, a project or all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     scope: BudgetScope
     name: str
-    limit_g: float = Field(gt=0)
+    limit_g: float = Field(gt=0, le=1e12)  # a million tonnes; in micrograms still a BIGINT
     enforcement: Enforcement = Enforcement.HARD
 
     def covers(self, *, team: str, project: str) -> bool:

@@ -38,14 +38,19 @@ class EnergyInterval:
         return self.energy_mj / MJ_PER_KWH
 
     def cut(self, start: datetime, end: datetime) -> EnergyInterval | None:
-        """The part on [start, end), energy pro rata to time; None where they do not meet."""
+        """The part on [start, end), energy pro rata to time; None where they do not meet.
+
+        The pieces of an interval add up to it to the millijoule, however it is cut.
+        """
         lower, upper = max(self.start, start), min(self.end, end)
         if lower >= upper:
             return None
-        share = ((upper - lower) / _US) / ((self.end - self.start) / _US)
-        return EnergyInterval(
-            lower, upper, round(self.energy_mj * share), self.region, self.uncertainty_pct, self.estimated
-        )
+        energy_mj = self._mj_until(upper) - self._mj_until(lower)
+        return EnergyInterval(lower, upper, energy_mj, self.region, self.uncertainty_pct, self.estimated)
+
+    def _mj_until(self, moment: datetime) -> int:
+        """Whole millijoules from the start to `moment`: pieces are differences of this, so no rounding gets lost."""
+        return self.energy_mj * ((moment - self.start) // _US) // ((self.end - self.start) // _US)
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,45 @@ that says where the mistake is and how to mend it.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .duration import Duration
 from .errors import BadInput
 from .window import Utc
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("contains a line break or another character that cannot be printed; leave it out")
+    return text
+
+
+def _positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+def _sendable(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"cannot be sent as JSON ({error}); quote dates and give plain values") from None
+    return value
+
+
+# Names go into tables, logs and terminals; databases refuse a NUL.
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class Priority(StrEnum):
@@ -81,11 +106,11 @@ class CarbonChoice(_Strict):
 class JobSpec(_Strict):
     """A training job: what to run, on how many GPUs, for about how long, and by when."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: Label
     entrypoint: str = Field(min_length=1)
-    runtime_env: dict[str, Any] = Field(default_factory=dict)
+    runtime_env: Annotated[dict[str, Any], AfterValidator(_sendable)] = Field(default_factory=dict)
     resources: Resources
-    duration: Duration | None = None
+    duration: Annotated[Duration, AfterValidator(_positive)] | None = None
     power_per_gpu_w: float | None = Field(default=None, gt=0, le=5000)
     deadline: Utc | None = None
     within: Duration | None = None
@@ -93,8 +118,8 @@ class JobSpec(_Strict):
     regions: RegionChoice | None = None
     checkpoint: Checkpoint | None = None
     data: Data | None = None
-    team: str = "default"
-    project: str = "default"
+    team: Label = "default"
+    project: Label = "default"
     priority: Priority = Priority.NORMAL
     carbon: CarbonChoice = CarbonChoice()
 
@@ -146,6 +171,11 @@ def first_problem(error: ValidationError, *, model: type[BaseModel]) -> str:
         return f"{where}: unknown key; {hint}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it"
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        known = _fields_at(model, problem["loc"]) if problem["type"] != "dict_type" else []
+        return f"{where}: expected a mapping{' with ' + ', '.join(sorted(known)) if known else ''}"
+    if problem["type"].startswith("datetime"):
+        return f"{where}: {problem['input']!r} is not a time; write e.g. 2026-11-24T08:00:00Z"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 

@@ -55,6 +55,7 @@ class RunPhase(StrEnum):
 
 
 LIVE = frozenset({RunPhase.SUBMITTING, RunPhase.UNKNOWN, RunPhase.PENDING, RunPhase.RUNNING, RunPhase.STOPPING})
+_NO_ANSWER = (Reason.CLUSTER_UNREACHABLE, Reason.SUBMIT_UNCLEAR)
 
 
 class Want(StrEnum):
@@ -73,7 +74,9 @@ class Run(_Data):
     """One submission to Ray.
 
     `clear_submit` turns true once the cluster is known to have had the id. `submits` counts the attempts to send it
-    (raised before each), `unsent` those that surely never left: when both are equal the run cannot exist anywhere.
+    (raised before each); `unsent` equals it while every attempt so far surely never left, so that the run cannot exist
+    anywhere. `silent_since`: when the cluster was first asked for the run in vain since it last showed it.
+    `kept_until`: what an ended run did after this moment is in no checkpoint and has to be done again.
     """
 
     n: int
@@ -90,7 +93,14 @@ class Run(_Data):
     stop_sent_at: Utc | None = None
     ended_at: Utc | None = None
     missing_count: int = 0
+    silent_since: Utc | None = None
+    kept_until: Utc | None = None
     detail: str = ""
+
+    @property
+    def never_sent(self) -> bool:
+        """Whether no attempt to submit it can have reached a cluster."""
+        return not self.clear_submit and self.unsent == self.submits
 
 
 class JobState(_Data):
@@ -172,6 +182,8 @@ def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
         case ev.Held():
             return _held(state, event)
         case ev.SuspendWanted():
+            if state.want is Want.CANCEL:
+                return state, []
             return _tick(_set(state, want=Want.PAUSE), event.at, policy)
         case ev.ResumeWanted():
             resumed = _set(state, want=Want.RUN, windows=())
@@ -183,8 +195,9 @@ def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
         return state, []
     match event:
         case ev.Submitted():
-            phase = RunPhase.STOPPING if live.phase is RunPhase.STOPPING else RunPhase.PENDING
-            return _with_run(state, live, phase=phase, clear_submit=True, session_name=event.session_name), []
+            phase = RunPhase.PENDING if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN) else live.phase
+            session = event.session_name or live.session_name
+            return _with_run(state, live, phase=phase, clear_submit=True, session_name=session), []
         case ev.SubmitFailed():
             return _submit_failed(state, live, event, policy)
         case ev.SubmitUnclear():
@@ -195,10 +208,13 @@ def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
         case ev.StopSent():
             return _with_run(state, live, stop_sent_at=event.at), []
         case ev.NeverStarted():
+            # A cluster that took it, said nothing and restarted has forgotten it too: the fence holds here as well.
+            state = _set(state, not_before=event.at + policy.fence)
             return _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail="never started"), []
         case ev.Missing():
             return _missing(state, live, event, policy)
         case ev.Unreachable():
+            state = _with_run(state, live, silent_since=live.silent_since or event.at)
             return _set(state, reason=Reason.CLUSTER_UNREACHABLE, detail=event.detail), []
         case ev.Observed():
             return _observed(state, live, event, policy)
@@ -260,7 +276,7 @@ def _submit_again(state: JobState, live: Run, now: datetime, policy: Policy) -> 
     current = _window_at(state.windows, now)
     if current is None or current.region == live.region:
         return _with_run(state, live, submits=live.submits + 1), [ev.StartRun(run=live.n)]
-    if live.submits == live.unsent:  # it never left us, so the new plan's region may have the job at once
+    if live.never_sent:  # so the new plan's region may have the job at once
         return _tick_idle(_ended(state, live, phase=RunPhase.STOPPED, at=now, detail="never sent"), now)
     return _stop(state, live, now, policy, reason=Reason.RELOCATING)
 
@@ -300,13 +316,15 @@ def _tick_idle(state: JobState, now: datetime) -> Result:
     return state, [ev.StartRun(run=n)]
 
 
-def _stop(state: JobState, live: Run, now: datetime, policy: Policy, *, reason: Reason) -> Result:
+def _stop(state: JobState, live: Run, now: datetime, policy: Policy, *, reason: Reason, detail: str = "") -> Result:
     state = _with_run(state, live, phase=RunPhase.STOPPING, stop_wanted_at=now)
-    state = _set(state, phase=Phase.SUSPENDING, reason=reason, detail="")
+    state = _set(state, phase=Phase.SUSPENDING, reason=reason, detail=detail)
     return _keep_stopping(state, state.run(live.n), now, policy)
 
 
 def _keep_stopping(state: JobState, live: Run, now: datetime, policy: Policy) -> Result:
+    if live.never_sent:
+        return _tick_idle(_ended(state, live, phase=RunPhase.STOPPED, at=now, detail="never sent"), now)
     if not live.clear_submit:
         return state, [ev.SettleRun(run=live.n)]
     if live.stop_sent_at is None or now - live.stop_sent_at >= policy.stop_again:
@@ -315,11 +333,19 @@ def _keep_stopping(state: JobState, live: Run, now: datetime, policy: Policy) ->
 
 
 def _submit_failed(state: JobState, live: Run, event: ev.SubmitFailed, policy: Policy) -> Result:
-    if live.phase is RunPhase.STOPPING and event.permanent:
-        return _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail="never started"), []
+    if live.clear_submit:
+        return state, []  # the cluster has shown the run since, so this is old news
+    only = live.unsent >= live.submits - 1  # no earlier attempt can have got through
     if not event.permanent:
-        state = _with_run(state, live, unsent=live.unsent + 1)
+        state = _with_run(state, live, unsent=live.submits) if only else state
         return _set(state, reason=Reason.CLUSTER_UNREACHABLE, detail=event.detail), [ev.Replan()]
+    if not only:
+        # This attempt was turned down, an earlier one may still arrive: make sure that it does not, then start anew.
+        if live.phase is RunPhase.STOPPING:
+            return state, []
+        return _stop(state, live, event.at, policy, reason=Reason.INFRASTRUCTURE_FAILED, detail=event.detail)
+    if live.phase is RunPhase.STOPPING:
+        return _ended(state, live, phase=RunPhase.STOPPED, at=event.at, detail="never started"), []
     return _failed(state, live, event.at, policy, reason=Reason.INFRASTRUCTURE_FAILED, detail=event.detail)
 
 
@@ -327,27 +353,32 @@ def _missing(state: JobState, live: Run, event: ev.Missing, policy: Policy) -> R
     if not live.clear_submit:
         return state, []  # the next tick submits or settles it again under the same id
     count = live.missing_count + 1
+    live = live.model_copy(update={"missing_count": count, "silent_since": live.silent_since or event.at})
     if not event.new_session and count < policy.missing_before_lost:
-        return _with_run(state, live, missing_count=count), []
+        return _with_run(state, live), []
     state = _ended(state, live, phase=RunPhase.LOST, at=event.at, detail="the cluster no longer knows it", clean=False)
     state = _set(state, not_before=event.at + policy.fence)
     return _after_failure(state, policy, reason=Reason.RUN_LOST, detail=f"run {live.n} in {live.region}")
 
 
 def _observed(state: JobState, live: Run, event: ev.Observed, policy: Policy) -> Result:
-    live = live.model_copy(update={"clear_submit": True, "missing_count": 0})
+    ended = event.status not in (Status.PENDING, Status.RUNNING)
+    silent_since = live.silent_since if ended else None
+    live = live.model_copy(update={"clear_submit": True, "missing_count": 0, "silent_since": silent_since})
     state = _with_run(state, live)
     match event.status:
         case Status.PENDING:
             if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
                 state = _with_run(state, live, phase=RunPhase.PENDING)
+            if live.phase is not RunPhase.STOPPING and state.reason in _NO_ANSWER:
+                return _set(state, reason=Reason.STARTS_NOW, detail=""), []
             return state, []
         case Status.RUNNING:
             if live.phase is RunPhase.STOPPING:
                 return _with_run(state, live, started_at=live.started_at or event.at), []
             first = live.phase is not RunPhase.RUNNING
             state = _with_run(state, live, phase=RunPhase.RUNNING, started_at=live.started_at or event.at)
-            if first or state.reason is Reason.CLUSTER_UNREACHABLE:
+            if first or state.reason in _NO_ANSWER:
                 return _set(state, phase=Phase.RUNNING, reason=Reason.RUNNING_AS_PLANNED, detail=""), []
             return state, []
         case Status.SUCCEEDED:
@@ -380,7 +411,7 @@ def _failed(state: JobState, live: Run, at: datetime, policy: Policy, *, reason:
 def _after_failure(state: JobState, policy: Policy, *, reason: Reason, detail: str) -> Result:
     failures = state.failures + 1
     state = _set(state, failures=failures, windows=())
-    if failures > policy.max_failures:
+    if failures > policy.max_failures and state.want is not Want.CANCEL:
         ended = state.runs[-1].ended_at
         final = {"phase": Phase.FAILED, "reason": Reason.RETRIES_EXHAUSTED, "finished_at": ended}
         return _set(state, detail=detail, **final), []
@@ -391,10 +422,12 @@ def _after_failure(state: JobState, policy: Policy, *, reason: Reason, detail: s
 
 def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: str, clean: bool = True) -> JobState:
     """The run is dead; credit what it surely got done and leave the job idle."""
-    state = _with_run(state, run, phase=phase, ended_at=at, detail=detail)
-    state = _set(state, done_s=min(state.work_s, state.done_s + _credit_s(state, run, at, clean=clean)))
-    if not state.suspendable:
-        state = _set(state, done_s=0.0)
+    kept_until = _kept_until(state, run, at, clean=clean)
+    state = _with_run(state, run, phase=phase, ended_at=at, detail=detail, kept_until=kept_until)
+    if kept_until is not None and run.started_at is not None:
+        restart_s = state.restart_s if run.n > 1 else 0.0
+        credit_s = max(0.0, (kept_until - run.started_at).total_seconds() - restart_s)
+        state = _set(state, done_s=min(state.work_s, state.done_s + credit_s))
     if state.phase is Phase.SUSPENDING:
         state = _set(state, phase=Phase.SUSPENDED)
         if state.reason in (Reason.WINDOW_CLOSED, Reason.RELOCATING):
@@ -402,12 +435,16 @@ def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: 
     return state
 
 
-def _credit_s(state: JobState, run: Run, at: datetime, *, clean: bool) -> float:
-    """Seconds of work a run surely added: its time until the stop, less the restart, less what no checkpoint holds."""
+def _kept_until(state: JobState, run: Run, at: datetime, *, clean: bool) -> datetime | None:
+    """Until when a run's work is surely kept: its stop, less what no checkpoint holds; None where it never began.
+
+    A run that died while its cluster did not answer counts until it was last seen, not until the loss was noticed.
+    """
     if run.started_at is None:
-        return 0.0
+        return None
+    if not state.suspendable:
+        return run.started_at
     until = run.stop_wanted_at or at
-    ran = (until - run.started_at).total_seconds()
-    restart = state.restart_s if run.n > 1 else 0.0
-    lost = 0.0 if clean else state.checkpoint_period_s
-    return max(0.0, ran - restart - lost)
+    if not clean:
+        until = min(until, run.silent_since or until) - timedelta(seconds=state.checkpoint_period_s)
+    return max(run.started_at, until)

@@ -18,7 +18,7 @@ class Region(BaseModel):
     only when neither provider nor typical day answers for the zone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(pattern=NAME_PATTERN)
     zone: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")

@@ -54,10 +54,11 @@ def useful_and_overhead(
 ) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
     """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
 
-    Overhead are the first `restart_s` seconds of every run after the first, and the time between a stop signal and the
-    end of the run.
+    Overhead are the first `restart_s` seconds of every run after the first, the time between a stop signal and the end
+    of the run, and work that no checkpoint held and a later run did again. The two add up to `intervals` exactly.
     """
     spans: list[tuple[datetime, datetime]] = []
+    last = max((run.n for run in runs if run.started_at is not None), default=0)
     for run in runs:
         if run.started_at is None:
             continue
@@ -65,6 +66,8 @@ def useful_and_overhead(
             spans.append((run.started_at, run.started_at + timedelta(seconds=restart_s)))
         if run.stop_wanted_at is not None and run.ended_at is not None and run.ended_at > run.stop_wanted_at:
             spans.append((run.stop_wanted_at, run.ended_at))
+        if run.n < last and run.kept_until is not None and run.ended_at is not None:
+            spans.append((run.kept_until, run.ended_at))
     useful: list[EnergyInterval] = []
     overhead: list[EnergyInterval] = []
     for interval in intervals:
@@ -94,6 +97,7 @@ def savings(
     pue: dict[str, float],
 ) -> Savings:
     """Savings of one job against run-now@1. Raises the series' Gap or OutOfRange where realised values are missing."""
+    useful = sorted(useful)  # baseline and actual are summed in one order, so that equal work gives equal grams
     worked = emissions(useful, intensity=intensity, pue=pue)
     lost = emissions(overhead, intensity=intensity, pue=pue)
     baseline = emissions(as_if(useful, start=baseline_start, region=home), intensity=intensity, pue=pue)

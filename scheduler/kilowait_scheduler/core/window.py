@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 def as_utc(moment: datetime) -> datetime:
     """`moment` in UTC. Raises ValueError where it has no offset: local time is a matter of display."""
     if moment.tzinfo is None:
         raise ValueError(f"time {moment.isoformat()} has no offset; write e.g. {moment.isoformat()}Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time {moment.isoformat()} lies outside the years 1 to 9999 in UTC") from None
 
 
-Utc = Annotated[datetime, AfterValidator(as_utc)]
+def _written_out(value: Any) -> Any:
+    """Refuses bare numbers, which would be read as seconds since 1970: a date without dashes became one."""
+    if isinstance(value, (int, float)) or (isinstance(value, str) and _NUMBER.match(value)):
+        raise ValueError(f"{value!r} is not a time; write e.g. 2026-11-24T08:00:00Z")
+    return value
+
+
+_NUMBER = re.compile(r"^\s*[+-]?\d*\.?\d*\s*$")
+Utc = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(as_utc)]
 
 
 class Window(BaseModel):

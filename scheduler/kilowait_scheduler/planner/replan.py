@@ -31,6 +31,8 @@ from .schedule import best
 _PRIORITY = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 # Planned with where no source says anything about any region; above most grids, so that nobody takes it for clean.
 _UNKNOWN_G_PER_KWH = 700.0
+# Plans look no further than this, whatever the deadline: no forecast does, and time and memory grow with it.
+HORIZON = timedelta(days=30)
 _ASAP_G = 1e9  # price per slot of waiting that no carbon saving outweighs
 
 
@@ -128,6 +130,11 @@ def _as_soon_as_possible(tasks: Sequence[Task], made: Plan, problem: Problem) ->
     return found
 
 
+def _holds_gpus(record: JobRecord) -> bool:
+    live = record.state.live_run
+    return live is not None and live.phase is not RunPhase.STOPPING
+
+
 def _filled(values: Floats, worst: float) -> Floats:
     """`values` with the unknown ones as dirty as the dirtiest known: a gap must attract nothing and stop nothing."""
     return np.where(np.isnan(values), np.nanmax(values) if np.isfinite(values).any() else worst, values)
@@ -141,13 +148,14 @@ class _Grid:
         step = rules.slot
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         self.start = epoch + ((known.now - epoch) // step) * step
-        last = max(record.spec.due for record in records)
+        last = min(max(record.spec.due for record in records), known.now + HORIZON)
         work = max(record.state.work_left_s for record in records)
         tail = timedelta(seconds=2 * work) + timedelta(hours=6)  # room for jobs that end late
         wanted = max(last, known.now) + tail
         self.slots = max(0, -((self.start - wanted) // step))
         self.slot_h = step / timedelta(hours=1)
         self.blind: set[str] = set()
+        self.signals = {r.name: known.forecasts[r.zone].signal for r in known.regions if r.zone in known.forecasts}
         edges = [self.start + step * index for index in range(self.slots + 1)]
         medians = {r.name: self._values(known.forecasts.get(r.zone), edges, top=False) for r in known.regions}
         highs = {r.name: self._values(known.forecasts.get(r.zone), edges, top=True) for r in known.regions}
@@ -169,7 +177,7 @@ class _Grid:
             return np.full(self.slots, np.nan)
         series = (forecast.high or forecast.series) if top else forecast.series
         begin = max(edges[0], series.start)
-        if series.covers(begin, edges[-1]):
+        if begin < edges[1] and series.covers(begin, edges[-1]):
             return np.array(series.means([begin, *edges[1:]]))
         spans = [(max(start, series.start), min(end, series.end)) for start, end in pairwise(edges)]
         return np.array([series.mean(a, b) if a < b and series.covers(a, b) else np.nan for a, b in spans])
@@ -181,21 +189,30 @@ class _Grid:
         return -((self.start - moment) // self.rules.slot)
 
     def task(self, record: JobRecord, *, reserve: bool) -> Task:
-        """The job as slots. With `reserve` its deadline is drawn in by the runtime margin, at least one slot."""
-        step_s = self.rules.slot.total_seconds()
+        """The job as slots. With `reserve` its deadline is drawn in by the runtime margin, at least one slot.
+
+        Without it every minute counts: the part of the first slot that is over, and the last slot up to the deadline.
+        """
+        step, step_s = self.rules.slot, self.rules.slot.total_seconds()
         spec, state = record.spec, record.state
-        work = max(1, math.ceil(state.time_left_s(self.known.now) / step_s - 1e-6))
-        due = (spec.due - self.start) // self.rules.slot
-        live = state.live_run
-        running = live is not None and live.phase is not RunPhase.STOPPING
-        earliest = max(0, self._slot_after(spec.earliest)) if spec.earliest and not running else 0
-        if state.not_before is not None and not running:
-            earliest = max(earliest, self._slot_after(state.not_before))
+        left_s = state.time_left_s(self.known.now)
+        work = max(1, math.ceil(left_s / step_s - 1e-6))
+        due = (spec.due - self.start) // step
+        running = _holds_gpus(record)
+        ready = self._ready(record)
+        earliest = self._slot_after(ready) if ready > self.known.now else 0
         if reserve:
             due -= max(1, math.ceil(self.rules.margin * work))
+        else:
+            earliest = (ready - self.start) // step
+            over_s = (ready - self.start - earliest * step).total_seconds()
+            work = max(1, math.ceil((over_s + left_s) / step_s - 1e-6))
+            if earliest + work > due and ready + timedelta(seconds=left_s) <= spec.due:
+                due = earliest + work
         ran_in = state.runs[-1].region if any(run.started_at for run in state.runs) or running else None
         allowed = self._allowed(record, ran_in=ran_in if running else None)
-        restart_slots = int(state.restart_s // step_s)
+        # A resume occupies whole slots, but draws power for its own time only: the difference is taken off again.
+        restart_slots = math.ceil(state.restart_s / step_s - 1e-6)
         restart_kwh = record.power_kw * (state.restart_s - restart_slots * step_s) / 3600
         return Task(
             id=record.id,
@@ -216,13 +233,26 @@ class _Grid:
             running=running,
         )
 
+    def _ready(self, record: JobRecord) -> datetime:
+        """From when on the job may hold GPUs: now, unless it is not to start yet."""
+        if _holds_gpus(record):
+            return self.known.now
+        waits = (record.spec.earliest, record.state.not_before)
+        return max([self.known.now, *(moment for moment in waits if moment is not None)])
+
     def late(self, task: Task) -> Task:
         """The same work without a deadline, as early as possible and in one go."""
         return replace(task, deadline=self.slots, wait_g_per_slot=_ASAP_G)
 
     def _allowed(self, record: JobRecord, *, ran_in: str | None) -> tuple[str, ...]:
-        """Home first, so that ties stay at home. A region that is down is left out unless nothing else is left."""
+        """Home first, so that ties stay at home. A region that is down is left out unless nothing else is left.
+
+        So is one whose intensity is of another signal than home's: such numbers must not be compared.
+        """
+        of_home = self.signals.get(record.home)
         order = sorted(record.regions, key=lambda name: name != record.home)
+        if of_home is not None:
+            order = [name for name in order if self.signals.get(name, of_home) == of_home or name == ran_in] or order
         up = [name for name in order if name not in self.known.down or name == ran_in]
         return tuple(up or order)
 
@@ -253,7 +283,7 @@ class _Grid:
         return record.power_kw * self.slot_h * float(home.g_per_kwh[:work].sum())
 
     def decide(self, record: JobRecord, placement: Placement, *, late: bool) -> Decision:
-        windows = joined(
+        placed = joined(
             Window(
                 region=segment.region,
                 start=self.start + self.rules.slot * segment.start,
@@ -262,23 +292,49 @@ class _Grid:
             )
             for segment in placement.segments
         )
-        energy_kwh = p90 = 0.0
+        windows = self._trimmed(record, placed, late=late)
+        energy_kwh = placement.restarts * placement.task.restart_kwh
+        p90 = 0.0
         for segment in placement.segments:
             energy_kwh += record.power_kw * self.slot_h * (segment.end - segment.start)
             p90 += record.power_kw * self.slot_h * float(self.high[segment.region][segment.start : segment.end].sum())
-        late_by = windows[-1].end - record.spec.due if late and windows[-1].end > record.spec.due else None
+        ends = self._ends(record, placement, windows)
+        late_by = ends - record.spec.due if late and ends > record.spec.due else None
         reason, detail = self._explain(record, windows, late_by)
+        blind = sorted({window.region for window in windows} & self.blind)
         return Decision(
             record=record,
             windows=windows,
             reason=reason,
-            detail=detail,
+            detail=f"{detail}; planned without a full forecast for {', '.join(blind)}" if blind else detail,
             carbon_g=placement.carbon_g,
             carbon_p90_g=max(p90, placement.carbon_g),
             run_now_g=self.run_now_g(record),
             energy_kwh=energy_kwh,
             late_by=late_by,
         )
+
+    def _trimmed(self, record: JobRecord, windows: tuple[Window, ...], *, late: bool) -> tuple[Window, ...]:
+        """Windows without the parts of their outer slots in which the job may not run."""
+        first, last = windows[0], windows[-1]
+        ready, due = self._ready(record), record.spec.due
+        if first.start < ready and ready > self.known.now:
+            windows = (first.model_copy(update={"start": ready}), *windows[1:])
+        if not late and last.end > due:
+            windows = (*windows[:-1], windows[-1].model_copy(update={"end": due}))
+        return windows
+
+    def _ends(self, record: JobRecord, placement: Placement, windows: tuple[Window, ...]) -> datetime:
+        """When the work is done in these windows, which are whole slots and thus mostly a little too long."""
+        restart = timedelta(seconds=record.state.restart_s)
+        left = timedelta(seconds=record.state.time_left_s(self.known.now))
+        left += restart * (placement.restarts - len(placement.segments) + 1)
+        for window in windows[:-1]:
+            begin = max(window.start, self.known.now)
+            if begin + left <= window.end:
+                return begin + left
+            left += restart - (window.end - begin)
+        return max(windows[-1].start, self.known.now) + left
 
     def _explain(self, record: JobRecord, windows: tuple[Window, ...], late_by: timedelta | None) -> tuple[Reason, str]:
         first = windows[0]
@@ -308,18 +364,37 @@ class _Grid:
     def settle(self, decisions: list[Decision]) -> list[Decision]:
         """Keep every job's standing windows where the new plan as a whole gains too little to be worth a change."""
         standing = [self._standing_g(decision.record) for decision in decisions]
-        if any(grams is None for grams in standing):
+        if any(grams is None for grams in standing) or self._overfull(decisions):
             return decisions
         old = sum(grams for grams in standing if grams is not None)
         new = sum(decision.carbon_g for decision in decisions)
         if new < old * (1 - self.rules.hysteresis) or (new <= old * (1 + 1e-9) and self._sooner(decisions)):
             return decisions
         kept = []
-        for decision in decisions:
-            windows = tuple(w for w in decision.record.state.windows if w.end > self.known.now)
+        for decision, grams in zip(decisions, standing, strict=True):
+            assert grams is not None
+            windows = self._ahead(decision.record)
             reason, detail = self._explain(decision.record, windows, None)
-            kept.append(replace(decision, windows=windows, reason=reason, detail=detail))
+            p90 = max(decision.carbon_p90_g, grams)
+            kept.append(
+                replace(decision, windows=windows, reason=reason, detail=detail, carbon_g=grams, carbon_p90_g=p90)
+            )
         return kept
+
+    def _ahead(self, record: JobRecord) -> tuple[Window, ...]:
+        """The standing windows that are not over."""
+        return tuple(window for window in record.state.windows if window.end > self.known.now)
+
+    def _overfull(self, decisions: list[Decision]) -> bool:
+        """Whether the standing windows need more GPUs than a region has by now."""
+        standing = [window for decision in decisions for window in self._ahead(decision.record)]
+        capacity = {region.name: int(region.capacity.min()) for region in self.regions if self.slots}
+        return any(
+            sum(other.gpus for other in standing if other.region == window.region and other.contains(at))
+            > capacity.get(window.region, 0)
+            for window in standing
+            for at in (max(window.start, self.known.now),)
+        )
 
     def _sooner(self, decisions: list[Decision]) -> bool:
         """Whether the new windows, taken together, end earlier than the standing ones: GPUs have become free."""
@@ -328,7 +403,7 @@ class _Grid:
 
     def _standing_g(self, record: JobRecord) -> float | None:
         """Forecast carbon of the windows the job has already; None where they no longer do."""
-        windows = [w for w in record.state.windows if w.end > self.known.now]
+        windows = self._ahead(record)
         live = record.state.live_run
         if not windows or any(w.region in self.known.down for w in windows if live is None or w.region != live.region):
             return None

@@ -104,6 +104,9 @@ def _suspendable(task: Task, *, cost: Floats, restart: Floats, move: Floats, nam
                 options[_RESUME_MOVED] = idle[begun][lowest, np.arange(work + 1)] + move[:, None] + toll
             if not fresh and last_region is None:
                 options[_RESUME_MOVED][:, 0] = move + toll[:, 0]  # its old region is not allowed; any start is a move
+        if begun == 0 and task.running and last_region is not None:
+            # It is running there: to stop it and resume it on the spot is no plan, even where the grid pays for power.
+            options[_RESUME_HERE : _RESUME_MOVED + 1, last_region, 0] = np.inf
         if fresh:
             options[_FIRST][:, 0] = move
         pick = options.argmin(axis=0)[:, :work]

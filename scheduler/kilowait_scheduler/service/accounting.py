@@ -56,6 +56,10 @@ class Accounting:
         intervals = await asyncio.to_thread(self._store.job_energy, record.id)
         regions = {region.name: region for region in await asyncio.to_thread(self._store.regions)}
         spans = spans_by_region(intervals)
+        strange = sorted(spans.keys() - regions.keys())
+        if strange:
+            log.warning("job %s used energy in region %s, which is not configured; add it", record.id, strange[0])
+            return False
         intensity = {
             name: await self._grid.realised(regions[name].zone, start=start, end=min(end, now), now=now)
             for name, (start, end) in spans.items()

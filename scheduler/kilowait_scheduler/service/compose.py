@@ -114,7 +114,7 @@ def compose(
 
     Executors, clock and `on_step` are for tests and demonstrations; left out, they are Ray, the wall and nothing.
     """
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # job files may hold secrets
     (settings.state_dir / "packages").mkdir(exist_ok=True)
     engine = open_engine(settings.database_url)
     migrate(engine)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core import events as ev
-from kilowait_scheduler.core.errors import Conflict
+from kilowait_scheduler.core.errors import Conflict, NotFound
 from kilowait_scheduler.core.lifecycle import Phase, Want
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.dispatch.dispatcher import Dispatcher
-from kilowait_scheduler.dispatch.executor import Executor
+from kilowait_scheduler.dispatch.executor import DispatchError, Executor
 from kilowait_scheduler.dispatch.reconciler import RegionHealth, look
-from kilowait_scheduler.planner.replan import Decision, Knowledge, Rules, replan
+from kilowait_scheduler.intake.readings import job_of
+from kilowait_scheduler.planner.replan import HORIZON, Decision, Knowledge, Rules, replan
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
@@ -34,6 +35,9 @@ log = logging.getLogger("kilowait.control")
 # Even when nothing seems to have changed, plans are made anew after this much grid time.
 _REPLAN_AFTER = timedelta(hours=1)
 _ACCOUNT_EVERY = timedelta(seconds=15)  # real time
+# Ray keeps every job it has ever run in the memory of its head; after this their output is gone from `kilowait logs`.
+_KEEP_RUNS = timedelta(days=14)
+_TIDY_AT_ONCE = 20
 
 
 class Control:
@@ -85,7 +89,21 @@ class Control:
         if self._accounted_at is None or now - self._accounted_at >= self._clock.grid(_ACCOUNT_EVERY):
             self._accounted_at = now
             await self._accounting.settle(now=self._clock.now())
+            await self._tidy(executors)
         self.ticked_at = self._clock.now()
+
+    async def _tidy(self, executors: Mapping[str, Executor]) -> None:
+        """Take runs of jobs that ended long ago off the clusters' lists (they would grow for ever), oldest first."""
+        before = self._clock.now() - _KEEP_RUNS
+        for name, health in self.health.items():
+            for submission_id in health.ended[:_TIDY_AT_ONCE] if name in executors else ():
+                try:
+                    record = await asyncio.to_thread(self._store.job, job_of(submission_id))
+                    finished = record.state.finished_at
+                    if finished is not None and finished < before:
+                        await executors[name].delete(submission_id)
+                except (NotFound, DispatchError) as error:
+                    log.debug("run %s stays listed in %s: %s", submission_id, name, error)
 
     async def _apply(self, job_id: str, event: ev.Event) -> tuple[JobRecord, list[ev.Instruction]]:
         return await asyncio.to_thread(self._book.apply, job_id, event)
@@ -109,7 +127,7 @@ class Control:
     async def _refresh(self, now: datetime) -> bool:
         regions = await asyncio.to_thread(self._store.regions)
         records = await asyncio.to_thread(self._store.active_jobs)
-        until = max([now + timedelta(hours=24), *(record.spec.due for record in records)])
+        until = max([now + timedelta(hours=24), *(min(record.spec.due, now + HORIZON) for record in records)])
         return bool(await self._grid.refresh([region.zone for region in regions], now=now, until=until))
 
     async def _plan(self) -> None:
@@ -132,11 +150,13 @@ class Control:
         record = decision.record
         if record.state.runs or not decision.windows:
             return False
-        grams = decision.carbon_p90_g
-        refusal = await asyncio.to_thread(self._budgets.reserve, record, grams=grams, now=self._clock.now())
+        refusal = ""
         limit_kg = record.spec.carbon.budget_kg
-        if not refusal and limit_kg is not None and decision.carbon_g > limit_kg * 1000:
+        if limit_kg is not None and decision.carbon_g > limit_kg * 1000:
             refusal = f"its own limit of {limit_kg:g} kg is below the {decision.carbon_g / 1000:.3f} kg it needs"
+        else:
+            grams = decision.carbon_p90_g
+            refusal = await asyncio.to_thread(self._budgets.reserve, record, grams=grams, now=self._clock.now())
         if refusal and (record.state.phase is not Phase.HELD or record.state.detail != refusal):
             event = ev.Held(at=self._clock.now(), reason=Reason.BUDGET_EXHAUSTED, detail=refusal)
             await self._apply(record.id, event)
@@ -166,7 +186,9 @@ class Control:
     def current_knowledge(self) -> Knowledge:
         """The same, for people's questions. Raises Conflict before the first round, when nothing is known yet."""
         if self.ticked_at is None:
-            raise Conflict("the server is still starting: grid and clusters have not answered yet; try again in a moment")
+            raise Conflict(
+                "the server is still starting: grid and clusters have not answered yet; try again in a moment"
+            )
         return self.knowledge()
 
     def knowledge(self) -> Knowledge:

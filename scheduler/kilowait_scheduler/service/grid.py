@@ -95,8 +95,8 @@ class Grid:
         kept = await asyncio.to_thread(self._store.realised, zone, signal=signal, start=start, end=end)
         if kept is not None and kept.covers(start, end) and kept.estimated_share(start, end) == 0:
             return kept
-        # Whole hours are asked for, so that what is kept are the source's own slots and not pieces of them; estimates are
-        # not kept, they are made again from the best knowledge of the moment.
+        # Whole hours are asked for, so that what is kept are the source's own slots and not pieces of them; estimates
+        # are not kept, they are made again from the best knowledge of the moment.
         begin = start.replace(minute=0, second=0, microsecond=0)
         stop = min(end + _HOUR - (end - begin) % _HOUR if (end - begin) % _HOUR else end, now)
         answer = await self._cascade.realised(Zone(zone), start=begin, end=stop, now=now)

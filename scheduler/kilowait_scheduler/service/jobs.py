@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kilowait_scheduler.clock import GridClock
@@ -86,14 +86,19 @@ class Jobs:
 
     def submit(self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None) -> Proposal:
         """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""
+        first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
+        if first is not None:
+            return Proposal(first, _promised(first))
         proposal = self.propose(spec, package=package)
         stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
         self._wake()
-        return Proposal(stored, proposal.decision)
+        return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
 
     def suspend(self, job_id: str) -> JobRecord:
         """Stop a job at a checkpoint and keep it stopped until `resume`."""
         record = self._living(job_id)
+        if record.state.want is Want.CANCEL:
+            raise Conflict(f"job {record.spec.name} is being cancelled; submit it again to have it run")
         if not record.spec.suspendable and record.state.live_run is not None:
             raise Conflict(f"job {record.spec.name} has no checkpoint and would lose its work; cancel it instead")
         return self._tell(record, ev.SuspendWanted(at=self._clock.now()))
@@ -177,6 +182,13 @@ class Jobs:
                 reason=Reason.DURATION_UNKNOWN,
             )
         return timedelta(seconds=statistics.median(seconds))
+
+
+def _promised(record: JobRecord) -> Decision:
+    """The standing plan of a job, as it was decided and promised."""
+    state = record.state
+    decision = Decision(record, state.windows, state.reason, state.detail)
+    return decision if state.promise is None else replace(decision, **state.promise.model_dump())
 
 
 def _crowded_out(spec: JobSpec, decision: Decision) -> Refused:

@@ -27,9 +27,7 @@ T = TypeVar("T")
 class Ticker:
     """Owns the loop on which all talk with clusters happens."""
 
-    def __init__(
-        self, control: Control, *, every: timedelta, at_end: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    def __init__(self, control: Control, *, every: timedelta, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._control = control
         self._at_end = at_end
         self._every = every

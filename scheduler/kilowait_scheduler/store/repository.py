@@ -51,12 +51,17 @@ class Store(Measurements):
             with self.writing() as session:
                 session.add(_job_row(record, idempotency_key))
         except IntegrityError:
-            if idempotency_key is None:
+            first = self.job_of_key(idempotency_key) if idempotency_key is not None else None
+            if first is None:
                 raise
-            with self.reading() as session:
-                row = session.exec(select(JobRow).where(JobRow.idempotency_key == idempotency_key)).one()
-                return JobRecord.model_validate(row.record)
+            return first
         return record
+
+    def job_of_key(self, idempotency_key: str) -> JobRecord | None:
+        """The job that was submitted under this key; None where the key is new."""
+        with self.reading() as session:
+            row = session.exec(select(JobRow).where(JobRow.idempotency_key == idempotency_key)).first()
+            return JobRecord.model_validate(row.record) if row else None
 
     def job(self, job_id: str) -> JobRecord:
         """One job by its id, or by a name that only one job has. Raises NotFound."""

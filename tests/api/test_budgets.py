@@ -1,0 +1,109 @@
+"""Budgets over REST: a hard one holds a job, says so, and lets it go when it is raised."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from kilowait_scheduler.core.energy import Reading, RunShare
+from world import HOUR
+
+from .conftest import Door
+
+NEEDS_G = 4 * 0.4 * 2 * 100  # 4 GPUs at 400 W for 2 h at 100 g/kWh
+
+
+def budget(door: Door, *, limit_g: float, enforcement: str = "hard", id_: str = "nlp") -> None:
+    body = {"id": id_, "scope": "team", "name": "nlp", "limit_g": limit_g, "enforcement": enforcement}
+    assert door.call("POST", "/budgets", json=body).status_code == 201
+
+
+def test_a_hard_budget_holds_a_job_says_so_and_lets_it_go_when_raised(door: Door) -> None:
+    budget(door, limit_g=NEEDS_G / 2)
+    made = door.submit(team="nlp")
+    free = door.submit(name="other", team="vision")
+    door.world.run(timedelta(minutes=6))
+    held = door.get(f"/jobs/{made['id']}")
+    assert (held["state"], held["reason"], held["windows"]) == ("held", "budget_exhausted", [])
+    assert "budget nlp (team nlp) has 0.160 kg left" in held["why"].lower()
+    assert door.get(f"/jobs/{free['id']}")["state"] == "waiting"
+    assert door.get("/budgets")[0]["left_g"] == pytest.approx(NEEDS_G / 2)
+    door.world.run(10 * HOUR)
+    assert door.get(f"/jobs/{made['id']}")["runs"] == [], "held is held, even while it is clean"
+    assert door.call("PATCH", "/budgets/nlp", json={"limit_g": 5 * NEEDS_G}).status_code == 200
+    door.world.run(timedelta(minutes=6))
+    assert door.get(f"/jobs/{made['id']}")["state"] in ("waiting", "running")
+    door.world.finish(made["id"])
+    door.world.run(3 * HOUR)
+    (status,) = door.get("/budgets")
+    assert status["held_g"] == 0
+    assert status["emitted_g"] > 0
+    entries = door.get("/budgets/nlp/entries")
+    assert entries[0]["kind"] == "hold"
+    assert entries == door.get("/ledger", params={"job": made["id"]})
+
+
+def test_a_soft_budget_holds_nobody(door: Door) -> None:
+    budget(door, limit_g=1, enforcement="soft")
+    made = door.submit(team="nlp")
+    door.world.run(timedelta(minutes=6))
+    assert door.get(f"/jobs/{made['id']}")["state"] == "waiting"
+    assert door.get("/budgets")[0]["left_g"] < 0
+
+
+def test_a_job_held_by_its_own_limit_takes_nothing_from_its_team(door: Door) -> None:
+    budget(door, limit_g=10 * NEEDS_G)
+    made = door.submit(team="nlp", carbon={"budget_kg": 0.01})
+    door.world.run(timedelta(minutes=6))
+    held = door.get(f"/jobs/{made['id']}")
+    assert held["state"] == "held"
+    assert "its own limit of 0.01 kg" in held["why"].lower()
+    assert door.get("/budgets")[0]["held_g"] == 0
+    assert door.get("/ledger") == []
+
+
+def test_a_held_job_can_be_cancelled(door: Door) -> None:
+    budget(door, limit_g=1)
+    made = door.submit(team="nlp")
+    door.world.run(timedelta(minutes=6))
+    assert door.call("POST", f"/jobs/{made['id']}/cancel").json()["state"] == "cancelled"
+
+
+def test_energy_from_a_region_that_nobody_configured_stops_no_round(door: Door) -> None:
+    """An agent with a wrong region name must not stop the books of all the others."""
+    strange = door.submit(name="strange", within="3h")
+    budget(door, limit_g=100 * NEEDS_G)
+    usual = door.submit(name="usual", team="nlp", within="3h")
+    door.world.run(timedelta(minutes=6))
+    now = door.world.now
+    reading = Reading(
+        agent_id="lost",
+        stream_epoch="e",
+        seq=1,
+        region="mars",
+        node="n",
+        source="simulated",
+        device_uuid="d",
+        start=now - HOUR,
+        end=now,
+        energy_mj=10**9,
+        idle_mj=0,
+        unattributed_mj=0,
+        quality="measured",
+        method="counter",
+        uncertainty_pct=5.0,
+        digest="x",
+        shares=(RunShare(f"kw-{strange['id']}-1", strange["id"], 10**9),),
+    )
+    door.world.server.store.add_readings([reading], at=now)
+    door.world.finish(strange["id"], usual["id"])
+    assert door.get("/budgets")[0]["emitted_g"] > 0
+
+
+@pytest.mark.parametrize("limit_g", ["1e999", "NaN", "0", "-5", "1e13"])
+def test_a_limit_that_is_no_amount_is_refused(door: Door, limit_g: str) -> None:
+    body = '{"id": "b", "scope": "organisation", "name": "all", "limit_g": ' + limit_g + "}"
+    answer = door.call("POST", "/budgets", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert door.get("/budgets") == []
