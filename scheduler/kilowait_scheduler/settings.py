@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     forecast_every: Duration = Field(default=timedelta(minutes=30), description="Time between fetches (grid time).")
     stale_after: Duration = Field(default=timedelta(hours=6), description="Age from which a forecast is too old.")
     tick: Duration = Field(default=timedelta(seconds=5), description="How often the control loop runs (real time).")
-    slot: Duration = Field(default=timedelta(minutes=15), description="Length of a planning slot.")
+    slot: Duration = Field(
+        default=timedelta(minutes=15), ge=timedelta(minutes=1), description="Length of a planning slot."
+    )
     margin: float = Field(default=0.15, ge=0, le=5, description="Share of a job's work kept free before its deadline.")
     power_per_gpu_w: float = Field(default=400.0, gt=0, description="Power per busy GPU if unsaid.")
     fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")

@@ -18,6 +18,15 @@ from kilowait_scheduler.service.grid import ZoneView
 from kilowait_scheduler.service.jobs import Proposal
 
 
+def _masked(spec: JobSpec) -> JobSpec:
+    """The job as asked for, without the values of its environment variables: people put secrets there."""
+    variables = spec.runtime_env.get("env_vars")
+    if not isinstance(variables, dict):
+        return spec
+    masked = {**spec.runtime_env, "env_vars": dict.fromkeys(variables, "***")}
+    return spec.model_copy(update={"runtime_env": masked})
+
+
 class RunShape(BaseModel):
     n: int
     region: str
@@ -89,7 +98,7 @@ class JobShape(BaseModel):
             ],
             forecast_g=promise.carbon_g if promise else None,
             run_now_g=promise.run_now_g if promise else None,
-            spec=record.spec,
+            spec=_masked(record.spec),
         )
 
 

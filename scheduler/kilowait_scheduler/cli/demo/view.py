@@ -98,7 +98,7 @@ def closing(result: dict[str, Any]) -> None:
             job["shows"],
             regions,
             grams(job["carbon_g"]),
-            grams(job["baseline"]["carbon_g"]),
+            grams(job["baseline"]["carbon_g"] if job["baseline"] else None),
             grams(job["saved_g"]),
             "-" if job["saved_pct"] is None else f"{job['saved_pct']:+.0f}",
             "met" if job["deadline_met"] else "MISSED",
