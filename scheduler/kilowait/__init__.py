@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kilowait_scheduler.client import Client, ServerError, ServerUnreachable
+    from kilowait_scheduler.client import BadSetting, Client, ServerError, ServerUnreachable
     from kilowait_scheduler.core.job import JobSpec, parse_job
 
-__all__ = ["Client", "JobSpec", "ServerError", "ServerUnreachable", "parse_job"]
+__all__ = ["BadSetting", "Client", "JobSpec", "ServerError", "ServerUnreachable", "parse_job"]
 
 _HOMES = {
+    "BadSetting": "kilowait_scheduler.client",
     "Client": "kilowait_scheduler.client",
     "ServerError": "kilowait_scheduler.client",
     "ServerUnreachable": "kilowait_scheduler.client",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -25,8 +26,38 @@ class ServerUnreachable(Exception):
     """No answer from the server; the message says where it was looked for."""
 
 
+class BadSetting(ValueError):
+    """The server's address or the token cannot be used; the message says why, and never shows a token."""
+
+
+def read_token(path: Path) -> str:
+    """The token in a file. Raises BadSetting where the file cannot be read or holds none."""
+    try:
+        return _checked(path.read_text(encoding="utf-8"), source=f"token file {path}")
+    except UnicodeDecodeError:
+        raise BadSetting(f"token file {path}: not UTF-8 text; give --token-file or KILOWAIT_TOKEN") from None
+    except OSError as error:
+        raise BadSetting(f"token file {path}: {error.strerror}; give --token-file or KILOWAIT_TOKEN") from None
+
+
+def environment_token() -> str | None:
+    """The token of KILOWAIT_TOKEN, else of the file that KILOWAIT_TOKEN_FILE names. Empty variables count as unset."""
+    if token := os.environ.get("KILOWAIT_TOKEN"):
+        return _checked(token, source="KILOWAIT_TOKEN")
+    file = os.environ.get("KILOWAIT_TOKEN_FILE")
+    return read_token(Path(file)) if file else None
+
+
+def segment(text: str) -> str:
+    """A name as one part of a path below /api/v1, whatever signs it has."""
+    return quote(text, safe="")
+
+
 class Client:
-    """Calls one server. `token` may be left out for the few routes that need none."""
+    """Calls one server. `token` may be left out for the few routes that need none.
+
+    Raises BadSetting where `server` is no http or https address or `token` is no line of ASCII.
+    """
 
     def __init__(
         self,
@@ -37,21 +68,17 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.server = server.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {_checked(token, source='token')}"} if token else {}
         # A proxy from the environment has no business between a person and a server on their own machine.
-        local = httpx.URL(self.server).host in ("127.0.0.1", "localhost", "::1")
+        local = _host(self.server) in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(
             base_url=self.server, headers=headers, timeout=timeout_s, transport=transport, trust_env=not local
         )
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Server and token from KILOWAIT_SERVER and KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE."""
-        token = os.environ.get("KILOWAIT_TOKEN")
-        file = os.environ.get("KILOWAIT_TOKEN_FILE")
-        if token is None and file:
-            token = Path(file).read_text().strip()
-        return cls(os.environ.get("KILOWAIT_SERVER", DEFAULT_SERVER), token=token)
+        """Server and token from KILOWAIT_SERVER and KILOWAIT_TOKEN, else KILOWAIT_TOKEN_FILE."""
+        return cls(os.environ.get("KILOWAIT_SERVER") or DEFAULT_SERVER, token=environment_token())
 
     def __enter__(self) -> Self:
         return self
@@ -88,24 +115,29 @@ class Client:
         raise _error_of(response)
 
     def get(self, path: str, **params: Any) -> Any:
-        return self.call("GET", path, params=params).json()
+        """What a route below /api/v1 answers, parsed."""
+        return self._data(self.call("GET", path, params=params))
+
+    def post(self, path: str, *, json: object = None, **more: Any) -> Any:
+        """What a route answers to a POST, parsed. `more` as for `call`."""
+        return self._data(self.call("POST", path, json=json, **more))
 
     def submit(
         self, job: dict[str, Any], *, package: bytes | None = None, idempotency_key: str | None = None
     ) -> dict[str, Any]:
         """Submit a job (the schema of a job file), with its zipped working directory where it has one."""
-        name = self.call("POST", "packages", content=package).json()["package"] if package is not None else None
+        name = self.post("packages", content=package)["package"] if package is not None else None
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        answer: dict[str, Any] = self.call("POST", "jobs", json=job, params={"package": name}, headers=headers).json()
+        answer: dict[str, Any] = self.post("jobs", json=job, params={"package": name}, headers=headers)
         return answer
 
     def plan(self, job: dict[str, Any]) -> dict[str, Any]:
         """What would be done with a job, without effect."""
-        answer: dict[str, Any] = self.call("POST", "plans", json=job).json()
+        answer: dict[str, Any] = self.post("plans", json=job)
         return answer
 
     def job(self, job_id: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.get(f"jobs/{job_id}")
+        answer: dict[str, Any] = self.get(f"jobs/{segment(job_id)}")
         return answer
 
     def jobs(self, *, state: list[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -120,8 +152,37 @@ class Client:
 
     def tell(self, job_id: str, command: str) -> dict[str, Any]:
         """`cancel`, `suspend` or `resume` a job."""
-        answer: dict[str, Any] = self.call("POST", f"jobs/{job_id}/{command}").json()
+        answer: dict[str, Any] = self.post(f"jobs/{segment(job_id)}/{command}")
         return answer
+
+    def _data(self, response: httpx.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise ServerUnreachable(
+                f"{self.server} answers, but not as a Kilowait server does; check --server or KILOWAIT_SERVER"
+            ) from None
+
+
+def _checked(token: str, *, source: str) -> str:
+    token = token.strip()
+    if not token:
+        raise BadSetting(f"{source}: empty; it should be the one line that `kilowait token create` printed")
+    if not (token.isascii() and token.isprintable()):
+        raise BadSetting(f"{source}: a token is one line of ASCII letters and digits, and this is not")
+    return token
+
+
+def _host(server: str) -> str:
+    try:
+        url = httpx.URL(server)
+        # What names a host is settled only when it is looked up; httpx then fails outside its own errors.
+        url.host.encode("idna")
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise BadSetting(f"server {server!r}: {error}; write http://HOST:PORT or https://HOST") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise BadSetting(f"server {server!r}: no address of a server; write http://HOST:PORT or https://HOST")
+    return url.host
 
 
 def _error_of(response: httpx.Response) -> ServerError:

@@ -233,7 +233,7 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
         return json.loads(cli("show", job_id, "-o", "json")[1])
 
     until(lambda: state()["state"] == "held")
-    assert "budget tiny" in state()["why"] and "raise the limit" in state()["why"]
+    assert "Budget tiny" in state()["why"] and "raise the limit" in state()["why"]
     assert cli("budget", "set", "tiny", "--team", "poor", "--limit-kg", "100")[0] == 0
     until(lambda: state()["state"] != "held")
     assert json.loads(cli("budget", "-o", "json")[1])[0]["held_g"] > 0

@@ -11,12 +11,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kilowait_scheduler.core.errors import BadInput, Conflict, KilowaitError, NotFound, Refused
+from kilowait_scheduler.dispatch.executor import UnknownRun
 
 _STATUS: dict[type[KilowaitError], tuple[int, str]] = {
     BadInput: (400, "bad input"),
     NotFound: (404, "not found"),
     Conflict: (409, "conflict"),
     Refused: (422, "refused"),
+    UnknownRun: (404, "not found"),
 }
 
 

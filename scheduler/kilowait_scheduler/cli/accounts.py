@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from kilowait_scheduler.client import segment
+
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, connect
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
 from .output import Format, grams, local, say, table
 
 budget_app = typer.Typer(help="List carbon budgets, or set one.", invoke_without_command=True)
@@ -57,7 +59,7 @@ def budgets(
 @budget_app.command("set")
 def set_budget(
     budget: Annotated[str, typer.Argument(help="Id of the budget.")],
-    limit_kg: Annotated[float, typer.Option(help="Limit per calendar month, kg CO2e.")],
+    limit_kg: Annotated[float, typer.Option(help="Limit per calendar month, kg CO2e.", callback=finite)],
     team: Annotated[str | None, typer.Option(help="The team it is for.")] = None,
     project: Annotated[str | None, typer.Option(help="Or the project.")] = None,
     soft: Annotated[bool, typer.Option("--soft", help="Warn only; a hard budget holds jobs.")] = False,
@@ -74,7 +76,7 @@ def set_budget(
         "enforcement": "soft" if soft else "hard",
     }
     with connect(server, token_file) as client:
-        client.call("POST", "budgets", json=body)
+        client.post("budgets", json=body)
     say(f"budget {budget}: {limit_kg:g} kg CO2e per month for {scope} {name}")
 
 
@@ -113,11 +115,16 @@ def report(
     """Report energy, carbon and savings, job by job."""
     if month is not None:
         start, end = _month(month)
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
     span: dict[str, Any] = {"start": start, "end": end, "team": team}
     with connect(server, token_file) as client, output.err.status("integrating energy and intensity"):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
-            html.write_text(page)
+            try:
+                html.write_text(page, encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"--html {html}: {error.strerror}") from None
         if o is Format.CSV:
             text = client.call("GET", "reports/savings", params={**span, "format": "csv"}).text
             found: Any = None
@@ -137,8 +144,6 @@ def report(
 
 def _month(text: str) -> tuple[str, str]:
     from datetime import UTC, datetime
-
-    from .connect import UsageError
 
     try:
         start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
@@ -179,7 +184,7 @@ def create_token(
 ) -> None:
     """Make a token; its secret is printed once, to stdout."""
     with connect(server, token_file) as client:
-        made = client.call("POST", "tokens", json={"name": name, "role": role}).json()
+        made = client.post("tokens", json={"name": name, "role": role})
     if o is not Format.TABLE:
         output.data(made, o)
         return
@@ -195,5 +200,5 @@ def revoke_token(
 ) -> None:
     """Revoke a token at once."""
     with connect(server, token_file) as client:
-        client.call("DELETE", f"tokens/{token}")
+        client.call("DELETE", f"tokens/{segment(token)}")
     say(f"token {token} revoked")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from kilowait_scheduler.client import ServerError, ServerUnreachable
+from kilowait_scheduler.client import BadSetting, ServerError, ServerUnreachable
 
 from . import accounts, grid, jobs, local
 from .connect import UsageError
@@ -55,20 +55,25 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except _CommandLineError as error:
         known = arguments[:1] if arguments and not str(error).startswith("No such command") else []
-        say(f"kilowait: {str(error).rstrip('.')}; see `{' '.join(['kilowait', *known])} --help`")
+        _complain(f"{str(error).rstrip('.')}; see `{' '.join(['kilowait', *known])} --help`")
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
-        say("kilowait: interrupted")
+        _complain("interrupted")
         return 130
-    except UsageError as error:
-        say(f"kilowait: {error}")
+    except (UsageError, BadSetting) as error:
+        _complain(str(error))
         return USAGE
     except ServerUnreachable as error:
-        say(f"kilowait: {error}")
+        _complain(str(error))
         return UNREACHABLE
     except ServerError as error:
-        say(f"kilowait: {error}")
+        _complain(str(error))
         return {422: REFUSED, 409: FAILED, 503: UNREACHABLE}.get(error.status, USAGE if error.status < 500 else FAILED)
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+
+
+def _complain(message: str) -> None:
+    """One line on stderr, whatever line breaks a file's or a server's words bring along."""
+    say(f"kilowait: {' '.join(message.split())}")

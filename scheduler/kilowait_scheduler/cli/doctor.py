@@ -96,15 +96,17 @@ def _browser() -> Finding:
 
 
 def _server() -> Finding:
-    url = os.environ.get("KILOWAIT_SERVER", "http://127.0.0.1:8080")
+    url = os.environ.get("KILOWAIT_SERVER") or "http://127.0.0.1:8080"
     import httpx
 
     try:
-        answer = httpx.get(f"{url}/readyz", timeout=2.0)
-    except httpx.HTTPError as error:
-        return Finding(
-            "server", ok=None, detail=f"none at {url} ({type(error).__name__}); start one with `kilowait serve`"
-        )
+        answer = httpx.get(f"{url.rstrip('/')}/readyz", timeout=2.0)
+        status = answer.json()["status"]
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        detail = f"none at {url!r} ({type(error).__name__}); start one with `kilowait serve`"
+        return Finding("server", ok=None, detail=detail)
+    except (ValueError, KeyError, TypeError):
+        return Finding("server", ok=False, detail=f"{url} answers, but not as a Kilowait server does; KILOWAIT_SERVER?")
     token = Path.home() / ".local" / "state" / "kilowait" / "admin.token"
     where = f"; admin token in {token}" if token.exists() else ""
-    return Finding("server", ok=answer.status_code == 200, detail=f"{url}: {answer.json().get('status')}{where}")
+    return Finding("server", ok=answer.status_code == 200, detail=f"{url}: {status}{where}")

@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
 from .output import Format, local, say, sparkline, table
+
+
+class _Forecast(TyperCommand):
+    """`forecast` takes a zone, and has no `evaluate` yet; that is said before options it would have are refused."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["evaluate"]:
+            raise UsageError("forecast evaluate: not part of this version yet")
+        return super().parse_args(ctx, args)
+
 
 regions_app = typer.Typer(help="List regions, or add one.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(regions_app, name="regions")
-    app.command()(forecast)
+    app.command(cls=_Forecast)(forecast)
 
 
 @regions_app.callback()
@@ -52,7 +63,7 @@ def add_region(
     zone: Annotated[str, typer.Option(help="Grid zone, e.g. DE or US-CAL-CISO.")],
     address: Annotated[str, typer.Option(help="URL of the Ray cluster's dashboard, e.g. http://head:8265.")],
     gpus: Annotated[int, typer.Option(help="GPUs that jobs may use.")],
-    pue: Annotated[float, typer.Option(help="Power usage effectiveness.")] = 1.2,
+    pue: Annotated[float, typer.Option(help="Power usage effectiveness.", callback=finite)] = 1.2,
     gpu_type: Annotated[str | None, typer.Option(help="Type of GPU.")] = None,
     token_env: Annotated[
         str | None, typer.Option(help="Variable of the server that holds the cluster's token.")
@@ -71,7 +82,7 @@ def add_region(
         "token_env": token_env,
     }
     with connect(server, token_file) as client:
-        client.call("POST", "regions", json=body)
+        client.post("regions", json=body)
     say(f"region {name} added; `kilowait regions` shows its health in a few seconds")
 
 
@@ -82,8 +93,6 @@ def forecast(
     o: OutputOption = Format.TABLE,
 ) -> None:
     """Show the current forecast of a zone with its band, source and age."""
-    if zone == "evaluate":
-        raise UsageError("forecast evaluate: not part of this version yet")
     with connect(server, token_file) as client:
         found = client.get("forecasts", zone=zone)
     if o is not Format.TABLE:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.progress import BarColumn, Progress, TextColumn
 
-from kilowait_scheduler.client import Client
+from kilowait_scheduler.client import Client, segment
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, read_file
+from .job_input import CommandAfterDashes, command_after_dashes, job_of_command, job_of_file, packed, read_job
 from .output import Format, grams, local, say, table
 
 _FINAL = ("succeeded", "failed", "cancelled")
 
 
 def register(app: typer.Typer) -> None:
-    app.command(context_settings={"allow_interspersed_args": True})(submit)
+    app.command(cls=CommandAfterDashes)(submit)
     app.command()(plan)
     app.command("jobs")(list_jobs)
     app.command()(show)
@@ -35,7 +34,11 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    what: Annotated[list[str], typer.Argument(metavar="FILE | -- COMMAND...", help="A job file, or a command.")],
+    context: typer.Context,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE | -- COMMAND...", help="A job file (.yaml, .yml, .json), or a command after --."),
+    ] = None,
     server: ServerOption = None,
     token_file: TokenOption = None,
     o: OutputOption = Format.TABLE,
@@ -55,20 +58,18 @@ def submit(
     """Submit a training job: `kilowait submit FILE`, or `kilowait submit --gpus 8 --within 24h -- python train.py`."""
     given: dict[str, Any] = {
         "name": name,
+        "resources": {"gpus": gpus, "gpu_type": gpu_type},
         "duration": duration,
         "deadline": deadline,
         "within": within,
+        "regions": {"home": home, "any_of": None if any_of is None else any_of.split(",")},
+        "checkpoint": {"path": checkpoint},
         "team": team,
     }
-    if gpus is not None or gpu_type is not None:
-        given["resources"] = {k: v for k, v in (("gpus", gpus), ("gpu_type", gpu_type)) if v is not None}
-    if home is not None:
-        given["regions"] = {"home": home, "any_of": any_of.split(",") if any_of else [home]}
-    if checkpoint is not None:
-        given["checkpoint"] = {"path": checkpoint}
-    job = _job_of(what, {key: value for key, value in given.items() if value is not None})
+    command = command_after_dashes(context)
+    job, where = job_of_file(what or [], given) if command is None else job_of_command(what or [], command, given)
     with connect(server, token_file) as client:
-        job, package = _packed(job, where=Path(what[0]).parent if _is_file(what) else Path())
+        job, package = packed(job, where=where)
         if dry_run:
             _show_plan(client.plan(job), o)
             return
@@ -87,49 +88,6 @@ def submit(
     if wait and record["state"] != "succeeded":
         say(f"kilowait: job {record['name']} ended: {record['state']}: {record['why']}")
         raise typer.Exit(1)
-
-
-def _is_file(what: list[str]) -> bool:
-    return len(what) == 1 and (what[0].endswith((".yaml", ".yml", ".json")) or Path(what[0]).is_file())
-
-
-def _job_of(what: list[str], given: dict[str, Any]) -> dict[str, Any]:
-    """The job as a mapping: from a file with options on top, or from options and a command."""
-    if not _is_file(what):
-        command = " ".join(what)
-        return {"name": given.get("name", Path(what[-1]).stem or "job"), "entrypoint": command, **given}
-    path = Path(what[0])
-    try:
-        data = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"job file {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"job file {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"job file {path}: expected a mapping with name, entrypoint, resources and deadline")
-    return json.loads(json.dumps({**data, **given}, default=lambda value: value.isoformat()))  # type: ignore[no-any-return]
-
-
-def _packed(job: dict[str, Any], *, where: Path) -> tuple[dict[str, Any], bytes | None]:
-    """The job and its zipped working directory, if it names a local folder."""
-    env = job.get("runtime_env")
-    folder = env.get("working_dir") if isinstance(env, dict) else None
-    if not isinstance(folder, str) or "://" in folder:
-        return job, None
-    path = (where / folder).resolve()
-    if not path.is_dir():
-        raise UsageError(f"runtime_env.working_dir: {path} is not a folder")
-    from kilowait_scheduler.dispatch.executor import Refused
-    from kilowait_scheduler.dispatch.ray_packages import pack
-
-    excludes = env.get("excludes", ()) if isinstance(env, dict) else ()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            archive = Path(scratch) / "package.zip"
-            pack(path, archive, excludes=excludes)
-            return job, archive.read_bytes()
-    except Refused as error:
-        raise UsageError(f"runtime_env.working_dir: {error}") from None
 
 
 def _wait(client: Client, job_id: str) -> dict[str, Any]:
@@ -163,7 +121,7 @@ def plan(
     if file is None:
         raise UsageError("plan: give a job file, or --problem FILE")
     with connect(server, token_file) as client:
-        _show_plan(client.plan(_job_of([str(file)], {})), o)
+        _show_plan(client.plan(read_job(file)), o)
 
 
 def _solve(path: Path, o: Format) -> None:
@@ -173,10 +131,8 @@ def _solve(path: Path, o: Format) -> None:
     from kilowait_scheduler.planner.problem_json import read, write
 
     try:
-        raw = json.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"problem {path}: {error.strerror}") from None
-    except ValueError as error:
+        raw = json.loads(read_file(path, what="problem"))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"problem {path}: not JSON: {error}") from None
     try:
         question = read(raw)
@@ -293,7 +249,7 @@ def explain(
 ) -> None:
     """Say why a job is where it is."""
     with connect(server, token_file) as client:
-        found = client.get(f"jobs/{job}/explain")
+        found = client.get(f"jobs/{segment(job)}/explain")
     if o is not Format.TABLE:
         output.data(found, o, rows=found["regions"])
         return
@@ -323,7 +279,7 @@ def logs(
 ) -> None:
     """Print what a job's program has printed."""
     with connect(server, token_file) as client:
-        found = client.get(f"jobs/{job}/logs", run=run)
+        found = client.get(f"jobs/{segment(job)}/logs", run=run)
     say(f"run {found['run']} in {found['region']}:")
     typer.echo(found["logs"], nl=False)
 
