@@ -67,12 +67,17 @@ class World:
         asyncio.run(self._run(self.now + span, every))
 
     async def _run(self, until: datetime, every: timedelta) -> None:
-        await self.server.control.tick()
+        await self._round()
         while self.now < until:
             self.wall[0] += int(min(every, until - self.now) / timedelta(microseconds=1))
             for cluster in self.clusters.values():
                 cluster.catch_up()
-            await self.server.control.tick()
+            await self._round()
+
+    async def _round(self) -> None:
+        """A control round, and the accounting that it started: virtual time stands still until both are done."""
+        await self.server.control.tick()
+        await self.server.control.settled()
 
     def finish(self, *job_ids: str, within: timedelta = timedelta(days=4)) -> None:
         """Let time pass until the jobs have ended. Fails if they do not."""

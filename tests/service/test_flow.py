@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kilowait_scheduler.core.errors import Conflict, Refused
+from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.lifecycle import JobState, Phase, handle
 from kilowait_scheduler.core.record import JobRecord
 from world import HOUR, START, World, make_world
@@ -192,3 +195,57 @@ def test_an_unanswered_submit_is_settled_and_the_job_runs_once(make: Make, how: 
     world.finish(record.id)
     assert world.job(record.id).state.phase is Phase.SUCCEEDED
     assert len([span for span in world.spans if span[0] == record.id and span[3] > span[2]]) == 1
+
+
+def test_a_run_that_overstays_keeps_its_gpus_to_itself(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    first = world.submit(**job("a", gpus=8, duration="2h", within="20h"))
+    second = world.submit(**job("b", gpus=8, duration="2h", within="20h"))
+    world.real_work_s["a"] = 3.1 * 3600
+    world.finish(first.id, second.id)
+    spans = sorted((begin, end) for _, _, begin, end in world.spans)
+    assert spans[0][1] <= spans[1][0], "the second waits for the GPUs, not for the plan"
+
+
+def test_a_region_with_live_runs_cannot_move_to_another_cluster(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    world.submit(**job())
+    world.run(timedelta(minutes=30))
+    region = world.server.store.regions()[0]
+    with pytest.raises(Conflict, match="alive"):
+        world.server.add_region(region.model_copy(update={"address": "http://127.0.0.1:2"}))
+    world.server.add_region(region.model_copy(update={"pue": 1.3}))
+    assert world.server.store.regions()[0].pue == 1.3
+
+
+def test_two_submissions_at_once_are_not_both_given_the_last_gpus(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    world.run(timedelta(0))
+    outcomes: list[object] = []
+
+    def submit(name: str) -> None:
+        try:
+            outcomes.append(
+                world.server.jobs.submit(
+                    parse_job({"entrypoint": "x", **job(name, gpus=8, duration="3h", within="4h")})
+                )
+            )
+        except Refused as refusal:
+            outcomes.append(refusal)
+
+    threads = [threading.Thread(target=submit, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(outcome, Refused) for outcome in outcomes) == 3
+
+
+def test_an_outage_is_written_down_once_and_not_at_every_round(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    record = world.submit(**job(duration="5h"))
+    world.run(HOUR)
+    before = len(world.server.store.events(record.id))
+    world.clusters["aa"].cut(for_s=3600)
+    world.run(HOUR)
+    assert len(world.server.store.events(record.id)) - before <= 4

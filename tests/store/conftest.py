@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -17,7 +18,11 @@ from sqlalchemy import create_engine, make_url, text
 from kilowait_scheduler.store.engine import migrate, open_engine
 from kilowait_scheduler.store.repository import Store
 
-BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+_REAL = pytest.mark.postgres
+BOTH = ["sqlite", pytest.param("postgres", marks=_REAL), pytest.param("postgres15", marks=_REAL)]
+
+# Where Debian puts the oldest PostgreSQL that we promise to run on.
+_DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 
 class Postgres:
@@ -86,6 +91,32 @@ def postgres(lane_missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def postgres15(lane_missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
+    """The oldest PostgreSQL we run on, from Debian's package, on a socket in a folder of its own."""
+    if not (_DEBIAN_15 / "initdb").exists():
+        lane_missing("PostgreSQL 15 is not installed (Debian: apt install postgresql-15); the oldest is not tested")
+    folder = Path(tempfile.mkdtemp(prefix="kilowait-pg15-"))
+    # It refuses to run as root; its package has made a user for it.
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", f"HOME={folder}"]
+
+    def run(*words: str) -> None:
+        subprocess.run([*as_user, *words], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    data = str(folder / "data")
+    run(str(_DEBIAN_15 / "initdb"), "-D", data, "-A", "trust", "-N", "-U", "postgres")
+    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
+    control = (str(_DEBIAN_15 / "pg_ctl"), "-D", data, "-w", "-l", f"{folder}/log")
+    run(*control, "-o", options, "start")
+    server = Postgres(f"postgresql://postgres@/postgres?host={folder}")
+    yield server
+    run(*control, "-m", "immediate", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with all tables, to be copied."""
     path = tmp_path_factory.mktemp("template") / "kilowait.db"
@@ -101,7 +132,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    server: Postgres = request.getfixturevalue("postgres")
+    server: Postgres = request.getfixturevalue(request.param)
     url = server.database()
     yield url
     server.drop(url)
@@ -115,7 +146,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         url, server = f"sqlite:///{path}", None
     else:
-        server = request.getfixturevalue("postgres")
+        server = request.getfixturevalue(request.param)
         url = server.migrated()
     engine = open_engine(url)
     yield Store(engine)

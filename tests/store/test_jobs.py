@@ -75,7 +75,7 @@ def test_racing_events_are_all_applied_in_some_order_that_the_journal_knows(stor
     job = store.add_job(record())
     job = store.change_job(job, with_runs(job, RunPhase.RUNNING), TICK)
     before = job.state
-    results = at_once(6, lambda n: book.apply(job.id, ev.Unreachable(at=T0, run=1, detail=f"event {n}")))
+    results = at_once(6, lambda n: book.apply(job.id, ev.StopSent(at=T0 + timedelta(seconds=n + 1), run=1)))
     assert not [result for result in results if isinstance(result, BaseException)]
     state: JobState = before
     for event in store.events(job.id)[1:]:

@@ -15,27 +15,43 @@ from .carbon import EnergyInterval
 
 RUN_NOW = "run-now@1"
 
+# Sorts a queue, always to the same order: by when a job may start, then by when it was submitted, then by its id.
+Place = tuple[datetime, datetime, str]
+
 
 @dataclass(frozen=True)
 class Arrival:
-    """A job as the baseline's queue sees it."""
+    """A job as the baseline's queue sees it; before `earliest`, where it has one, it would not have been started."""
 
     job_id: str
     submitted_at: datetime
     gpus: int
     duration: timedelta
     home: str
+    earliest: datetime | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the queue."""
+        return place(job_id=self.job_id, submitted_at=self.submitted_at, earliest=self.earliest)
+
+
+def place(*, job_id: str, submitted_at: datetime, earliest: datetime | None) -> Place:
+    """Where a job stands in the baseline's queue: (may start, submitted, id)."""
+    return max(submitted_at, earliest or submitted_at), submitted_at, job_id
 
 
 def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> dict[str, datetime]:
-    """Start of every job under run-now: strict first come first served per home region (nobody overtakes).
+    """Start of every job under run-now: strict first come first served per home region, in order of `Arrival.place`.
 
-    `capacity` holds GPUs per region. A job larger than its home's capacity starts when submitted: the baseline must not
-    profit from a region that could never have run it.
+    Nobody overtakes, so a start depends only on the arrivals before it: what is behind a job may be left out.
+
+    `capacity` holds GPUs per region. A job larger than its home's capacity starts as soon as it may: the baseline
+    must not profit from a region that could never have run it.
     """
     starts: dict[str, datetime] = {}
     queues: dict[str, list[Arrival]] = {}
-    for arrival in sorted(arrivals, key=lambda a: (a.submitted_at, a.job_id)):
+    for arrival in sorted(arrivals, key=lambda arrival: arrival.place):
         queues.setdefault(arrival.home, []).append(arrival)
     for home, queue in queues.items():
         total = capacity.get(home, 0)
@@ -43,10 +59,11 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
         running: list[tuple[datetime, str, int]] = []
         now = None
         for arrival in queue:
+            ready, _, _ = arrival.place
             if arrival.gpus > total:
-                starts[arrival.job_id] = arrival.submitted_at
+                starts[arrival.job_id] = ready
                 continue
-            now = arrival.submitted_at if now is None else max(now, arrival.submitted_at)
+            now = ready if now is None else max(now, ready)
             while running and (running[0][0] <= now or free < arrival.gpus):
                 ended, _, gpus = heapq.heappop(running)
                 free += gpus

@@ -133,13 +133,19 @@ class JobState(_Data):
         """Seconds of work still to do; never below a twentieth of the job, which has not ended after all."""
         return max(self.work_s - self.done_s, 0.05 * self.work_s)
 
+    def restart_of(self, run: Run) -> float:
+        """Seconds that `run` spends on coming back to where an earlier run had got: 0 where none had begun."""
+        return self.restart_s if any(r.n < run.n and r.started_at for r in self.runs) else 0.0
+
     def time_left_s(self, now: datetime) -> float:
         """Seconds of running still needed at `now`, what is left of a running restart included."""
         live = self.live_run
-        if live is None or live.started_at is None:
+        if live is None:
             return self.work_left_s
+        if live.started_at is None:
+            return self.work_left_s + self.restart_of(live)
         ran = (now - live.started_at).total_seconds()
-        restart = self.restart_s if live.n > 1 else 0.0
+        restart = self.restart_of(live)
         return max(self.work_left_s - max(0.0, ran - restart), 0.05 * self.work_s) + max(0.0, restart - ran)
 
     def run(self, n: int) -> Run:
@@ -214,6 +220,8 @@ def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
         case ev.Missing():
             return _missing(state, live, event, policy)
         case ev.Unreachable():
+            if live.silent_since is not None and state.reason is Reason.CLUSTER_UNREACHABLE:
+                return state, []  # no news, and nothing to write down at every round
             state = _with_run(state, live, silent_since=live.silent_since or event.at)
             return _set(state, reason=Reason.CLUSTER_UNREACHABLE, detail=event.detail), []
         case ev.Observed():
@@ -268,7 +276,8 @@ def _tick(state: JobState, now: datetime, policy: Policy) -> Result:
         if current is not None and current.region != live.region:
             return _stop(state, live, now, policy, reason=Reason.RELOCATING)
         if current is None and state.reason in (Reason.RUNNING_AS_PLANNED, Reason.STARTS_NOW):
-            return _set(state, reason=Reason.RUNNING_OVER, detail=""), []
+            # Its GPUs stay taken for longer than others were promised.
+            return _set(state, reason=Reason.RUNNING_OVER, detail=""), [ev.Replan()]
     return state, []
 
 
@@ -287,6 +296,14 @@ def _why_stop(live: Run, following: Window) -> Reason:
 
 def _window_at(windows: tuple[Window, ...], now: datetime) -> Window | None:
     return next((window for window in windows if window.contains(now)), None)
+
+
+def next_start(state: JobState, now: datetime) -> Window | None:
+    """The window in which the next tick would start a run; None where it would start none."""
+    waits = state.not_before is not None and now < state.not_before
+    if state.live_run is not None or state.want is not Want.RUN or waits or state.phase.final:
+        return None
+    return _window_at(state.windows, now)
 
 
 def _tick_idle(state: JobState, now: datetime) -> Result:
@@ -425,7 +442,7 @@ def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: 
     kept_until = _kept_until(state, run, at, clean=clean)
     state = _with_run(state, run, phase=phase, ended_at=at, detail=detail, kept_until=kept_until)
     if kept_until is not None and run.started_at is not None:
-        restart_s = state.restart_s if run.n > 1 else 0.0
+        restart_s = state.restart_of(run)
         credit_s = max(0.0, (kept_until - run.started_at).total_seconds() - restart_s)
         state = _set(state, done_s=min(state.work_s, state.done_s + credit_s))
     if state.phase is Phase.SUSPENDING:

@@ -54,15 +54,17 @@ def useful_and_overhead(
 ) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
     """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
 
-    Overhead are the first `restart_s` seconds of every run after the first, the time between a stop signal and the end
-    of the run, and work that no checkpoint held and a later run did again. The two add up to `intervals` exactly.
+    Overhead are the first `restart_s` seconds of every run after the first that began, the time between a stop signal
+    and the end of the run, and work that no checkpoint held and a later run did again. The two add up to `intervals`
+    exactly.
     """
     spans: list[tuple[datetime, datetime]] = []
-    last = max((run.n for run in runs if run.started_at is not None), default=0)
+    begun = [run.n for run in runs if run.started_at is not None]
+    first, last = (min(begun), max(begun)) if begun else (None, 0)
     for run in runs:
         if run.started_at is None:
             continue
-        if run.n > 1:
+        if first is not None and run.n > first:
             spans.append((run.started_at, run.started_at + timedelta(seconds=restart_s)))
         if run.stop_wanted_at is not None and run.ended_at is not None and run.ended_at > run.stop_wanted_at:
             spans.append((run.stop_wanted_at, run.ended_at))

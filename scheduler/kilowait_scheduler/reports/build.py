@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, compact, run_now_starts
+from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, Place, compact, place, run_now_starts
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
@@ -18,6 +19,7 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import Savings, savings, useful_and_overhead
 
 from .model import BaselineFigure, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report, Totals
+from .units import moment
 
 LEVERS = "levers@1"
 
@@ -29,10 +31,74 @@ class Measured:
     record: JobRecord
     intervals: tuple[EnergyInterval, ...]
 
+    @cached_property
+    def useful_and_overhead(self) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
+        """The energy that went into the work, and what being carbon-aware (or a failure) cost on top."""
+        state = self.record.state
+        return useful_and_overhead(self.intervals, runs=state.runs, restart_s=state.restart_s)
+
+    @cached_property
+    def worked(self) -> timedelta:
+        """How long the useful work takes without a pause; zero where none was measured."""
+        useful, _ = self.useful_and_overhead
+        return compact(useful)[1]
+
+
+@dataclass(frozen=True)
+class RunNow:
+    """What the baseline would have done with a job: its work on [start, end) at home.
+
+    `settled` once no job at or ahead of its place in the queue can still change it.
+    """
+
+    start: datetime
+    end: datetime
+    settled: bool
+
+
+def queue_for(records: Iterable[JobRecord], *, start: datetime, end: datetime) -> list[JobRecord]:
+    """The jobs that the baseline of those submitted in [start, end) depends on: them, and all ahead of any of them."""
+    records = list(records)
+    last = max((_place(record) for record in records if start <= record.submitted_at < end), default=None)
+    return [record for record in records if last is not None and _place(record) <= last]
+
+
+def run_now(
+    worked: Mapping[str, timedelta], *, queue: Sequence[JobRecord], regions: Sequence[Region]
+) -> dict[str, RunNow]:
+    """The baseline of every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
+
+    `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
+    is asked about: they took home's GPUs all the same.
+    """
+    capacity = {region.name: region.capacity_gpus for region in regions}
+    still_open: dict[str, Place] = {}
+    arrivals = []
+    for record in sorted(queue, key=_place):
+        if not record.state.phase.final and record.gpus <= capacity.get(record.home, 0):
+            still_open.setdefault(record.home, _place(record))
+        if worked.get(record.id):
+            length, earliest = worked[record.id], record.spec.earliest
+            arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, record.home, earliest))
+    starts = run_now_starts(arrivals, capacity=capacity)
+    return {
+        arrival.job_id: RunNow(
+            starts[arrival.job_id],
+            starts[arrival.job_id] + arrival.duration,
+            settled=arrival.home not in still_open or arrival.place < still_open[arrival.home],
+        )
+        for arrival in arrivals
+    }
+
+
+def _place(record: JobRecord) -> Place:
+    return place(job_id=record.id, submitted_at=record.submitted_at, earliest=record.spec.earliest)
+
 
 def build(
     jobs: Sequence[Measured],
     *,
+    baselines: Mapping[str, RunNow],
     regions: Sequence[Region],
     intensity: Mapping[str, IntensitySeries],
     energy: Sequence[RegionEnergy],
@@ -46,14 +112,12 @@ def build(
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
-    `intensity` is realised, by region name. The baseline queues all of `jobs` whoever asks, so that a team's figures do
-    not depend on the filter.
+    `intensity` is realised, by region name. `baselines` are by job id, of `run_now` over everyone's queue, so that a
+    job's figures do not depend on the period or the team that is asked about.
     """
-    split = {job.record.id: _split(job) for job in jobs}
-    starts = _baseline_starts(jobs, split, regions)
     pue = {region.name: region.pue for region in regions}
     lines = tuple(
-        _line(job, split[job.record.id], starts.get(job.record.id), intensity=dict(intensity), pue=pue, now=now)
+        _line(job, baselines.get(job.record.id), intensity=dict(intensity), pue=pue, now=now)
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
         if team in (None, job.record.spec.team)
     )
@@ -82,33 +146,9 @@ def build(
     )
 
 
-_Split = tuple[list[EnergyInterval], list[EnergyInterval]]
-
-
-def _split(job: Measured) -> _Split:
-    state = job.record.state
-    return useful_and_overhead(job.intervals, runs=state.runs, restart_s=state.restart_s)
-
-
-def _baseline_starts(
-    jobs: Sequence[Measured], split: Mapping[str, _Split], regions: Sequence[Region]
-) -> dict[str, datetime]:
-    arrivals = []
-    for job in jobs:
-        useful, _ = split[job.record.id]
-        if not useful:
-            continue
-        record = job.record
-        _, duration = compact(useful)
-        earliest = max(record.submitted_at, record.spec.earliest or record.submitted_at)
-        arrivals.append(Arrival(record.id, earliest, record.gpus, duration, record.home))
-    return run_now_starts(arrivals, capacity={region.name: region.capacity_gpus for region in regions})
-
-
 def _line(
     job: Measured,
-    split: _Split,
-    baseline_start: datetime | None,
+    baseline: RunNow | None,
     *,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
@@ -135,22 +175,31 @@ def _line(
         ),
         measured_pct=_measured_pct(job, now),
     )
-    if baseline_start is None:
+    if baseline is None:
         note = "" if not base.runs else "no meter readings for this job: is an agent running in its region?"
         return _with(base, note=note)
-    useful, overhead = split
+    base = _with(base, baseline_start=baseline.start)
+    if baseline.end > now:
+        later = f"not yet: under {RUN_NOW} its work would go on until {moment(baseline.end)} UTC"
+        return _with(base, note=f"{later}; the figure comes once that time has passed")
+    useful, overhead = job.useful_and_overhead
+    unknown = sorted({record.home, *(interval.region for interval in job.intervals)} - (intensity.keys() & pue.keys()))
+    if unknown:
+        names = f"region{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"
+        return _with(base, note=f"no figure yet: no intensity for {names}")
     try:
         figures = savings(
             useful=useful,
             overhead=overhead,
-            baseline_start=baseline_start,
+            baseline_start=baseline.start,
             home=record.home,
             intensity=intensity,
             pue=pue,
         )
-    except (ForecastersError, KeyError) as error:
+    except ForecastersError as error:
         return _with(base, note=f"no figure yet: {error}")
-    return _with(base, **_figures(figures), baseline_start=baseline_start, provisional=not _settled(record, figures))
+    settled = baseline.settled and record.state.phase.final and _measured(figures)
+    return _with(base, **_figures(figures), provisional=not settled)
 
 
 def _figures(figures: Savings) -> dict[str, object]:
@@ -171,8 +220,8 @@ def _with(line: JobLine, **changes: object) -> JobLine:
     return JobLine(**{**vars(line), **changes})
 
 
-def _settled(record: JobRecord, figures: Savings) -> bool:
-    return record.state.phase.final and figures.actual.estimated_g == 0 and figures.baseline.estimated_g == 0
+def _measured(figures: Savings) -> bool:
+    return figures.actual.estimated_g == 0 and figures.baseline.estimated_g == 0
 
 
 def _deadline_met(record: JobRecord, now: datetime) -> bool | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from kilowait_scheduler.core.budget import Budget, BudgetStatus, Enforcement
-from kilowait_scheduler.core.ledger import UG_PER_G, charges, hold, release, to_ug
+from kilowait_scheduler.core.ledger import UG_PER_G, EntryKind, charges, hold, release, to_ug
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.store.repository import Store
 
@@ -57,8 +57,12 @@ class Budgets:
             )
         return ""
 
-    def settle(self, record: JobRecord, *, grams: float, now: datetime) -> None:
-        """Charge what the job has emitted so far; a repetition or a revision brings the ledger to the same total."""
+    def settle(self, record: JobRecord, *, grams: float, now: datetime) -> bool:
+        """Charge what the job has emitted so far; a repetition or a revision brings the ledger to the same total.
+
+        True where a budget got something back: the total was corrected down.
+        """
+        corrected = False
         for budget in self.of(record):
             account = budget.account(record.submitted_at)
             entries = charges(
@@ -71,14 +75,18 @@ class Budgets:
             )
             if entries:
                 self._store.append(entries)
+                corrected = corrected or any(entry.kind is EntryKind.CORRECTION for entry in entries)
+        return corrected
 
-    def close(self, record: JobRecord, *, now: datetime) -> None:
-        """Release what is still held for a job that has ended."""
-        for budget in self.of(record):
-            self._give_back(record, budget, now=now, memo=record.state.phase.value)
+    def close(self, record: JobRecord, *, now: datetime) -> bool:
+        """Release what is still held for a job that has ended; True where there was something."""
+        memo = record.state.phase.value
+        released = [self._give_back(record, budget, now=now, memo=memo) for budget in self.of(record)]
+        return any(released)
 
-    def _give_back(self, record: JobRecord, budget: Budget, *, now: datetime, memo: str) -> None:
+    def _give_back(self, record: JobRecord, budget: Budget, *, now: datetime, memo: str) -> bool:
         account = budget.account(record.submitted_at)
         held = self._store.balance_ug(f"held:{account}", job_id=record.id)
         if held > 0:
             self._store.append([release(budget=account, job_id=record.id, amount_ug=held, at=now, memo=memo)])
+        return held > 0

@@ -23,7 +23,7 @@ from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Scope
 from kilowait_scheduler.clock import GridClock
-from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.errors import BadInput, Conflict
 from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.lifecycle import Policy
 from kilowait_scheduler.core.region import Region
@@ -32,6 +32,7 @@ from kilowait_scheduler.dispatch.ray_jobs import RayJobsExecutor
 from kilowait_scheduler.planner.replan import Rules
 from kilowait_scheduler.settings import Settings
 from kilowait_scheduler.store.engine import migrate, open_engine
+from kilowait_scheduler.store.leadership import Leadership
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
@@ -62,9 +63,11 @@ class Server:
     control: Control
     ticker: Ticker
     clusters: Clusters
+    leadership: Leadership
 
     def add_region(self, region: Region) -> None:
         """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
+        require_same_cluster(self.store, region)
         self.store.put_region(region)
         self.grid.use(cascade_of(self.settings, self.store.regions()))
         self.control.want_plan()
@@ -72,6 +75,7 @@ class Server:
 
     def close(self) -> None:
         """Give the database back. The ticker must have stopped."""
+        self.leadership.release()
         self.store.engine.dispose()
 
     @property
@@ -123,6 +127,7 @@ def compose(
     tokens = Tokens(store)
     if settings.regions is not None:
         for region in read_regions(settings.regions):
+            require_same_cluster(store, region)
             store.put_region(region)
     if tokens.ensure_admin(settings.state_dir / "admin.token", at=clock.now()):
         log.info("admin token written to %s", settings.state_dir / "admin.token")
@@ -136,6 +141,7 @@ def compose(
     budgets = Budgets(store)
     grid = Grid(cascade_of(settings, store.regions()), store, every=settings.forecast_every)
     accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
+    leadership = Leadership(engine)
     clusters = Clusters(store, make_executor or ray_executor)
     control = Control(
         store=store,
@@ -147,6 +153,7 @@ def compose(
         rules=rules,
         executors=clusters,
         package_path=lambda name: settings.state_dir / "packages" / name,
+        may_act=leadership.held,
         on_step=on_step,
     )
     ticker = Ticker(control, every=settings.tick, at_end=clusters.close)
@@ -165,7 +172,24 @@ def compose(
         wake=wake,
     )
     reporting = Reporting(store=store, grid=grid, clock=clock)
-    return Server(settings, clock, store, grid, budgets, jobs, reporting, tokens, control, ticker, clusters)
+    return Server(settings, clock, store, grid, budgets, jobs, reporting, tokens, control, ticker, clusters, leadership)
+
+
+def require_same_cluster(store: Store, region: Region) -> None:
+    """Raise Conflict where a region is to move to another address while runs of ours are alive at the old one.
+
+    The new cluster would not know them, they would be taken for dead, and their jobs would run twice.
+    """
+    known = next((known for known in store.regions() if known.name == region.name), None)
+    if known is None or known.address == region.address:
+        return
+    live = [record.state.live_run for record in store.active_jobs()]
+    alive = [run for run in live if run is not None and run.region == region.name]
+    if alive:
+        raise Conflict(
+            f"region {region.name}: {len(alive)} run(s) are alive at {known.address}; suspend or cancel them first, or "
+            "add the new cluster under another name"
+        )
 
 
 def clock_of(settings: Settings) -> GridClock:

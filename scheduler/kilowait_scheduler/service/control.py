@@ -15,7 +15,7 @@ from pathlib import Path
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.errors import Conflict, NotFound
-from kilowait_scheduler.core.lifecycle import Phase, Want
+from kilowait_scheduler.core.lifecycle import Phase, Want, next_start
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.dispatch.dispatcher import Dispatcher
@@ -34,7 +34,10 @@ log = logging.getLogger("kilowait.control")
 
 # Even when nothing seems to have changed, plans are made anew after this much grid time.
 _REPLAN_AFTER = timedelta(hours=1)
+# A job that finds no place asks for a new plan at every round; it gets one this often (real time).
+_PLAN_PAUSE = timedelta(seconds=15)
 _ACCOUNT_EVERY = timedelta(seconds=15)  # real time
+_SHUTDOWN_S = 10.0  # real time that accounting has to finish when the server stops; half of Kubernetes' usual patience
 # Ray keeps every job it has ever run in the memory of its head; after this their output is gone from `kilowait logs`.
 _KEEP_RUNS = timedelta(days=14)
 _TIDY_AT_ONCE = 20
@@ -55,14 +58,17 @@ class Control:
         rules: Rules,
         executors: Callable[[], Mapping[str, Executor]],
         package_path: Callable[[str], Path],
+        may_act: Callable[[], bool] = lambda: True,
         on_step: Callable[[str], None] = lambda _step: None,
     ) -> None:
+        self._may_act = may_act
         self._store, self._book, self._grid = store, book, grid
         self._budgets, self._accounting = budgets, accounting
         self._clock, self._rules = clock, rules
         self._executors, self._package_path, self._on_step = executors, package_path, on_step
         self._planned_at: datetime | None = None
         self._accounted_at: datetime | None = None
+        self._accounts: asyncio.Task[None] | None = None
         self._wanted = True
         self.health: dict[str, RegionHealth] = {}
         self.ticked_at: datetime | None = None
@@ -72,7 +78,12 @@ class Control:
         self._wanted = True
 
     async def tick(self) -> None:
-        """One round. Trouble with one job or region is logged and delays nothing else."""
+        """One round. Trouble with one job or region is logged and delays nothing else.
+
+        Only one server per database goes round; another stands by, not ready, until the first has gone.
+        """
+        if not await asyncio.to_thread(self._may_act):
+            return
         executors = self._executors()
         records = await asyncio.to_thread(self._store.active_jobs)
         wanted = await self._observe(records, executors)
@@ -82,15 +93,42 @@ class Control:
         if wanted or self._wanted or self._planned_at is None or now - self._planned_at >= _REPLAN_AFTER:
             await self._plan()
         instructions = await self._let_time_pass()
-        if any(isinstance(instruction, ev.Replan) for _, instruction in instructions):
+        asked = any(isinstance(instruction, ev.Replan) for _, instruction in instructions)
+        lately = self._planned_at is not None and self._clock.now() - self._planned_at < self._clock.grid(_PLAN_PAUSE)
+        if asked and not lately:
             await self._plan()
             instructions = await self._let_time_pass()
         await self._act(instructions, executors)
+        self._begin_accounts(executors)
+        self.ticked_at = self._clock.now()
+
+    def _begin_accounts(self, executors: Mapping[str, Executor]) -> None:
+        """Start accounting beside the rounds, one at a time: providers may be slow, dispatch does not wait for them."""
+        now = self._clock.now()
+        if self._accounts is not None and not self._accounts.done():
+            return
         if self._accounted_at is None or now - self._accounted_at >= self._clock.grid(_ACCOUNT_EVERY):
             self._accounted_at = now
-            await self._accounting.settle(now=self._clock.now())
+            self._accounts = asyncio.create_task(self._account(executors), name="accounting")
+
+    async def _account(self, executors: Mapping[str, Executor]) -> None:
+        try:
+            await self._accounting.settle(now=self._clock.now(), on_released=self.want_plan)
             await self._tidy(executors)
-        self.ticked_at = self._clock.now()
+        except Exception:
+            log.exception("accounting failed; the next time starts from what is stored")
+
+    async def settled(self) -> None:
+        """Wait until the accounting that was started, if any is going on, is done."""
+        if self._accounts is not None and not self._accounts.done():
+            await asyncio.wait([self._accounts])
+
+    async def close(self) -> None:
+        """End the accounting that is going on: after some seconds by force, for it starts from what is stored."""
+        if self._accounts is not None and not self._accounts.done():
+            await asyncio.wait([self._accounts], timeout=_SHUTDOWN_S)
+            self._accounts.cancel()
+            await asyncio.wait([self._accounts])
 
     async def _tidy(self, executors: Mapping[str, Executor]) -> None:
         """Take runs of jobs that ended long ago off the clusters' lists (they would grow for ever), oldest first."""
@@ -205,10 +243,25 @@ class Control:
 
     async def _let_time_pass(self) -> list[tuple[JobRecord, ev.Instruction]]:
         found: list[tuple[JobRecord, ev.Instruction]] = []
-        for record in await asyncio.to_thread(self._store.active_jobs):
+        records = await asyncio.to_thread(self._store.active_jobs)
+        free = await self._free_gpus(records)
+        for record in records:
+            window = next_start(record.state, self._clock.now())
+            if window is not None and free.get(window.region, 0) < record.gpus:
+                continue  # a run there takes longer than planned; its GPUs are not free before it has really ended
+            if window is not None:
+                free[window.region] -= record.gpus
             changed, instructions = await self._apply(record.id, ev.Ticked(at=self._clock.now()))
             found.extend((changed, instruction) for instruction in instructions)
         return found
+
+    async def _free_gpus(self, records: Sequence[JobRecord]) -> dict[str, int]:
+        """GPUs per region that no live run holds, those of runs that are being stopped not yet free."""
+        free = {region.name: region.capacity_gpus for region in await asyncio.to_thread(self._store.regions)}
+        for record in records:
+            if (live := record.state.live_run) is not None and live.region in free:
+                free[live.region] -= record.gpus
+        return free
 
     async def _act(
         self, instructions: Sequence[tuple[JobRecord, ev.Instruction]], executors: Mapping[str, Executor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -50,6 +51,7 @@ class Jobs:
     ) -> None:
         self._store, self._book, self._clock, self._rules = store, book, clock, rules
         self._knowledge, self._default_power_w, self._wake = knowledge, default_power_w, wake
+        self._admitting = threading.Lock()
 
     def propose(self, spec: JobSpec, *, package: str | None = None) -> Proposal:
         """Check a job against the world and plan it beside the others, without storing anything."""
@@ -88,9 +90,10 @@ class Jobs:
         """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""
         first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
         if first is not None:
-            return Proposal(first, _promised(first))
-        proposal = self.propose(spec, package=package)
-        stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
+            return _repeated(first, spec)
+        with self._admitting:  # two at once would both be given the last GPUs
+            proposal = self.propose(spec, package=package)
+            stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
         self._wake()
         return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
 
@@ -126,6 +129,8 @@ class Jobs:
         return changed
 
     def _placed(self, spec: JobSpec, regions: list[Region]) -> JobSpec:
+        if spec.carbon.signal != "average":
+            raise BadInput("job: carbon.signal: marginal is not planned on yet; leave it out or write average")
         names = [region.name for region in regions]
         if not names:
             raise Refused(
@@ -189,6 +194,14 @@ def _promised(record: JobRecord) -> Decision:
     state = record.state
     decision = Decision(record, state.windows, state.reason, state.detail)
     return decision if state.promise is None else replace(decision, **state.promise.model_dump())
+
+
+def _repeated(first: JobRecord, spec: JobSpec) -> Proposal:
+    """The job of a key's first use. Raises Conflict where the same key now comes with another job."""
+    same = ("name", "entrypoint", "resources", "duration", "checkpoint", "runtime_env", "team", "project")
+    if any(getattr(first.spec, name) != getattr(spec, name) for name in same):
+        raise Conflict(f"this Idempotency-Key belongs to another job, {first.id} ({first.spec.name}); use a new key")
+    return Proposal(first, _promised(first))
 
 
 def _crowded_out(spec: JobSpec, decision: Decision) -> Refused:

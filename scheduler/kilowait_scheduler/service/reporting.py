@@ -9,7 +9,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Measured, build
+from kilowait_scheduler.reports.build import Measured, RunNow, build, queue_for, run_now
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.store.repository import Store
 
@@ -31,19 +31,35 @@ class Reporting:
         begin = start or min((record.submitted_at for record in records), default=now)
         stop = end or now
         until = max(stop, begin + timedelta(seconds=1))
-        jobs = []
-        for record in records:
+        regions = await asyncio.to_thread(self._store.regions)
+        queue = queue_for(records, start=begin, end=until)
+        jobs, worked = [], {}
+        for record in queue:
+            intervals = await asyncio.to_thread(self._store.job_energy, record.id)
+            job = Measured(record, tuple(interval for interval in intervals if interval.end <= now))
+            worked[record.id] = job.worked
             if begin <= record.submitted_at < until:
-                intervals = await asyncio.to_thread(self._store.job_energy, record.id)
-                jobs.append(Measured(record, tuple(interval for interval in intervals if interval.end <= now)))
-        return await self._report(jobs, now=now, start=begin, end=stop, team=team)
+                jobs.append(job)
+        baselines = run_now(worked, queue=queue, regions=regions)
+        return await self._report(jobs, baselines=baselines, regions=regions, now=now, start=begin, end=stop, team=team)
 
     async def _report(
-        self, jobs: list[Measured], *, now: datetime, start: datetime, end: datetime, team: str | None
+        self,
+        jobs: list[Measured],
+        *,
+        baselines: dict[str, RunNow],
+        regions: list[Region],
+        now: datetime,
+        start: datetime,
+        end: datetime,
+        team: str | None,
     ) -> Report:
-        regions = await asyncio.to_thread(self._store.regions)
         last = max((interval.end for job in jobs for interval in job.intervals), default=now)
-        intensity, notes = await self._intensity(regions, start=start, end=min(max(last, start), now), now=now)
+        # The baseline may work earlier or later than the job did; a meter's interval may begin before its job.
+        compared = [baselines[job.record.id].end for job in jobs if job.record.id in baselines]
+        first = min((interval.start for job in jobs for interval in job.intervals), default=start)
+        until = max(last, *(done for done in compared if done <= now), start)
+        intensity, notes = await self._intensity(regions, start=min(first, start), end=min(until, now), now=now)
         meters = await asyncio.to_thread(self._store.energy_sources)
         if any("simulated" in kinds for kinds in meters.values()):
             notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
@@ -54,6 +70,7 @@ class Reporting:
             notes.append(f"Regions have different signals ({', '.join(sorted(signals))}); compare within one only.")
         return build(
             jobs,
+            baselines=baselines,
             regions=regions,
             intensity=intensity,
             energy=await asyncio.to_thread(self._store.region_energy, start=start, end=max(last, end)),

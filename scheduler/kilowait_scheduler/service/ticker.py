@@ -58,6 +58,7 @@ class Ticker:
         scheduler.shutdown(wait=False)
         await first
         async with self._round_lock:
+            await self._control.close()
             await self._at_end()
 
     async def _round(self) -> None:

@@ -117,8 +117,21 @@ class Measurements(ABC):
             )
 
     def add_realised(self, series: IntensitySeries, *, at: datetime) -> None:
-        """Keep realised intensity; a later word on a slot (measured for estimated, a revision) takes its place."""
+        """Keep realised intensity; a later word on a slot (measured for estimated, a revision) takes its place.
+
+        So it does on slots of other lengths that it overlaps: what is kept never says two things of one instant.
+        """
+        begins = {slot.start for slot in series.slots}
+        known = select(RealisedRow).where(
+            RealisedRow.zone == series.zone.id,
+            RealisedRow.signal == str(series.signal),
+            col(RealisedRow.end) > series.start,
+            col(RealisedRow.start) < series.end,
+        )
         with self.writing() as session:
+            for row in session.exec(known).all():
+                if row.start not in begins and list(series.gaps(row.start, row.end)) != [(row.start, row.end)]:
+                    session.delete(row)
             for slot in series.slots:
                 session.merge(
                     RealisedRow(
@@ -152,6 +165,19 @@ class Measurements(ABC):
         sources = "+".join(sorted({row.source for row in rows}))
         slots = [Slot(row.start, row.end, row.g_per_kwh, row.estimated) for row in rows]
         return IntensitySeries(zone=Zone(zone), signal=signal, source=sources, slots=slots)
+
+    def realised_seen(
+        self, zone: str, *, signal: Signal, since: datetime
+    ) -> tuple[datetime, datetime, datetime] | None:
+        """First start and last end of the slots kept that start at `since` or later, and when the one longest not
+        asked for was last seen; None where there are none.
+        """
+        query = select(func.min(RealisedRow.start), func.max(RealisedRow.end), func.min(RealisedRow.seen_at)).where(
+            RealisedRow.zone == zone, RealisedRow.signal == str(signal), col(RealisedRow.start) >= since
+        )
+        with self.reading() as session:
+            first, last, seen = session.exec(query).one()
+        return (first, last, seen) if first is not None else None
 
 
 def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:

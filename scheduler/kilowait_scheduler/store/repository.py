@@ -92,6 +92,13 @@ class Store(Measurements):
         """Every job that has not ended."""
         return self.jobs(phases=[phase for phase in Phase if not phase.final])
 
+    def jobs_to_settle(self, *, finished_since: datetime) -> list[JobRecord]:
+        """Every job that has not ended, or ended at `finished_since` or later, in order of submission."""
+        finished = col(JobRow.finished_at)
+        query = select(JobRow).where(or_(finished.is_(None), finished >= finished_since)).order_by(col(JobRow.id))
+        with self.reading() as session:
+            return [JobRecord.model_validate(row.record) for row in session.exec(query).all()]
+
     def finished_like(self, name: str, *, limit: int = 20) -> list[JobRecord]:
         """The last jobs of the same name that succeeded: the history of a job class."""
         query = (
@@ -112,7 +119,7 @@ class Store(Measurements):
                 if row is None or row.version != record.version:
                     raise Conflict(f"job {record.id} changed meanwhile; read it again")
                 row.record = changed.model_dump(mode="json")
-                row.version, row.phase = changed.version, state.phase.value
+                row.version, row.phase, row.finished_at = changed.version, state.phase.value, state.finished_at
                 session.add(row)
                 session.add(
                     EventRow(
@@ -281,6 +288,7 @@ def _job_row(record: JobRecord, idempotency_key: str | None) -> JobRow:
         phase=record.state.phase.value,
         submitted_at=record.submitted_at,
         deadline=record.spec.due,
+        finished_at=record.state.finished_at,
         version=record.version,
         idempotency_key=idempotency_key,
         record=record.model_dump(mode="json"),

@@ -42,6 +42,7 @@ class JobRow(SQLModel, table=True):
     phase: str = Field(index=True)
     submitted_at: datetime = Field(sa_type=UtcDateTime)
     deadline: datetime = Field(sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     version: int
     idempotency_key: str | None = Field(default=None, unique=True)
     record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))

@@ -58,6 +58,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.String(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("idempotency_key", sa.String(), nullable=True),
         sa.Column("record", sa.JSON(), nullable=False),
@@ -65,6 +66,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("idempotency_key"),
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_job_finished_at"), ["finished_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_job_name"), ["name"], unique=False)
         batch_op.create_index(batch_op.f("ix_job_phase"), ["phase"], unique=False)
 
@@ -220,6 +222,7 @@ def downgrade() -> None:
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_job_phase"))
         batch_op.drop_index(batch_op.f("ix_job_name"))
+        batch_op.drop_index(batch_op.f("ix_job_finished_at"))
 
     op.drop_table("job")
     with op.batch_alter_table("forecast", schema=None) as batch_op:

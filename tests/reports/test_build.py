@@ -1,0 +1,208 @@
+"""A report from jobs, energy and intensity: a job's line is its own, and says why where it has no figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kilowait_forecasters.intensity import IntensitySeries, Slot
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
+from kilowait_forecasters.zone import Zone
+from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.job import parse_job
+from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.reports.build import Measured, build, queue_for, run_now
+from kilowait_scheduler.reports.model import JobLine, Report
+
+T0 = datetime(2026, 11, 23, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+FAR = T0 + 1000 * HOUR
+REGIONS = [
+    Region(name=name, zone=name.upper(), address="http://127.0.0.1:1", capacity_gpus=8, pue=1.0)
+    for name in ("aa", "bb")
+]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A job in hours from T0: when it was submitted, when it may start, when it really ran; `ran` 0 is not at all."""
+
+    id: str
+    submitted: int
+    began: int
+    ran: int
+    earliest: int | None = None
+    gpus: int = 8
+    region: str = "aa"
+    phase: Phase = Phase.SUCCEEDED
+    team: str = "nlp"
+
+
+def measured(told: Told) -> Measured:
+    begin, end = T0 + HOUR * told.began, T0 + HOUR * (told.began + told.ran)
+    spec = {"name": told.id, "entrypoint": "python t.py", "resources": {"gpus": told.gpus}, "duration": "1h"}
+    earliest = {} if told.earliest is None else {"earliest": (T0 + HOUR * told.earliest).isoformat()}
+    run = Run(
+        n=1,
+        region=told.region,
+        submission_id=f"kw-{told.id}-1",
+        phase=RunPhase.SUCCEEDED if told.phase.final else RunPhase.RUNNING,
+        created_at=begin,
+        started_at=begin,
+        ended_at=end if told.phase.final else None,
+    )
+    state = JobState(
+        job_id=told.id,
+        phase=told.phase,
+        work_s=3600,
+        suspendable=False,
+        runs=(run,) if told.ran else (),
+        finished_at=end if told.phase.final else None,
+    )
+    record = JobRecord(
+        id=told.id,
+        spec=parse_job({**spec, "deadline": FAR.isoformat(), "team": told.team, **earliest}),
+        submitted_at=T0 + HOUR * told.submitted,
+        home="aa",
+        regions=("aa", "bb"),
+        power_per_gpu_w=500,
+        state=state,
+    )
+    return Measured(record, (EnergyInterval(begin, end, told.ran * MJ_PER_KWH, told.region),) if told.ran else ())
+
+
+def grid(hours: int = 400) -> dict[str, IntensitySeries]:
+    """Every hour has its own intensity, so that a shift by one hour shows."""
+    slots = {"aa": [300.0 + i for i in range(hours)], "bb": [50.0 + 2 * i for i in range(hours)]}
+    return {
+        name: IntensitySeries(
+            zone=Zone(name.upper()),
+            signal=AVERAGE_LIFECYCLE,
+            source="test",
+            slots=[Slot(T0 + HOUR * i, T0 + HOUR * (i + 1), value) for i, value in enumerate(values)],
+        )
+        for name, values in slots.items()
+    }
+
+
+def report(
+    jobs: Sequence[Told],
+    *,
+    start: datetime = T0,
+    end: datetime = FAR,
+    now: datetime = T0 + 400 * HOUR,
+    team: str | None = None,
+    intensity: Mapping[str, IntensitySeries] | None = None,
+    regions: Sequence[Region] = REGIONS,
+) -> Report:
+    """The report as the server puts it together."""
+    known = {told.id: measured(told) for told in jobs}
+    queue = queue_for([job.record for job in known.values()], start=start, end=end)
+    baselines = run_now({r.id: known[r.id].worked for r in queue}, queue=queue, regions=regions)
+    return build(
+        [known[r.id] for r in queue if start <= r.submitted_at < end],
+        baselines=baselines,
+        regions=regions,
+        intensity=grid() if intensity is None else intensity,
+        energy=[],
+        meters={},
+        now=now,
+        start=start,
+        end=end,
+        signal="average lifecycle",
+        team=team,
+    )
+
+
+def line_of(found: Report, job_id: str) -> JobLine:
+    return next(line for line in found.jobs if line.id == job_id)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Told]:
+    jobs = []
+    for number in range(draw(st.integers(1, 9))):
+        submitted = draw(st.integers(0, 20))
+        jobs.append(
+            Told(
+                id=f"j{number}",
+                submitted=submitted,
+                began=submitted + draw(st.integers(0, 12)),
+                ran=draw(st.integers(0, 6)),
+                earliest=draw(st.none() | st.integers(0, 30)),
+                gpus=draw(st.sampled_from((2, 4, 8, 16))),
+                region=draw(st.sampled_from(("aa", "bb"))),
+                phase=draw(st.sampled_from((Phase.SUCCEEDED, Phase.RUNNING, Phase.FAILED))),
+                team=draw(st.sampled_from(("nlp", "vision"))),
+            )
+        )
+    return draw(st.permutations(jobs))
+
+
+@settings(max_examples=80, deadline=None)
+@given(histories(), st.integers(0, 20), st.integers(1, 21), st.sampled_from((None, "nlp")))
+def test_the_line_of_a_job_is_the_same_in_every_report_whose_period_and_team_hold_it(
+    jobs: list[Told], begin: int, length: int, team: str | None
+) -> None:
+    everything = {line.id: line for line in report(jobs).jobs}
+    some = report(jobs, start=T0 + HOUR * begin, end=T0 + HOUR * (begin + length), team=team).jobs
+    assert {line.id: line for line in some} == {line.id: everything[line.id] for line in some}
+    held = {j.id for j in jobs if begin <= j.submitted < begin + length and team in (None, j.team)}
+    assert {line.id for line in some} == held
+
+
+def test_the_queue_before_the_period_still_holds_home() -> None:
+    jobs = [Told("a", 0, 0, 4), Told("b", 1, 5, 2)]
+    assert line_of(report(jobs, start=T0 + HOUR), "b").baseline_start == T0 + 4 * HOUR
+
+
+def test_jobs_that_may_start_at_the_same_time_queue_by_submission_and_then_by_id() -> None:
+    later_but_smaller_id = [Told("b", 0, 9, 1, earliest=8), Told("a", 1, 9, 1, earliest=8)]
+    assert [line.baseline_start for line in report(later_but_smaller_id).jobs] == [T0 + 8 * HOUR, T0 + 9 * HOUR]
+    together = [Told("d", 0, 9, 1), Told("c", 0, 9, 1)]
+    found = report(together)
+    assert [(line.id, line.baseline_start) for line in found.jobs] == [("c", T0), ("d", T0 + HOUR)]
+    assert report(together[::-1]) == found
+
+
+def test_a_baseline_that_ends_in_the_future_has_no_figure_yet_and_says_until_when() -> None:
+    jobs = [Told("a", 0, 0, 4), Told("b", 0, 0, 4, region="bb")]
+    early = line_of(report(jobs, now=T0 + 7 * HOUR), "b")
+    assert (early.carbon_g, early.baseline, early.saved_g, early.provisional) == (None, None, None, True)
+    assert early.baseline_start == T0 + 4 * HOUR
+    assert early.note.startswith("not yet: under run-now@1 its work would go on until Mon 23 Nov 08:00 UTC")
+    assert report(jobs, now=T0 + 7 * HOUR).totals.without_figures == 1
+    done = line_of(report(jobs, now=T0 + 8 * HOUR), "b")
+    assert done.note == "" and not done.provisional
+    assert done.baseline is not None and done.baseline.carbon_g == pytest.approx(304 + 305 + 306 + 307)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"), [("bb", "region aa"), ("aa", "region bb"), ("", "regions aa, bb")], ids=["home", "ran", "both"]
+)
+def test_a_region_without_intensity_is_named_in_a_sentence(known: str, words: str) -> None:
+    intensity = {name: series for name, series in grid().items() if name == known}
+    (line,) = report([Told("a", 0, 0, 4, region="bb")], intensity=intensity).jobs
+    assert line.note == f"no figure yet: no intensity for {words}"
+    assert line.carbon_g is None and line.provisional
+
+
+def test_values_that_do_not_reach_far_enough_are_told_as_the_series_tells_them() -> None:
+    (line,) = report([Told("a", 0, 0, 4)], intensity=grid(hours=2)).jobs
+    assert line.note.startswith("no figure yet: test: zone AA has values from")
+
+
+def test_figures_stay_provisional_while_a_job_ahead_of_them_can_still_grow() -> None:
+    ahead = Told("a", 0, 6, 2, phase=Phase.SUSPENDED)
+    assert line_of(report([ahead, Told("b", 1, 1, 2)]), "b").provisional
+    assert line_of(report([ahead, Told("b", 1, 1, 2)], start=T0 + HOUR), "b").provisional
+    assert not line_of(report([Told("b", 0, 1, 2), Told("c", 1, 6, 2, phase=Phase.SUSPENDED)]), "b").provisional
+    too_large = Told("a", 0, 6, 2, gpus=16, region="bb", phase=Phase.RUNNING)
+    assert not line_of(report([too_large, Told("b", 1, 1, 2)]), "b").provisional, "it never held home's GPUs"

@@ -1,0 +1,112 @@
+"""The savings report of a server: no figure goes missing for good, and none depends on the period asked about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.reports.model import Report
+from world import HOUR, START, World, make_world
+
+Make = Callable[..., World]
+BOTH = {"home": "aa", "any_of": ["aa", "bb"]}
+AT_HOME = {"home": "aa", "any_of": ["aa"]}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    worlds: list[World] = []
+
+    def build(zones: dict[str, list[float]]) -> World:
+        worlds.append(make_world(tmp_path, zones))
+        return worlds[-1]
+
+    yield build
+    for world in worlds:
+        world.close()
+
+
+def job(name: str, **more: object) -> dict[str, object]:
+    return {"name": name, "resources": {"gpus": 8}, "duration": "2h", "within": "20h", "regions": BOTH, **more}
+
+
+def report(world: World, **period: datetime) -> Report:
+    return asyncio.run(world.server.reporting.savings(**period))
+
+
+def test_a_baseline_that_ends_after_the_last_measurement_has_its_figure_once_that_time_has_passed(make: Make) -> None:
+    world = make({"AA": [300.0] * 24, "BB": [290.0] * 24})
+    records = [world.submit(**job("j0", within="2h40m"))]
+    world.run(timedelta(minutes=3))
+    records.append(world.submit(**job("j1", within="2h40m")))
+    world.finish(*(record.id for record in records))
+    assert world.now < START + 4 * HOUR
+    early = next(line for line in report(world).jobs if line.id == records[1].id)
+    assert early.carbon_g is None and early.baseline is None and early.provisional
+    assert early.note.startswith("not yet: under run-now@1")
+    world.run(6 * HOUR - (world.now - START), every=HOUR)
+    found = report(world)
+    assert found.totals.without_figures == 0
+    assert not any(line.provisional for line in found.jobs)
+    behind = next(line for line in found.jobs if line.id == records[1].id)
+    assert behind.baseline_start == START + 2 * HOUR
+    assert behind.baseline is not None
+    assert behind.baseline.carbon_g == pytest.approx(8 * 0.4 * 2 * 300, rel=0.01)
+
+
+def test_a_report_on_a_period_queues_the_jobs_before_it(make: Make) -> None:
+    world = make({"AA": [400.0] * 2 + [100.0] * 22, "BB": [90.0] * 24})
+    first = world.submit(**job("a", regions=AT_HOME))
+    world.run(timedelta(minutes=30))
+    second = world.submit(**job("b", duration="1h"))
+    world.run(timedelta(minutes=30))
+    third = world.submit(**job("c", duration="1h", earliest=(START + 90 * timedelta(minutes=1)).isoformat()))
+    world.finish(first.id, second.id, third.id)
+    world.run(6 * HOUR, every=HOUR)
+    everything = {line.id: line for line in report(world).jobs}
+    assert everything[second.id].baseline_start == START + 2 * HOUR, "the first holds all of home until then"
+    edges = [record.submitted_at for record in (first, second, third)] + [world.now]
+    for i, begin in enumerate(edges):
+        for end in edges[i + 1 :]:
+            some = report(world, start=begin, end=end).jobs
+            assert list(some) == [line for line in everything.values() if begin <= line.submitted_at < end]
+
+
+def test_an_interval_of_the_meter_that_began_before_the_first_submission_is_counted(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    world.run(HOUR)
+    record = world.submit(**job("a", regions=AT_HOME, within="2h30m"))
+    world.finish(record.id)
+    energy_mj, begin = 6_000_000, record.submitted_at - timedelta(seconds=4)
+    world.server.store.add_readings(
+        [
+            Reading(
+                agent_id="other",
+                stream_epoch="e1",
+                seq=1,
+                region="aa",
+                node="node",
+                source="simulated",
+                device_uuid="SIM-1",
+                start=begin,
+                end=begin + timedelta(seconds=10),
+                energy_mj=energy_mj,
+                idle_mj=0,
+                unattributed_mj=0,
+                quality="measured",
+                method="counter",
+                uncertainty_pct=5.0,
+                digest="1",
+                shares=(RunShare(world.job(record.id).state.runs[0].submission_id, record.id, energy_mj),),
+            )
+        ],
+        at=world.now,
+    )
+    world.run(2 * HOUR, every=HOUR)
+    (line,) = report(world).jobs
+    assert line.note == "" and line.carbon_g is not None
