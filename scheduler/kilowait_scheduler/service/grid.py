@@ -20,6 +20,8 @@ from kilowait_scheduler.store.repository import Store
 # Plans may look this far beyond the last deadline: room for a late job, and for `plan` to show later deadlines.
 _BEYOND = timedelta(hours=48)
 _HOUR = timedelta(hours=1)
+# A zone that had to make do with less than its first source is asked for again after this (grid time).
+_RETRY = timedelta(minutes=5)
 # Grid time before a source is asked again for what it could only estimate. Sources publish a few times an hour at most.
 _ASK_AGAIN = timedelta(minutes=15)
 # Gaps less than this apart are asked for in one request: a few hours more in an answer cost less than another request.
@@ -95,7 +97,10 @@ class Grid:
         if zone not in self._fetched:
             return True
         at, horizon = self._fetched[zone]
-        return now - at >= self._every or horizon < until or now < at
+        view = self._views.get(zone)
+        stood_in = view is not None and bool(view.attempts) and view.attempts[0].error is not None
+        patience = min(self._every, _RETRY) if stood_in else self._every
+        return now - at >= patience or horizon < until or now < at
 
     async def _fetch(self, zone: str, *, now: datetime, until: datetime) -> ZoneView:
         self._fetched[zone] = (now, until)

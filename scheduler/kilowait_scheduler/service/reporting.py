@@ -92,7 +92,12 @@ class Reporting:
             try:
                 found[region.name] = await self._grid.realised(region.zone, start=start, end=end, now=now)
             except ForecastersError as error:
+                # One hour that nobody knows must not take the settled figures of all others with it.
                 notes.append(f"{region.name}: {error}")
+                signal = self._grid.signal_of(region.zone)
+                kept = await asyncio.to_thread(self._store.realised, region.zone, signal=signal, start=start, end=end)
+                if kept is not None:
+                    found[region.name] = kept
                 continue
             share = found[region.name].estimated_share(start, end)
             if share > 0:
