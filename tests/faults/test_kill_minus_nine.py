@@ -61,6 +61,7 @@ class Site:
             "KILOWAIT_CLOCK_SPEED": str(SPEED),
             "KILOWAIT_CLOCK_START": now.isoformat(),
             "KILOWAIT_TICK": "1s",
+            "KILOWAIT_FENCE": "5s",  # no cluster restarts in these tests
             "TOKEN_OF_A": self.heads["A"].token or "",
         }
 
