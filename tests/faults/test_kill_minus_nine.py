@@ -66,7 +66,7 @@ class Site:
         }
 
     def write(self, *, clean_a: int, clean_b: int) -> None:
-        """Regions, and intensity: `a` is clean in its first hours, `b` from `clean_b` on."""
+        """Regions, and intensity: `a` is all but free in its first hours, `b` clean from `clean_b` on."""
         regions = [
             {
                 "name": "a",
@@ -80,7 +80,7 @@ class Site:
         (self.folder / "regions.yaml").write_text(yaml.safe_dump({"regions": regions}))
         (self.folder / "intensity").mkdir()
         for zone, values in (
-            ("AA", [50.0 if 24 <= h < 24 + clean_a else 600.0 for h in range(240)]),
+            ("AA", [1.0 if 24 <= h < 24 + clean_a else 600.0 for h in range(240)]),
             ("BB", [50.0 if h >= 24 + clean_b else 600.0 for h in range(240)]),
         ):
             rows = [f"{(START + HOUR * (h - 24)).isoformat()},{value}" for h, value in enumerate(values)]
@@ -145,8 +145,11 @@ def site(tmp_path: Path, ray_regions: dict[str, LocalHead]) -> Iterator[Site]:
     yield made
 
 
-def job(site: Site, *, hours: float, within: float, any_of: list[str], slow_in: str = "") -> dict[str, Any]:
-    steps = round(hours * 3600 / SPEED / 0.25)
+def job(
+    site: Site, *, hours: float, within: float, any_of: list[str], steps: int | None = None, slow_in: str = ""
+) -> dict[str, Any]:
+    """A job that says it needs `hours`; it ends after `steps` steps, by default as many as fit into its hours."""
+    steps = steps or round(hours * 3600 / SPEED / 0.25)
     return {
         "name": "train",
         "entrypoint": f"exec python {site.folder / 'workload.py'} {steps} {site.folder / 'work'} {slow_in}",
@@ -196,9 +199,10 @@ def test_death_while_submitting(site: Site, step: str) -> None:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.startswith("stop")])
 def test_death_while_relocating(site: Site, step: str) -> None:
+    # However slow this machine is: every hour in `a` now is worth a restart later, and work is left when `b` is clean.
     site.write(clean_a=4, clean_b=4)
     with site.server(fatal=step) as process:
-        job_id = submit(site, process, job(site, hours=4, within=5.5, any_of=["a", "b"], slow_in="a"))
+        job_id = submit(site, process, job(site, hours=20, within=72, any_of=["a", "b"], steps=40, slow_in="a"))
         await_death(process)
     with site.server(fatal=step) as process:
         assert site.await_ready(process)
