@@ -160,7 +160,7 @@ def test_a_working_directory_is_packed_beside_the_job_file(cli: Cli, tmp_path: P
 
 
 def test_a_person_suspends_and_resumes_a_job_that_keeps_checkpoints(cli: Cli, tmp_path: Path) -> None:
-    path = job_file(tmp_path, entrypoint="python slow.py", duration="5h", within="5h30m", checkpoint={"path": "/c"})
+    path = job_file(tmp_path, entrypoint="python slow.py", duration="5h", within="5h1m", checkpoint={"path": "/c"})
     job_id = json.loads(cli("submit", path, "-o", "json")[1])["job"]["id"]
     until(lambda: json.loads(cli("show", job_id, "-o", "json")[1])["state"] == "running")
     assert cli("resume", job_id)[0] == 1, "nobody has suspended it"
