@@ -117,11 +117,12 @@ async def test_only_the_end_of_a_long_log_is_read_and_gpus_in_use_are_seen(
     for _ in range(300):  # Ray counts its GPUs every five seconds or so
         used = (await executor.probe()).gpus_used
         lines = (await executor.logs(request.submission_id)).splitlines()
-        if used == 3 and lines and lines[-1] == "20000":
+        if used == 3 and "20000" in lines:
             break
         await asyncio.sleep(0.2)
     assert used == 3
-    assert len(lines) == 10_000 and lines[-1] == "20000"
+    assert len(lines) == 10_000 and "10500" in lines
+    assert "20000" in lines[-2:], "Ray's own first line may be written after the program's"
     await executor.stop(request.submission_id)
     assert await ended(executor, request.submission_id) is RunStatus.STOPPED
 
