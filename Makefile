@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev
+.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles bench-planner
 
 demo: prepare-run  ## two Ray clusters, a server, agents, jobs delayed, moved, suspended and resumed
 	@$(VENV)/kilowait demo $(DEMO_ARGS)
@@ -13,10 +13,10 @@ serve: prepare-run  ## the server on 127.0.0.1:8080
 test: unit real  ## every test that this machine can run; skipped lanes say why
 
 unit: prepare-dev
-	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus"
+	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus and not cpsat"
 
-real: prepare-dev
-	$(VENV)/pytest -q -m "ray or browser or postgres or helm or prometheus"
+real: prepare-dev prepare-oracles
+	$(VENV)/pytest -q -m "ray or browser or postgres or helm or prometheus or cpsat"
 
 check: lint types wheel  ## everything CI checks besides the tests
 
@@ -32,12 +32,15 @@ types: prepare-dev
 wheel: prepare-dev  ## the wheel builds, installs into a clean environment and runs there
 	sh requirements/try_wheel.sh
 
-bench: prepare-dev
-	$(VENV)/python docs/benchmarks/bench.py
+bench: bench-planner  ## every benchmark
+
+bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md; takes about half an hour
+	$(VENV)/python docs/benchmarks/planner_bench.py
 
 pins:  ## compile requirements/*.txt anew from pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --extra all -o requirements/run.txt pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
+	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements/oracles.txt requirements/oracles.in
 
 prepare-run:
 	@$(PYTHON) requirements/prepare.py run
@@ -45,5 +48,8 @@ prepare-run:
 prepare-dev:
 	@$(PYTHON) requirements/prepare.py dev
 
+prepare-oracles:
+	@$(PYTHON) requirements/prepare.py oracles
+
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-oracles dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """Prepares `.venv` from the pinned requirements. Needs Python 3.11 or newer and nothing else.
 
-usage: python3 requirements/prepare.py run|dev
+usage: python3 requirements/prepare.py run|dev|oracles   (oracles: a second environment, .venv-oracles, for CP-SAT)
 
 Looks for a Python that Ray has wheels for, makes the environment with it, installs the hash-pinned requirements (with
 uv, fetched first, for speed) and the project itself. Does nothing where all that is there already.
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+KIND = sys.argv[1] if len(sys.argv) == 2 else ""
+VENV = ROOT / (".venv-oracles" if KIND == "oracles" else ".venv")
 PYTHON = VENV / "bin" / "python"
 # Pythons that the pinned Ray has Linux and macOS wheels for, best tested first.
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -75,15 +76,15 @@ def is_ready(kind: str) -> bool:
 
 
 def main() -> None:
-    kind = sys.argv[1] if len(sys.argv) == 2 else ""
-    if kind not in ("run", "dev"):
-        stop("usage: python3 requirements/prepare.py run|dev")
-    if is_ready("dev") or is_ready(kind):  # what development needs holds all that running needs
+    kind = KIND
+    if kind not in ("run", "dev", "oracles"):
+        stop("usage: python3 requirements/prepare.py run|dev|oracles")
+    if is_ready(kind) or (kind == "run" and is_ready("dev")):  # what development needs holds all that running needs
         return
     say(1, "looking for a suitable Python")
     if version_of(str(PYTHON)) not in SUPPORTED:
         python = suitable_python()
-        say(2, f"making .venv with {python}")
+        say(2, f"making {VENV.name} with {python}")
         shutil.rmtree(VENV, ignore_errors=True)
         run(python, "-m", "venv", VENV)
     run(PYTHON, "-m", "pip", "install", "--quiet", "uv>=0.9,<1")
@@ -91,8 +92,9 @@ def main() -> None:
     say(3, f"installing requirements/{kind}.txt (a minute or two with an empty cache)")
     pins = ROOT / "requirements" / f"{kind}.txt"
     run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", pins)
-    say(4, "installing kilowait itself")
-    run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
+    if kind != "oracles":
+        say(4, "installing kilowait itself")
+        run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
     (VENV / f".prepared-{kind}").write_text(mark_of(kind) + "\n")
 
 

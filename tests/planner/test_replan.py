@@ -24,7 +24,8 @@ from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.window import Window
-from kilowait_scheduler.planner.replan import HORIZON, Decision, Knowledge, Rules, replan
+from kilowait_scheduler.planner.knowledge import HORIZON, Decision, Knowledge, Rules
+from kilowait_scheduler.planner.replan import replan
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)

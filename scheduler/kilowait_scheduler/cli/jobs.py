@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from pathlib import Path
@@ -111,12 +112,15 @@ def plan(
     problem: Annotated[
         Path | None, typer.Option(help="A planning problem in JSON, solved here without a server.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="Time limit for --problem.", min=0)] = 60.0,
-    seed: Annotated[int, typer.Option(help="Seed for --problem.")] = 0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Improve a --problem no longer than this (default: until done).", min=0),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed for --problem.")] = 1,
 ) -> None:
     """Show when and where a job would run and what that saves, without submitting it."""
     if problem is not None:
-        _solve(problem, o)
+        _solve(problem, o, seconds=seconds, seed=seed)
         return
     if file is None:
         raise UsageError("plan: give a job file, or --problem FILE")
@@ -124,10 +128,10 @@ def plan(
         _show_plan(client.plan(read_job(file)), o)
 
 
-def _solve(path: Path, o: Format) -> None:
+def _solve(path: Path, o: Format, *, seconds: float | None, seed: int) -> None:
     from kilowait_scheduler.core.errors import BadInput
     from kilowait_scheduler.planner.check import violations
-    from kilowait_scheduler.planner.insert import plan as solve
+    from kilowait_scheduler.planner.joint import plan as solve
     from kilowait_scheduler.planner.problem_json import read, write
 
     try:
@@ -139,7 +143,8 @@ def _solve(path: Path, o: Format) -> None:
     except BadInput as error:
         raise UsageError(str(error)) from None
     started = time.perf_counter()
-    made = solve(question)
+    until = math.inf if seconds is None else started + seconds
+    made = solve(question, seed=seed, enough=lambda: time.perf_counter() >= until)
     broken = violations(made, question)
     if broken:
         say(f"kilowait: the plan broke its own rules: {broken[0]}")

@@ -5,71 +5,128 @@ Whatever is to be executed passes through `violations` first; an empty list is t
 
 from __future__ import annotations
 
-from .problem import Placement, Plan, Problem
+from itertools import pairwise
+
+from .problem import Placement, Plan, Pool, Problem, Segment, Task
 
 
 def violations(plan: Plan, problem: Problem) -> list[str]:
     """Every broken rule as a sentence; empty where the plan is sound."""
     found: list[str] = []
-    used: dict[tuple[str, int], int] = {}
+    pools = {(pool.region, pool.gpu_type): pool for pool in problem.pools}
+    used: dict[tuple[str, str | None], list[int]] = {key: [0] * problem.slots for key in pools}
+    spent: dict[str, float] = dict.fromkeys(problem.budgets_g, 0.0)
     seen: set[str] = set()
     for placement in plan.placements:
         name = placement.task.id
         if name in seen:
             found.append(f"{name}: placed twice")
         seen.add(name)
-        found.extend(f"{name}: {problem_}" for problem_ in _judge(placement, problem))
+        found.extend(f"{name}: {wrong}" for wrong in _judge(placement, problem, pools))
         for segment in placement.segments:
-            for slot in range(segment.start, segment.end):
-                used[segment.region, slot] = used.get((segment.region, slot), 0) + placement.task.gpus
-    for (name, slot), gpus in sorted(used.items()):
-        region = problem.region(name)
-        if region is not None and 0 <= slot < problem.slots and gpus > region.capacity[slot]:
-            found.append(f"{name} slot {slot}: {gpus} GPUs planned, {region.capacity[slot]} there")
+            column = used.get((segment.region, segment.gpu_type), [])
+            for slot in range(max(0, segment.start), min(segment.end, len(column))):
+                column[slot] += segment.gpus
+        if placement.task.budget in spent:
+            spent[placement.task.budget] += placement.carbon_g
+    for (region, gpu_type), column in sorted(used.items(), key=str):
+        there = pools[region, gpu_type].capacity
+        name = region if gpu_type is None else f"{region} {gpu_type}"
+        found.extend(
+            f"{name} slot {slot}: {gpus} GPUs planned, {there[slot]} there"
+            for slot, gpus in enumerate(column)
+            if gpus > there[slot]
+        )
+    found.extend(
+        f"{placement.task.id}: stops in the slot in which it runs, though its GPUs are there"
+        for placement in plan.placements
+        if placement.segments and _stops_needlessly(placement, used, problem)
+    )
+    for name, limit in problem.budgets_g.items():
+        if spent[name] > limit + 1e-6 * max(1.0, abs(limit)):
+            found.append(f"budget {name}: {spent[name]:.3f} g planned, {limit:.3f} g left")
     found.extend(f"{item.task.id}: both placed and unplaced" for item in plan.unplaced if item.task.id in seen)
     return found
 
 
-def _judge(placement: Placement, problem: Problem) -> list[str]:
+def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | None], Pool]) -> list[str]:
     task, segments = placement.task, placement.segments
-    found: list[str] = []
     if not segments:
         return ["no windows"]
-    grams = 0.0
-    work = 0
+    found = [wrong for segment in segments for wrong in _misplaced(segment, task, problem, pools)]
+    found.extend("its windows overlap" for one, next_ in pairwise(segments) if next_.start < one.end)
+    if found:
+        return found
+    carbon = price = work = 0.0
     restarts = 0
-    previous: str | None = task.ran_in
     for index, segment in enumerate(segments):
-        region = problem.region(segment.region)
-        if region is None or segment.region not in task.regions:
-            found.append(f"runs in {segment.region}, which it may not")
-            continue
-        if not (0 <= segment.start < segment.end <= problem.slots):
-            found.append(f"slots {segment.start} to {segment.end} are not on the grid")
-            continue
-        if segment.start < task.earliest or segment.end > task.deadline:
-            found.append(f"runs in slots {segment.start} to {segment.end}, outside {task.earliest} to {task.deadline}")
-        if index and segment.start < segments[index - 1].end:
-            found.append("its windows overlap")
-        goes_on = index == 0 and task.running and segment.region == task.ran_in and segment.start == task.earliest
-        resumes = not goes_on and (index > 0 or task.ran_in is not None)
+        pool = pools[segment.region, segment.gpu_type]
+        earlier = segments[index - 1] if index else None
+        same_pool = earlier is not None and (earlier.region, earlier.gpu_type) == (segment.region, segment.gpu_type)
+        goes_on = same_pool and earlier is not None and earlier.end == segment.start
+        if earlier is None:
+            same_pool = task.ran_in == segment.region
+            goes_on = task.running and same_pool and segment.start == max(0, task.earliest)
+        resumes = not goes_on and (earlier is not None or task.ran_in is not None)
+        carbon_of_kwh = pool.g_per_kwh
+        price_of_kwh = pool.price_g_per_kwh
+        size = next(size for size in task.sizes if size.gpus == segment.gpus)
+        kwh = size.kw * task.kw_factor.get(segment.gpu_type or "", 1.0) * problem.slot_h
+        for slot in range(segment.start, segment.end):
+            carbon += kwh * float(carbon_of_kwh[slot])
+            price += 0.0 if price_of_kwh is None else kwh * float(price_of_kwh[slot])
         if resumes:
             restarts += 1
-            grams += task.restart_kwh * float(region.g_per_kwh[segment.start])
-        if previous != segment.region and not goes_on:
-            grams += float(task.relocation_g.get(segment.region, 0.0))
-        work += segment.end - segment.start - (task.restart_slots if resumes else 0)
-        for slot in range(segment.start, segment.end):
-            grams += task.gpus * task.kw_per_gpu * problem.slot_h * float(region.g_per_kwh[slot])
-        previous = segment.region
-    if work != task.slots:
-        found.append(f"works {work} slots instead of {task.slots}")
-    if len(segments) > 1 and not task.suspendable:
+            carbon += task.restart_kwh * float(carbon_of_kwh[segment.start])
+            price += 0.0 if price_of_kwh is None else task.restart_kwh * float(price_of_kwh[segment.start])
+        if not goes_on and not same_pool:
+            carbon += float(task.relocation_g.get(segment.region, 0.0))
+            left = earlier.end if earlier is not None else max(0, task.earliest)
+            if segment.start < left + task.relocation_slots.get(segment.region, 0):
+                found.append(f"starts in {segment.region} at slot {segment.start}, before its data can be there")
+        length = segment.end - segment.start
+        overhead = task.restart_slots if resumes else 0
+        if length <= overhead and not (index + 1 < len(segments) and segments[index + 1].start == segment.end):
+            found.append(f"window {segment.start} to {segment.end} holds no work, only its restart")
+        work += size.speed * (length - overhead)
+    price += task.wait_g_per_slot * max(0, segments[-1].end - max(0, task.earliest) - task.least_slots)
+    if work < task.work * (1 - 1e-9) - 1e-9 or (not task.elastic and work > task.work):
+        found.append(f"works {work:g} slots instead of {task.work:g}")
+    if not task.suspendable and (restarts > (task.ran_in is not None and not task.running) or _gaps(segments)):
         found.append("is split although it cannot be suspended")
-    if len({segment.region for segment in segments}) > 1 and not task.movable:
+    homes = {(segment.region, segment.gpu_type) for segment in segments}
+    if len(homes) > 1 and not task.movable:
         found.append("changes its region although it cannot be moved")
     if restarts != placement.restarts:
         found.append(f"says {placement.restarts} restarts, has {restarts}")
-    if abs(grams - placement.carbon_g) > 1e-6 * max(1.0, abs(grams)):
-        found.append(f"says {placement.carbon_g:.6f} g, costs {grams:.6f} g")
+    for what, said, costs in (("carbon", placement.carbon_g, carbon), ("prices", placement.price_g, price)):
+        if abs(costs - said) > 1e-6 * max(1.0, abs(costs)):
+            found.append(f"says {said:.6f} g of {what}, costs {costs:.6f} g")
     return found
+
+
+def _misplaced(segment: Segment, task: Task, problem: Problem, pools: dict[tuple[str, str | None], Pool]) -> list[str]:
+    pool = pools.get((segment.region, segment.gpu_type))
+    if pool is None or not task.fits(pool):
+        return [f"runs in {segment.region}, which it may not"]
+    if not 0 <= segment.start < segment.end <= problem.slots:
+        return [f"slots {segment.start} to {segment.end} are not on the grid"]
+    if segment.start < task.earliest or segment.end > task.deadline:
+        return [f"runs in slots {segment.start} to {segment.end}, outside {task.earliest} to {task.deadline}"]
+    if segment.gpus not in {size.gpus for size in task.sizes}:
+        return [f"runs on {segment.gpus} GPUs, which is none of its sizes"]
+    return []
+
+
+def _gaps(segments: tuple[Segment, ...]) -> bool:
+    return any(one.end != next_.start or one.region != next_.region for one, next_ in pairwise(segments))
+
+
+def _stops_needlessly(placement: Placement, used: dict[tuple[str, str | None], list[int]], problem: Problem) -> bool:
+    """Whether a task that is to finish the slot it runs in does not, though nobody else has taken its GPUs."""
+    task, first = placement.task, placement.segments[0]
+    now = max(0, task.earliest)
+    if not (task.running and task.stays) or (first.region == task.ran_in and first.start == now):
+        return False
+    here = [pool for pool in problem.pools if pool.region == task.ran_in and task.fits(pool)]
+    return any(int(pool.capacity[now]) - used[pool.region, pool.gpu_type][now] >= task.least_gpus for pool in here)

@@ -1,7 +1,8 @@
-"""The planning problem on a grid of equal slots: regions with intensity and free GPUs, tasks with windows and work.
+"""The planning problem on a grid of equal slots: pools of GPUs with intensity and capacity, tasks with work.
 
-Cost of a slot in grams: gpus x kw_per_gpu x slot_h x (PUE x intensity). A start after the first adds restart_kwh at the
-slot in which it restarts, a start in another region adds that region's relocation grams.
+Cost of a slot in grams: kW of the size x slot_h x g_per_kwh of the pool (PUE included). A start after the first adds
+restart_kwh at the slot in which it restarts, a start in another region adds that region's relocation grams. What is
+minimised is the objective: carbon (a budget's price may scale it) + other prices on energy + the price of waiting.
 """
 
 from __future__ import annotations
@@ -19,80 +20,125 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class RegionSlots:
-    """One region: `g_per_kwh` (slots,) already multiplied by PUE, `capacity` (slots,) GPUs that may be used."""
+class Pool:
+    """The GPUs of one type in one region.
 
-    name: str
+    `g_per_kwh` (slots,) carbon of a kWh, multiplied by PUE. `capacity` (slots,) GPUs that may be used.
+    `price_g_per_kwh` (slots,) or None: other prices on a kWh (electricity, carbon), PUE included, in the grams that one
+    would pay as much for.
+    """
+
+    region: str
     g_per_kwh: Floats
     capacity: Ints
+    gpu_type: str | None = None
+    price_g_per_kwh: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of GPUs a task may run on: `speed` in work per slot, `kw` for all its GPUs together."""
+
+    gpus: int
+    kw: float
+    speed: float = 1.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """A gang of `gpus` that needs `slots` slots of work within [earliest, deadline).
+    """A gang that needs `work` within slots [earliest, deadline), one size per slot; one region unless `movable`.
 
+    A rigid task has one size of speed 1: its work is a number of slots, all of them and no more. An elastic one has
+    several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart.
     `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`. `movable`: a
-    resume may be in another region. `ran_in`: region of the last run of a job that has run before (every start is then
-    a restart); with `running` it holds its GPUs there right now and may go on in slot 0 without a restart.
+    resume may be in another region, `relocation_slots` after the stop there. `ran_in`: region of the last run of a job
+    that has run before (every start is then a restart); with `running` it holds its GPUs there right now and may go on
+    in its first slot without a restart; if it `stays` it does, unless the GPUs are gone. `budget`: name of the row in
+    `Problem.budgets_g` that its carbon counts towards.
     """
 
     id: str
-    gpus: int
-    kw_per_gpu: float
-    slots: int
+    sizes: tuple[Size, ...]
+    work: float
     earliest: int
     deadline: int
     regions: tuple[str, ...]
     suspendable: bool = False
     movable: bool = False
+    gpu_type: str | None = None
+    kw_factor: Mapping[str, float] = field(default_factory=dict)  # by GPU type; 1 where absent
     restart_kwh: float = 0.0
     restart_slots: int = 0
     relocation_g: Mapping[str, float] = field(default_factory=dict)
+    relocation_slots: Mapping[str, int] = field(default_factory=dict)
     wait_g_per_slot: float = 0.0
     priority: int = 0
     ran_in: str | None = None
     running: bool = False
+    stays: bool = False
+    budget: str | None = None
+
+    @classmethod
+    def rigid(cls, id: str, *, gpus: int, kw_per_gpu: float, slots: int, **more: object) -> Task:  # noqa: A002
+        """A task of one size that needs exactly `slots` slots of work."""
+        return cls(id=id, sizes=(Size(gpus, gpus * kw_per_gpu),), work=slots, **more)  # type: ignore[arg-type]
 
     @property
-    def kw(self) -> float:
-        return self.gpus * self.kw_per_gpu
+    def elastic(self) -> bool:
+        return len(self.sizes) > 1 or self.sizes[0].speed != 1.0
+
+    @property
+    def least_slots(self) -> int:
+        """The fewest slots of work that finish it."""
+        return int(np.ceil(self.work / max(size.speed for size in self.sizes) - 1e-9))
+
+    @property
+    def least_gpus(self) -> int:
+        return min(size.gpus for size in self.sizes)
+
+    def fits(self, pool: Pool) -> bool:
+        """Whether the pool's region and type are among those it may run on."""
+        return pool.region in self.regions and self.gpu_type in (None, pool.gpu_type)
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """`slots` slots of `slot_h` hours; all tasks share the regions' capacity."""
+    """`slots` slots of `slot_h` hours; all tasks share the pools' capacity and the `budgets_g` (grams, by name)."""
 
     slot_h: float
     slots: int
-    regions: tuple[RegionSlots, ...]
+    pools: tuple[Pool, ...]
     tasks: tuple[Task, ...]
+    budgets_g: Mapping[str, float] = field(default_factory=dict)
 
-    def region(self, name: str) -> RegionSlots | None:
-        return next((region for region in self.regions if region.name == name), None)
+    def pool(self, region: str, gpu_type: str | None) -> Pool | None:
+        return next((pool for pool in self.pools if (pool.region, pool.gpu_type) == (region, gpu_type)), None)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Slots [start, end) in one region without a break, restart slots included."""
+    """Slots [start, end) in one pool on one number of GPUs, restart slots included."""
 
     region: str
     start: int
     end: int
+    gpus: int
+    gpu_type: str | None = None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and when a task runs, and what that costs; `waiting_g` is the price on being late, not carbon."""
+    """Where and when a task runs, and what that costs; `price_g` are prices on energy and waiting, not carbon."""
 
     task: Task
     segments: tuple[Segment, ...]
     carbon_g: float
-    waiting_g: float
+    price_g: float
     restarts: int
 
     @property
     def objective_g(self) -> float:
-        return self.carbon_g + self.waiting_g
+        return self.carbon_g + self.price_g
 
 
 @dataclass(frozen=True)
@@ -104,13 +150,25 @@ class Unplaced:
     detail: str
 
 
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What scarce things cost: `gpu_g` (pools, slots) grams per GPU and slot; `budget` per budget, added to 1 g."""
+
+    gpu_g: Floats
+    budget: Mapping[str, float] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Placements, what could not be placed, and a lower bound on the objective of the placed (docs/planner.md)."""
+    """Placements, what could not be placed, and a lower bound on the objective of the placed (docs/planner.md).
+
+    `prices` explain the plan and start the next one where this one ended.
+    """
 
     placements: tuple[Placement, ...]
     unplaced: tuple[Unplaced, ...]
     lower_bound_g: float
+    prices: Prices | None = None
 
     @property
     def carbon_g(self) -> float:
@@ -126,4 +184,4 @@ class Plan:
         excess = self.objective_g - self.lower_bound_g
         if excess <= 1e-9 * max(1.0, abs(self.objective_g)):
             return 0.0
-        return float("inf") if self.lower_bound_g <= 0 else 100 * excess / self.lower_bound_g
+        return float("inf") if self.lower_bound_g == 0 else 100 * excess / abs(self.lower_bound_g)

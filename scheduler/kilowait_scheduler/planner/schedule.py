@@ -1,155 +1,212 @@
-"""The exact best windows of one task under the GPUs the others leave, by dynamic programming over time.
+"""The exact best schedule of one job, in numpy: the twin of `kernels.solve`, with the same results to the last bit.
 
-State after slot t: work done k, and either running in region r or idle with r as the last region. A slot's work costs
-its grams; a start costs nothing (the first), or restart slots plus restart energy (a resume), plus the grams of moving
-where the region changes. Contiguous tasks are a sliding sum. Cost: O(regions x slots x work), vectorised over regions
-and work.
+Small problems are planned with it alone, so that a command of one job waits for no compiler; the tests hold the two
+against each other and against enumeration.
+
+State at the boundary of two slots: quanta of work done, and either running in a pool or idle with that as the last one.
+A slot's work costs its grams; a start costs nothing (the first), or restart slots plus restart energy (a resume), plus
+the grams of moving where the pool changes. A run that stops cannot resume in the same pool in the same moment.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
-from .problem import Floats, Placement, Problem, Segment, Task
+from .arrays import ARRIVES, CLOSED, FRESH, PARKED, RUNNING, Arrays
+from .problem import Floats, Ints
 
-_CONTINUE, _RESUME_HERE, _RESUME_MOVED, _FIRST = 0, 1, 2, 3
-
-
-def best(task: Task, problem: Problem, free: dict[str, np.ndarray]) -> Placement | None:
-    """The cheapest placement of `task`, or None where the free GPUs (`free[region]`, per slot) admit none.
-
-    Among equally cheap ones the earliest to finish, then the fewest starts.
-    """
-    regions = [region for name in task.regions if (region := problem.region(name)) is not None]
-    start, end = max(task.earliest, 0), min(task.deadline, problem.slots)
-    if not regions or end - start < task.slots or task.slots < 1:
-        return None
-    grams = np.array([region.g_per_kwh[start:end] for region in regions], dtype=np.float64)
-    open_ = np.array([free[region.name][start:end] >= task.gpus for region in regions])
-    cost = np.where(open_, task.kw * problem.slot_h * grams, np.inf)
-    move = np.array([task.relocation_g.get(region.name, 0.0) for region in regions])
-    names = [region.name for region in regions]
-    search = _suspendable if task.suspendable else _contiguous
-    found = search(task, cost=cost, restart=task.restart_kwh * grams, move=move, names=names)
-    if found is None:
-        return None
-    segments, carbon_g, done = found
-    shifted = tuple(Segment(names[region], start + first, start + last) for region, first, last in segments)
-    starts = len(shifted) - (1 if task.ran_in is None or _goes_on(task, shifted) else 0)
-    waiting = task.wait_g_per_slot * max(0, done - task.slots)
-    return Placement(task, shifted, carbon_g, waiting, starts)
+_SAME = 1e-9
+Rows = tuple[float, Any, Any]
 
 
-def _goes_on(task: Task, segments: tuple[Segment, ...]) -> bool:
-    return task.running and segments[0].start == task.earliest and segments[0].region == task.ran_in
+def best_rows(p: Arrays, j: int, free: Ints, *, price: Floats | None = None, scale: float = 1.0) -> Rows:
+    """(objective, where, size) of job j over all its pairs under `free` GPUs; objective inf where nothing fits."""
+    pa, pb = int(p.pair_at[j]), int(p.pair_at[j + 1])
+    slots = p.grams.shape[1]
+    found: Rows = (np.inf, np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8))
+    groups = [(pa, pb)] if p.movable[j] and pb - pa > 1 else [(q, q + 1) for q in range(pa, pb)]
+    for qa, qb in groups:
+        made = solve(p, j, qa, qb, free, price=price, scale=scale)
+        if made[0] < found[0] and (found[0] == np.inf or made[0] < found[0] - _SAME * abs(found[0])):
+            found = made
+    return found
 
 
-_Found = tuple[list[tuple[int, int, int]], float, int]
-
-
-def _contiguous(task: Task, *, cost: Floats, restart: Floats, move: Floats, names: list[str]) -> _Found | None:
-    """One unbroken stretch. A running task can only go on; one that ran before and was lost pays its restart."""
-    if task.running:
-        index = names.index(task.ran_in) if task.ran_in in names else -1
-        carbon = float(cost[index, : task.slots].sum())
-        return ([(index, 0, task.slots)], carbon, task.slots) if index >= 0 and np.isfinite(carbon) else None
-    again = task.ran_in is not None
-    length = task.slots + (task.restart_slots if again else 0)
-    if length > cost.shape[1]:
-        return None
-    stretches = np.lib.stride_tricks.sliding_window_view(cost, length, axis=1).sum(axis=2)
-    toll = move * np.array([name != task.ran_in for name in names])
-    carbon_g = stretches + toll[:, None] + (restart[:, : stretches.shape[1]] if again else 0.0)
-    total = carbon_g + task.wait_g_per_slot * np.arange(stretches.shape[1])
-    if not np.isfinite(total).any():
-        return None
-    lowest = total.min()
-    near = total <= lowest + 1e-9 * abs(lowest)
-    at = int(near.any(axis=0).argmax())
-    index = int(near[:, at].argmax())
-    return [(index, at, at + length)], float(carbon_g[index, at]), at + length
-
-
-def _suspendable(task: Task, *, cost: Floats, restart: Floats, move: Floats, names: list[str]) -> _Found | None:
-    regions, slots = cost.shape
-    work, gap = task.slots, task.restart_slots
-    shape = (regions, work + 1)
-    run = np.full(shape, np.inf)
-    idle = np.full((slots + 1, *shape), np.inf)
-    how = np.zeros((slots, regions, work), dtype=np.int8)
-    moved_from = np.zeros((slots + 1, work + 1), dtype=np.int32)
-    parked = np.zeros((slots, *shape), dtype=bool)
-    last_region = names.index(task.ran_in) if task.ran_in in names else None
-    fresh = task.ran_in is None
-    if task.running and last_region is not None:
-        run[last_region, 0] = 0.0
-    if last_region is not None:
-        idle[0, last_region, 0] = 0.0
-    # Cost of the restart slots that end at boundary t, per region: a running sum over the slots before t.
-    finite = np.where(np.isfinite(cost), cost, 0.0)
-    sums = np.concatenate((np.zeros((regions, 1)), np.cumsum(finite, axis=1)), axis=1)
-    blocked = np.concatenate((np.zeros((regions, 1)), np.cumsum(~np.isfinite(cost), axis=1)), axis=1)
-    best_total, best_at = np.inf, (-1, -1)
-    for t in range(slots):
-        options = np.full((4, *shape), np.inf)
-        options[_CONTINUE] = run
-        begun = t - gap
-        if begun >= 0:
-            overhead = np.where(blocked[:, t] - blocked[:, begun] == 0, sums[:, t] - sums[:, begun], np.inf)
-            toll = (overhead + restart[:, begun])[:, None]
-            options[_RESUME_HERE] = idle[begun] + toll
-            lowest = idle[begun].argmin(axis=0)
-            moved_from[t] = lowest
-            if task.movable:
-                options[_RESUME_MOVED] = idle[begun][lowest, np.arange(work + 1)] + move[:, None] + toll
-            if not fresh and last_region is None:
-                options[_RESUME_MOVED][:, 0] = move + toll[:, 0]  # its old region is not allowed; any start is a move
-        if begun == 0 and task.running and last_region is not None:
-            # It is running there: to stop it and resume it on the spot is no plan, even where the grid pays for power.
-            options[_RESUME_HERE : _RESUME_MOVED + 1, last_region, 0] = np.inf
-        if fresh:
-            options[_FIRST][:, 0] = move
-        pick = options.argmin(axis=0)[:, :work]
-        value = options.min(axis=0)[:, :work]
-        how[t] = pick
-        run = np.full(shape, np.inf)
-        run[:, 1:] = value + cost[:, t : t + 1]
-        parked[t] = run < idle[t]
-        idle[t + 1] = np.minimum(idle[t], run)
-        finish = run[:, work] + task.wait_g_per_slot * (t + 1 - work)
-        region = int(finish.argmin())
-        if finish[region] < best_total - 1e-9 * max(1.0, abs(best_total) if np.isfinite(best_total) else 1.0):
-            best_total, best_at = float(finish[region]), (t, region)
-    if not np.isfinite(best_total):
-        return None
-    done = best_at[0] + 1
-    carbon = best_total - task.wait_g_per_slot * (done - work)
-    return _trace(best_at, work=work, gap=gap, how=how, parked=parked, moved_from=moved_from), carbon, done
-
-
-def _trace(
-    at: tuple[int, int], *, work: int, gap: int, how: np.ndarray, parked: np.ndarray, moved_from: np.ndarray
-) -> list[tuple[int, int, int]]:
-    """Walk the choices back from the last slot of work to the first; (region, start, end) in order of time."""
-    segments: list[tuple[int, int, int]] = []
-    (t, region), done = at, work
-    end = t + 1
+def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | None = None, scale: float = 1.0) -> Rows:
+    """The same for pairs [qa, qb) together: the job may change between them."""
+    begin, end, target, gap = int(p.first[j]), int(p.last[j]), int(p.work[j]), int(p.gap[j])
+    window, nq, slots = end - begin, qb - qa, p.grams.shape[1]
+    nothing: Rows = (np.inf, np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8))
+    if window < 1 or target < 1 or nq < 1 or window < p.least[j]:
+        return nothing
+    sizes = slice(int(p.size_at[j]), int(p.size_at[j + 1]))
+    gpus, quanta, kwh = p.size_gpus[sizes], p.size_quanta[sizes], p.size_kwh[sizes]
+    pools, factor = p.pair_pool[qa:qb], p.pair_factor[qa:qb]
+    gram = scale * p.grams[pools, begin:end] + p.extra[pools, begin:end]
+    cost = kwh[None, :, None] * factor[:, None, None] * gram[:, None, :]
+    if price is not None:
+        cost = cost + gpus[None, :, None] * price[pools, begin:end][:, None, :]
+    cost = np.where(free[pools, begin:end][:, None, :] < gpus[None, :, None], np.inf, cost)
+    toll = p.restart_kwh[j] * gram
+    if len(gpus) == 1 and not p.suspendable[j]:
+        return _contiguous(p, j, qa, cost=cost[:, 0], toll=toll, scale=scale) or nothing
+    modes, move_g, ready = p.pair_mode[qa:qb], scale * p.pair_move_g[qa:qb], p.pair_move_slots[qa:qb]
+    suspendable, joint = bool(p.suspendable[j]), bool(p.movable[j]) and nq > 1
+    run = np.full((nq, window + 1, target + 1), np.inf)
+    idle = np.full((nq, window + 1, target + 1), np.inf)
+    run[modes == RUNNING, 0, 0] = 0.0
+    idle[modes == PARKED, 0, 0] = 0.0
+    # How each state was reached: (what, size, quanta before); 1 went on, 2 started, 3 arrived, 4 resumed, 5 moved here.
+    how = np.zeros((nq, window, target + 1), dtype=np.int8)
+    by = np.zeros((nq, window, target + 1), dtype=np.int16)
+    before = np.zeros((nq, window, target + 1), dtype=np.int32)
+    least, wait = int(p.least[j]), float(p.wait_g[j])
+    best, best_q, best_t = np.inf, -1, -1
+    for t in range(window):
+        idle[:, t + 1, :target] = np.minimum(idle[:, t, :target], run[:, t, :target])
+        if t == 0 and p.stays[j]:
+            idle[(modes == RUNNING) & np.isfinite(cost[:, :, 0]).any(axis=1), 1, 0] = np.inf
+        for q in range(nq):
+            for s in range(len(gpus)):
+                step = cost[q, s, t]
+                if step == np.inf:
+                    continue
+                reach = _Reach(run[q, t + 1], how[q, t], by[q, t], before[q, t], size=s, quanta=int(quanta[s]))
+                reach.offer(run[q, t, :target] + step, 1)
+                if modes[q] == FRESH and t >= ready[q]:
+                    reach.offer(np.array([move_g[q] + step]), 2)
+                b = t - gap
+                if b < 0 or (modes[q] == FRESH and not suspendable):
+                    continue
+                entry = toll[q, b] + step
+                for g in range(b, t):
+                    entry += cost[q, s, g]
+                if entry == np.inf:
+                    continue
+                if modes[q] == ARRIVES and b >= ready[q]:
+                    reach.offer(np.array([move_g[q] + entry]), 3)
+                if not suspendable:
+                    if modes[q] == PARKED:
+                        reach.offer(idle[q, b, :1] + entry, 4)
+                    continue
+                reach.offer(idle[q, b, :target] + entry, 4)
+                if joint and b >= ready[q]:
+                    others = np.delete(idle[:, b - ready[q] + 1, :target], q, axis=0).min(axis=0)
+                    reach.offer(others + move_g[q] + entry, 5)
+        for q in range(nq):
+            total = run[q, t + 1, target] + wait * max(0, t + 1 - least)
+            if total < best and (best == np.inf or total < best - _SAME * abs(best)):
+                best, best_q, best_t = float(total), q, t
+    if best_q < 0:
+        return nothing
+    where, size = nothing[1], nothing[2]
+    q, t, k = best_q, best_t, target
     while True:
-        choice = how[t, region, done - 1]
-        done -= 1
-        if choice == _CONTINUE and t > 0 and done > 0:
+        kind, s, earlier = int(how[q, t, k]), int(by[q, t, k]), int(before[q, t, k])
+        begun = t - gap if kind >= 3 else t
+        where[begin + begun : begin + t + 1], size[begin + begun : begin + t + 1] = pools[q], s
+        k = earlier
+        if kind in (2, 3) or (kind == 1 and t == 0):
+            break
+        if kind == 1:
             t -= 1
             continue
-        begun = t if choice in (_CONTINUE, _FIRST) else t - gap
-        segments.append((region, begun, end))
-        if choice in (_CONTINUE, _FIRST):
+        boundary = begun
+        if kind == 5:
+            boundary += 1 - int(ready[q])
+            wanted = np.delete(idle[:, boundary, k], q).min()
+            q = next(other for other in range(nq) if other != q and idle[other, boundary, k] == wanted)
+        while boundary > 0 and idle[q, boundary, k] != run[q, boundary - 1, k]:
+            boundary -= 1
+        if boundary <= 1:
             break
-        if choice == _RESUME_MOVED:
-            region = int(moved_from[t, done])
-        if done == 0:
-            break
-        t = begun - 1
-        while not parked[t, region, done]:
-            t -= 1
-        end = t + 1
-    return segments[::-1]
+        t = boundary - 2
+    return best, where, size
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """The states one slot of work on one size leads to: least value, and how it was reached, by quanta done."""
+
+    value: Floats
+    how: Ints
+    by: Ints
+    before: Ints
+    size: int
+    quanta: int
+
+    def offer(self, values: Floats, kind: int) -> None:
+        """`values[k]`: what it takes to have worked this slot with `k` quanta done before it; the least is kept."""
+        target = len(self.value) - 1
+        split = max(0, min(len(values), target - self.quanta))
+        better = np.flatnonzero(values[:split] < self.value[self.quanta : self.quanta + split])
+        self._keep(better + self.quanta, values[better], kind, better)
+        if split < len(values):  # all of these finish the work
+            k = split + int(values[split:].argmin())
+            if values[k] < self.value[target]:
+                self._keep(target, values[k], kind, k)
+
+    def _keep(self, at: Any, values: Any, kind: int, before: Any) -> None:
+        self.value[at], self.how[at], self.by[at], self.before[at] = values, kind, self.size, before
+
+
+def _contiguous(p: Arrays, j: int, qa: int, *, cost: Floats, toll: Floats, scale: float) -> Rows | None:
+    """One unbroken stretch per pool. A running job can only go on; one that was lost pays its restart."""
+    begin, window, wait, slots = int(p.first[j]), cost.shape[1], float(p.wait_g[j]), p.grams.shape[1]
+    best: tuple[float, int, int, int] | None = None
+    for q in range(cost.shape[0]):
+        mode = p.pair_mode[qa + q]
+        if mode == CLOSED:
+            continue
+        length = int(p.work[j]) + (int(p.gap[j]) if mode in (PARKED, ARRIVES) else 0)
+        entry = scale * p.pair_move_g[qa + q] if mode in (FRESH, ARRIVES) else 0.0
+        earliest = int(p.pair_move_slots[qa + q]) if mode in (FRESH, ARRIVES) else 0
+        latest = 0 if mode == RUNNING else window - length
+        total, blocked = 0.0, 0
+        for t in range(min(window, latest + length)):
+            for slot, sign in ((t, 1), (t - length, -1)):
+                if slot >= 0 and cost[q, slot] == np.inf:
+                    blocked += sign
+                elif slot >= 0:
+                    total += sign * cost[q, slot]
+            start = t - length + 1
+            if start < max(0, earliest) or blocked > 0:
+                continue
+            value = total + entry + wait * max(0, t + 1 - p.work[j])
+            if mode in (PARKED, ARRIVES):
+                value += toll[q, start]
+            near = best is None or value < best[0] - _SAME * abs(best[0])
+            if near or (best is not None and value <= best[0] + _SAME * abs(best[0]) and t + 1 < best[2] + best[3]):
+                best = (float(value), q, start, length)
+    if best is None:
+        return None
+    where, size = np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8)
+    where[begin + best[2] : begin + best[2] + best[3]] = p.pair_pool[qa + best[1]]
+    return best[0], where, size
+
+
+def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
+    """(grams of carbon, other prices in grams) of a schedule of job j; the twin of `kernels.cost_of`."""
+    busy = np.flatnonzero(where >= 0)
+    pools = where[busy].astype(np.int64)
+    pairs = {int(pool): q for q, pool in enumerate(p.pair_pool[p.pair_at[j] : p.pair_at[j + 1]], start=p.pair_at[j])}
+    of = np.array([pairs[int(pool)] for pool in pools], dtype=np.int64)
+    kwh = p.size_kwh[p.size_at[j] + size[busy]] * p.pair_factor[of]
+    carbon, other = float(kwh @ p.grams[pools, busy]), float(kwh @ p.extra[pools, busy])
+    begins = np.flatnonzero((np.diff(busy, prepend=-2) != 1) | (np.diff(pools, prepend=-2) != 0))
+    last = -1
+    for index in begins.tolist():
+        pool, slot, q = int(pools[index]), int(busy[index]), int(of[index])
+        mode = p.pair_mode[q]
+        first = last < 0
+        if (first and mode in (FRESH, ARRIVES, CLOSED)) or (not first and last != pool):
+            carbon += float(p.pair_move_g[q])
+        if not first or mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and slot > p.first[j]):
+            carbon += float(p.restart_kwh[j] * p.grams[pool, slot])
+            other += float(p.restart_kwh[j] * p.extra[pool, slot])
+        last = pool
+    late = max(0, int(busy[-1]) + 1 - int(p.first[j]) - int(p.least[j])) if len(busy) else 0
+    return carbon, other + float(p.wait_g[j]) * late

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from kilowait_scheduler.core.budget import Budget, BudgetStatus, Enforcement
@@ -30,6 +31,28 @@ class Budgets:
             held_g=self._store.balance_ug(f"held:{account}") / UG_PER_G,
             emitted_g=self._store.balance_ug(f"emitted:{account}") / UG_PER_G,
         )
+
+    def rows(self, records: Sequence[JobRecord], *, now: datetime) -> tuple[dict[str, float], dict[str, str]]:
+        """What hard budgets leave for `records` to emit, in grams by account, and the account each draws on, by job id.
+
+        A job under several draws on the one with the least left. What these jobs hold already is theirs to use.
+        """
+        left: dict[str, float] = {}
+        drawn: dict[str, str] = {}
+        hard = [budget for budget in self._store.budgets() if budget.enforcement is Enforcement.HARD]
+        for record in records if hard else ():
+            team, project = record.spec.team, record.spec.project
+            accounts = []
+            for budget in hard:
+                if budget.covers(team=team, project=project):
+                    account = budget.account(record.submitted_at)
+                    if account not in left:
+                        left[account] = max(self.status(budget, now=record.submitted_at).left_g, 0.0)
+                    left[account] += max(self._store.balance_ug(f"held:{account}", job_id=record.id), 0) / UG_PER_G
+                    accounts.append(account)
+            if accounts:
+                drawn[record.id] = min(accounts, key=left.__getitem__)
+        return left, drawn
 
     def reserve(self, record: JobRecord, *, grams: float, now: datetime) -> str:
         """Hold `grams` for the job in every budget that covers it, once. Returns the refusal as a sentence, or "".

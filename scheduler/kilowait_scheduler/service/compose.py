@@ -29,7 +29,7 @@ from kilowait_scheduler.core.lifecycle import Policy
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.dispatch.executor import Executor
 from kilowait_scheduler.dispatch.ray_jobs import RayJobsExecutor
-from kilowait_scheduler.planner.replan import Rules
+from kilowait_scheduler.planner.knowledge import Rules
 from kilowait_scheduler.settings import Settings
 from kilowait_scheduler.store.engine import migrate, open_engine
 from kilowait_scheduler.store.leadership import Leadership
@@ -41,6 +41,7 @@ from .budgets import Budgets
 from .control import Control
 from .grid import Grid
 from .jobs import Jobs
+from .planning import Planning
 from .reporting import Reporting
 from .ticker import Ticker
 from .tokens import Tokens
@@ -143,6 +144,7 @@ def compose(
     accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
     leadership = Leadership(engine)
     clusters = Clusters(store, make_executor or ray_executor)
+    planning = Planning(store=store, grid=grid, budgets=budgets, clock=clock, rules=rules)
     control = Control(
         store=store,
         book=book,
@@ -150,7 +152,7 @@ def compose(
         budgets=budgets,
         accounting=accounting,
         clock=clock,
-        rules=rules,
+        planning=planning,
         executors=clusters,
         package_path=lambda name: settings.state_dir / "packages" / name,
         may_act=leadership.held,
@@ -166,8 +168,8 @@ def compose(
         store=store,
         book=book,
         clock=clock,
-        rules=rules,
-        knowledge=control.current_knowledge,
+        planning=planning,
+        require_ready=control.require_ready,
         default_power_w=settings.power_per_gpu_w,
         wake=wake,
     )

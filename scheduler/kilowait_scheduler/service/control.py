@@ -22,13 +22,14 @@ from kilowait_scheduler.dispatch.dispatcher import Dispatcher
 from kilowait_scheduler.dispatch.executor import DispatchError, Executor
 from kilowait_scheduler.dispatch.reconciler import RegionHealth, look
 from kilowait_scheduler.intake.readings import job_of
-from kilowait_scheduler.planner.replan import HORIZON, Decision, Knowledge, Rules, replan
+from kilowait_scheduler.planner.knowledge import HORIZON, Decision
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
 from .book import Book
 from .budgets import Budgets
 from .grid import Grid
+from .planning import Planning
 
 log = logging.getLogger("kilowait.control")
 
@@ -55,7 +56,7 @@ class Control:
         budgets: Budgets,
         accounting: Accounting,
         clock: GridClock,
-        rules: Rules,
+        planning: Planning,
         executors: Callable[[], Mapping[str, Executor]],
         package_path: Callable[[str], Path],
         may_act: Callable[[], bool] = lambda: True,
@@ -64,14 +65,18 @@ class Control:
         self._may_act = may_act
         self._store, self._book, self._grid = store, book, grid
         self._budgets, self._accounting = budgets, accounting
-        self._clock, self._rules = clock, rules
+        self._clock, self._planning = clock, planning
         self._executors, self._package_path, self._on_step = executors, package_path, on_step
         self._planned_at: datetime | None = None
         self._accounted_at: datetime | None = None
         self._accounts: asyncio.Task[None] | None = None
         self._wanted = True
-        self.health: dict[str, RegionHealth] = {}
         self.ticked_at: datetime | None = None
+
+    @property
+    def health(self) -> Mapping[str, RegionHealth]:
+        """What the clusters last said, by region."""
+        return self._planning.health
 
     def want_plan(self) -> None:
         """Ask for a new plan in the next round: a job came, a region changed."""
@@ -152,7 +157,7 @@ class Control:
         for name in sorted(down - {n for n, h in self.health.items() if h.problem}):
             log.warning("region %s does not answer: %s", name, seen.health[name].problem)
         changed = down != {name for name, health in self.health.items() if health.problem}
-        self.health = seen.health
+        self._planning.health = seen.health
         for job_id, event in seen.events:
             before = next(record.state.phase for record in records if record.id == job_id)
             record, instructions = await self._apply(job_id, event)
@@ -175,11 +180,11 @@ class Control:
         records = [r for r in await asyncio.to_thread(self._store.active_jobs) if r.state.want is Want.RUN]
         if not records:
             return
-        decisions = await asyncio.to_thread(replan, records, known=self.knowledge(), rules=self._rules)
+        decisions = await asyncio.to_thread(self._planning.plan, records)
         held = [d.record.id for d in decisions if await self._hold(d)]
         if held:
             records = [record for record in records if record.id not in held]
-            decisions = await asyncio.to_thread(replan, records, known=self.knowledge(), rules=self._rules)
+            decisions = await asyncio.to_thread(self._planning.plan, records)
         for decision in decisions:
             await self._record(decision)
 
@@ -221,25 +226,12 @@ class Control:
         )
         await self._apply(decision.record.id, event)
 
-    def current_knowledge(self) -> Knowledge:
-        """The same, for people's questions. Raises Conflict before the first round, when nothing is known yet."""
+    def require_ready(self) -> None:
+        """Raise Conflict before the first round, when nothing is known to answer people's questions with."""
         if self.ticked_at is None:
             raise Conflict(
                 "the server is still starting: grid and clusters have not answered yet; try again in a moment"
             )
-        return self.knowledge()
-
-    def knowledge(self) -> Knowledge:
-        """What the planner may know at this moment."""
-        regions = self._store.regions()
-        seen = self.health.items()
-        return Knowledge(
-            now=self._clock.now(),
-            regions=tuple(regions),
-            forecasts=self._grid.forecasts(),
-            down=frozenset(name for name, health in seen if health.problem),
-            gpus={name: h.info.gpus_total for name, h in seen if h.info is not None and h.info.gpus_total > 0},
-        )
 
     async def _let_time_pass(self) -> list[tuple[JobRecord, ev.Instruction]]:
         found: list[tuple[JobRecord, ev.Instruction]] = []

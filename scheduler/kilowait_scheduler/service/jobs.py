@@ -17,10 +17,11 @@ from kilowait_scheduler.core.lifecycle import JobState, Want
 from kilowait_scheduler.core.reasons import Reason, sentence
 from kilowait_scheduler.core.record import JobRecord, new_job_id
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.planner.replan import Decision, Knowledge, Rules, replan
+from kilowait_scheduler.planner.knowledge import Decision
 from kilowait_scheduler.store.repository import Store
 
 from .book import Book
+from .planning import Planning
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class Jobs:
         store: Store,
         book: Book,
         clock: GridClock,
-        rules: Rules,
-        knowledge: Callable[[], Knowledge],
+        planning: Planning,
+        require_ready: Callable[[], None],
         default_power_w: float,
         wake: Callable[[], None],
     ) -> None:
-        self._store, self._book, self._clock, self._rules = store, book, clock, rules
-        self._knowledge, self._default_power_w, self._wake = knowledge, default_power_w, wake
+        self._store, self._book, self._clock, self._planning = store, book, clock, planning
+        self._require_ready, self._default_power_w, self._wake = require_ready, default_power_w, wake
         self._admitting = threading.Lock()
 
     def propose(self, spec: JobSpec, *, package: str | None = None) -> Proposal:
@@ -59,25 +60,23 @@ class Jobs:
         spec = spec.resolved(now)
         regions = self._store.regions()
         spec = self._placed(spec, regions)
-        known = self._knowledge()
+        self._require_ready()
         record = self._record(spec, now=now, package=package)
         _require_possible(record, regions, now=now)
         others = [r for r in self._store.active_jobs() if r.state.want is Want.RUN]
-        decisions = replan([*others, record], known=known, rules=self._rules)
+        decisions = self._planning.ask([*others, record])
         decision = decisions[-1]
         if not decision.windows or decision.late_by is not None:
             raise _crowded_out(spec, decision)
-        self._require_harmless(record, others, decisions, known)
+        self._require_harmless(record, others, decisions)
         return Proposal(record, decision)
 
-    def _require_harmless(
-        self, record: JobRecord, others: list[JobRecord], decisions: list[Decision], known: Knowledge
-    ) -> None:
+    def _require_harmless(self, record: JobRecord, others: list[JobRecord], decisions: list[Decision]) -> None:
         """Refuse a job whose admission would make another one late that is not late without it."""
         late = {d.record.id for d in decisions[:-1] if d.late_by is not None or not d.windows}
         if not late:
             return
-        without = replan(others, known=known, rules=self._rules)
+        without = self._planning.ask(others)
         harmed = late - {d.record.id for d in without if d.late_by is not None or not d.windows}
         if harmed:
             raise Refused(

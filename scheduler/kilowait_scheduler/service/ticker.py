@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from kilowait_scheduler.planner.joint import warm_up
+
 from .control import Control
 
 log = logging.getLogger("kilowait.ticker")
@@ -53,6 +55,7 @@ class Ticker:
         scheduler.add_job(self._round, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
         scheduler.start()
         self._started.set()
+        threading.Thread(target=warm_up, name="kilowait-warm-up", daemon=True).start()
         first = asyncio.create_task(self._round())
         await self._ended.wait()
         scheduler.shutdown(wait=False)

@@ -22,7 +22,7 @@ from kilowait_scheduler.core.errors import KilowaitError
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.dispatch.local_heads import missing
 from kilowait_scheduler.dispatch.ray_packages import pack
-from kilowait_scheduler.planner.replan import Rules
+from kilowait_scheduler.planner.knowledge import Rules
 from kilowait_scheduler.service.compose import cascade_of
 from kilowait_scheduler.settings import Settings
 

@@ -22,7 +22,8 @@ from kilowait_scheduler.core.job import JobSpec, parse_job
 from kilowait_scheduler.core.lifecycle import JobState
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.planner.replan import Decision, Knowledge, Rules, replan
+from kilowait_scheduler.planner.knowledge import Decision, Knowledge, Rules
+from kilowait_scheduler.planner.replan import replan
 
 HOUR = timedelta(hours=1)
 REGION_NAMES = ("north", "south")

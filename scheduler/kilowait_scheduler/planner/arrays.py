@@ -1,0 +1,175 @@
+"""A problem as flat arrays, the shape in which the kernels read it.
+
+Jobs are rows; what differs in number per job (sizes, pools it may use) lies in one long array with offsets. Work is
+counted in integer quanta, so that progress of elastic jobs adds up exactly: `exact` quanta where the speeds allow it,
+else speeds rounded down (a plan that truly finishes) or up (a relaxation, for bounds).
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from .problem import Floats, Ints, Problem, Task
+
+# How a job may enter a pool with its first start.
+FRESH, PARKED, RUNNING, ARRIVES, CLOSED = 0, 1, 2, 3, 4
+_RUNNING_COUNTS = 1000.0  # what runs is not pushed out for what has not begun
+_MOST_QUANTA = 400  # per elastic job; memory and time of its dynamic program grow with it
+
+
+class Arrays(NamedTuple):
+    """Shapes: P pools, T slots, J jobs, S sizes and Q (job, pool) pairs over all jobs; grams, kWh and slots throughout.
+
+    `grams`, `extra` (P, T) carbon and other prices of a kWh; `cap` (P, T) GPUs. Sizes of job j are
+    [size_at[j], size_at[j+1]), smallest first, its pairs [pair_at[j], pair_at[j+1]), in the order of its regions.
+    `drop_g` is what leaving a job out counts as: more than any way of doing it.
+    """
+
+    grams: Floats
+    extra: Floats
+    cap: Ints
+    first: Ints
+    last: Ints
+    work: Ints
+    least: Ints
+    gap: Ints
+    suspendable: Ints
+    movable: Ints
+    stays: Ints
+    restart_kwh: Floats
+    wait_g: Floats
+    drop_g: Floats
+    budget: Ints
+    size_at: Ints
+    size_gpus: Ints
+    size_quanta: Ints
+    size_kwh: Floats
+    pair_at: Ints
+    pair_pool: Ints
+    pair_factor: Floats
+    pair_move_g: Floats
+    pair_move_slots: Ints
+    pair_mode: Ints
+
+
+def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
+    """`problem` for the kernels; tasks in their order. `round_up`: speeds of elastic jobs that are not exact."""
+    tasks, pools, slots = problem.tasks, problem.pools, problem.slots
+    shape = (len(pools), slots)
+    nothing = np.zeros(slots)
+    grams = np.array([pool.g_per_kwh for pool in pools], dtype=np.float64).reshape(shape)
+    prices = [nothing if pool.price_g_per_kwh is None else pool.price_g_per_kwh for pool in pools]
+    extra = np.array(prices, dtype=np.float64).reshape(shape)
+    cap = np.array([pool.capacity for pool in pools], dtype=np.int64).reshape(shape)
+    rows = {name: index for index, name in enumerate(problem.budgets_g)}
+    first = np.array([min(max(task.earliest, 0), slots) for task in tasks], dtype=np.int64)
+    last = np.array([max(min(task.deadline, slots), 0) for task in tasks], dtype=np.int64)
+    counted = [_quanta(task, round_up=round_up) for task in tasks]
+    sizes = [size for task in tasks for size in _sorted(task)]
+    pairs = [[pair for name in task.regions for pair in _pairs(task, name, problem)] for task in tasks]
+    flat = [pair for of_task in pairs for pair in of_task]
+    made = Arrays(
+        grams=grams,
+        extra=extra,
+        cap=cap,
+        first=first,
+        last=np.maximum(first, last),
+        work=np.array([work for work, _ in counted], dtype=np.int64),
+        least=np.array([task.least_slots for task in tasks], dtype=np.int64),
+        gap=np.array([task.restart_slots for task in tasks], dtype=np.int64),
+        suspendable=np.array([task.suspendable for task in tasks], dtype=np.int64),
+        movable=np.array([task.suspendable and task.movable for task in tasks], dtype=np.int64),
+        stays=np.array([task.running and task.stays for task in tasks], dtype=np.int64),
+        restart_kwh=np.array([task.restart_kwh for task in tasks], dtype=np.float64),
+        wait_g=np.array([task.wait_g_per_slot for task in tasks], dtype=np.float64),
+        drop_g=np.zeros(len(tasks)),
+        budget=np.array([rows.get(task.budget, -1) if task.budget else -1 for task in tasks], dtype=np.int64),
+        size_at=_offsets([len(task.sizes) for task in tasks]),
+        size_gpus=np.array([size.gpus for size in sizes], dtype=np.int64),
+        size_quanta=np.array([quanta for _, each in counted for quanta in each], dtype=np.int64),
+        size_kwh=np.array([size.kw * problem.slot_h for size in sizes], dtype=np.float64),
+        pair_at=_offsets([len(of_task) for of_task in pairs]),
+        pair_pool=np.array([pair[0] for pair in flat], dtype=np.int64),
+        pair_factor=np.array([pair[1] for pair in flat], dtype=np.float64),
+        pair_move_g=np.array([pair[2] for pair in flat], dtype=np.float64),
+        pair_move_slots=np.array([pair[3] for pair in flat], dtype=np.int64),
+        pair_mode=np.array([pair[4] for pair in flat], dtype=np.int64),
+    )
+    return made._replace(drop_g=_drops(made, tasks))
+
+
+def _offsets(counts: list[int]) -> Ints:
+    return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
+
+
+def _sorted(task: Task) -> list:  # type: ignore[type-arg]
+    return sorted(task.sizes, key=lambda size: size.gpus)
+
+
+def _pairs(task: Task, region: str, problem: Problem) -> list[tuple[int, float, float, int, int]]:
+    """(pool, factor on kW, grams and slots of getting there, how it may enter) per pool of `region` it may use."""
+    found = []
+    for index, pool in enumerate(problem.pools):
+        if pool.region == region and task.fits(pool):
+            here = task.ran_in == region
+            found.append(
+                (
+                    index,
+                    task.kw_factor.get(pool.gpu_type or "", 1.0),
+                    float(task.relocation_g.get(region, 0.0)),
+                    int(task.relocation_slots.get(region, 0)),
+                    _mode(task, here=here, allowed=task.ran_in in task.regions),
+                )
+            )
+    return found
+
+
+def _mode(task: Task, *, here: bool, allowed: bool) -> int:
+    if task.ran_in is None:
+        return FRESH
+    if here:
+        return RUNNING if task.running else PARKED
+    if not task.suspendable:
+        return CLOSED if task.running else ARRIVES  # what was lost starts again anywhere; what runs only goes on
+    return CLOSED if allowed else ARRIVES
+
+
+def _quanta(task: Task, *, round_up: bool) -> tuple[int, list[int]]:
+    """Work and each size's progress per slot, in quanta."""
+    speeds = [size.speed for size in _sorted(task)]
+    if not task.elastic:
+        return int(task.work), [1]
+    parts = [Fraction(speed).limit_denominator(1000) for speed in speeds]
+    scale = math.lcm(*(part.denominator for part in parts))
+    units = [int(part * scale) for part in parts]
+    common = math.gcd(*units) or 1
+    work = math.ceil(task.work * scale / common - 1e-9)
+    if work <= _MOST_QUANTA and all(abs(float(p) - s) < 1e-12 for p, s in zip(parts, speeds, strict=True)):
+        return work, [unit // common for unit in units]
+    most = max(1.0, _MOST_QUANTA / max(task.work, 1e-9))
+    tried = np.linspace(most / 4, most, 1000)
+    lost = [max((s * d - math.floor(s * d + 1e-9)) / (s * d) for s in speeds) for d in tried]
+    per_unit = float(tried[int(np.argmin(lost))])
+    if round_up:
+        return max(1, math.floor(task.work * per_unit + 1e-9)), [math.ceil(s * per_unit - 1e-9) for s in speeds]
+    return math.ceil(task.work * per_unit - 1e-9), [math.floor(s * per_unit + 1e-9) for s in speeds]
+
+
+def _drops(made: Arrays, tasks: tuple[Task, ...]) -> Floats:
+    """More than a job can cost in any feasible way, and dearer by priority, so that what does not fit goes last."""
+    drop = np.zeros(len(tasks))
+    if not made.grams.size:
+        return drop
+    dirtiest = float(np.maximum(made.grams + made.extra, 0).max())
+    for index, task in enumerate(tasks):
+        kwh = float(made.size_kwh[made.size_at[index] : made.size_at[index + 1]].max())
+        kwh *= max(task.kw_factor.values(), default=1.0)
+        slots = max(1, made.last[index] - made.first[index])
+        moves = 2 * sum(task.relocation_g.values())
+        worst = 2 * task.least_slots * (kwh + abs(task.restart_kwh)) * dirtiest + moves + task.wait_g_per_slot * slots
+        drop[index] = max(worst, 1.0) * 2.0 ** (2 + task.priority) * (_RUNNING_COUNTS if task.running else 1.0)
+    return drop

@@ -1,0 +1,60 @@
+"""The compiler of the kernels: numba, with its results kept on disk where that is possible.
+
+The folder is beside the code, or in the user's cache where the installation is read-only, and named after the sources
+of all kernels: what was compiled from other ones is never taken. Where nothing can be written each process compiles
+anew; where numba has no wheel the kernels run as they are, slowly, with the same results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_HERE = Path(__file__).parent
+_SOURCES = ("arrays.py", "kernels.py", "sweeps.py")
+
+try:
+    import numba
+    from numba.core import config
+except ImportError:
+    COMPILED = False
+else:
+    COMPILED = True
+
+
+def _folder() -> Path | None:
+    """Where compiled kernels are kept; None where nothing can be written."""
+    digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _SOURCES)).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for base in (_HERE / "__pycache__", cache / "kilowait"):
+        try:
+            folder = base / f"kernels-{digest}"
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+_FOLDER = _folder() if COMPILED else None
+
+
+def jit(function: _F) -> _F:
+    """`function` compiled at its first call, without holding the interpreter's lock while it runs."""
+    if not COMPILED:
+        return function
+    if _FOLDER is None:
+        return cast(_F, numba.njit(nogil=True)(function))
+    before = getattr(config, "CACHE_DIR", "")
+    setattr(config, "CACHE_DIR", str(_FOLDER))  # noqa: B010 - numba makes its settings at run time
+    try:
+        return cast(_F, numba.njit(cache=True, nogil=True)(function))
+    finally:
+        setattr(config, "CACHE_DIR", before)  # noqa: B010

@@ -1,0 +1,56 @@
+"""Schedules as rows over the slots, as the kernels write them, and as segments, as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Arrays
+from .problem import Placement, Problem, Segment, Task
+from .schedule import weighed
+
+Row = NDArray[Any]
+
+
+def rows_of(
+    segments: Sequence[Segment], task: Task, pools: Mapping[tuple[str, str | None], int], slots: int
+) -> tuple[Row, Row] | None:
+    """(where, size) of `segments`; None where a pool or a size of theirs does not exist any more."""
+    where, size = np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8)
+    index_of = {s.gpus: index for index, s in enumerate(sorted(task.sizes, key=lambda s: s.gpus))}
+    for segment in segments:
+        pool = pools.get((segment.region, segment.gpu_type))
+        if pool is None or segment.gpus not in index_of or not 0 <= segment.start < segment.end <= slots:
+            return None
+        where[segment.start : segment.end] = pool
+        size[segment.start : segment.end] = index_of[segment.gpus]
+    return where, size
+
+
+def placement_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> Placement:
+    """Rows as segments with their cost."""
+    task = problem.tasks[j]
+    busy = np.flatnonzero(where >= 0)
+    key = where[busy].astype(np.int64) * 1000 + size[busy]
+    cuts = np.flatnonzero((np.diff(busy) != 1) | (np.diff(key) != 0)) + 1
+    segments = []
+    for a, b in pairwise([0, *cuts.tolist(), len(busy)]):
+        pool = problem.pools[where[busy[a]]]
+        gpus = int(p.size_gpus[p.size_at[j] + size[busy[a]]])
+        segments.append(Segment(pool.region, int(busy[a]), int(busy[b - 1]) + 1, gpus, pool.gpu_type))
+    starts = sum(
+        1
+        for index, segment in enumerate(segments)
+        if index == 0
+        or segment.start != segments[index - 1].end
+        or (segment.region, segment.gpu_type) != (segments[index - 1].region, segments[index - 1].gpu_type)
+    )
+    first = segments[0]
+    goes_on = task.running and first.region == task.ran_in and first.start == p.first[j]
+    restarts = starts - (1 if task.ran_in is None or goes_on else 0)
+    carbon, price = weighed(p, j, where, size)
+    return Placement(task, tuple(segments), carbon, price, restarts)

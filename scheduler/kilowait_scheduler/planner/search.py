@@ -1,0 +1,309 @@
+"""The search for a plan: greedy insertion, again at prices, then ruin and recreate; the state the kernels work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kilowait_scheduler.core.reasons import Reason
+
+from . import kernels, sweeps
+from .arrays import arrays_of
+from .check import violations
+from .prices import Ascent, Round, ascend, scale_of
+from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
+from .rows import Row, placement_of, rows_of
+from .schedule import best_rows, weighed
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to try: `iterations` of the prices, `moves` of improvement per task that take out up to `most` others.
+
+    `heat`: start temperature of the improvement, as a share of the mean cost of a task; `keen`: share of their cost
+    that tasks must gain together for a change, so that a standing plan is not shuffled for nothing.
+    """
+
+    iterations: int = 200
+    moves: int = 30
+    most: int = 8
+    heat: float = 0.02
+    keen: float = 0.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an earlier plan ended: its prices, on this problem's grid, and what it did with tasks still here."""
+
+    prices: Prices
+    segments: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+
+
+COLD = Effort()
+WARM = Effort(iterations=16, moves=3, heat=0.0, keen=0.01)
+_GREEDY_ROUNDS = 12
+_LEAST_MOVES = 3000  # few jobs deserve no less: they cost milliseconds
+_STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
+_STAGES = 6
+_DEARER = 8  # rounds in which a budget that is overdrawn raises its price
+_CLOSED = 1e-9  # relative gap at which a plan is proven best
+
+_Stop = Callable[[float], bool]
+
+
+class Search:
+    """One run of the planner: arrays, and the schedules as rows that the kernels change in place."""
+
+    def __init__(self, problem: Problem, *, seed: int) -> None:
+        self.problem, self.p = problem, arrays_of(problem)
+        relaxed = arrays_of(problem, round_up=True) if any(task.elastic for task in problem.tasks) else self.p
+        self.relaxed = relaxed._replace(drop_g=self.p.drop_g)
+        jobs = len(problem.tasks)
+        self.limits_g = np.array(list(problem.budgets_g.values()), dtype=np.float64)
+        shape = (jobs, problem.slots)
+        self.work = sweeps.Work(
+            free=self.p.cap.copy(),
+            where=np.full(shape, -1, dtype=np.int16),
+            size=np.zeros(shape, dtype=np.int8),
+            placed=np.zeros(jobs, dtype=np.bool_),
+            cost=np.zeros(jobs),
+        )
+        pairs = len(self.p.pair_pool)
+        self.view = sweeps.View(np.ones(jobs), np.zeros(pairs), np.zeros(pairs), np.zeros(jobs))
+        self.state = np.array([seed % 2147483646 + 1], dtype=np.int64)
+        self.over_budget: set[int] = set()
+
+    def everyone_has_their_best(self) -> bool:
+        """Give every job its best as if alone; True where that is a plan already, which is then the best there is."""
+        total = 0.0
+        for j in range(len(self.problem.tasks)):
+            value, where, size = best_rows(self.p, j, self.p.cap)
+            if not np.isfinite(value):
+                break
+            self._put(j, where, size)
+            total += value
+        else:
+            if (self.work.free >= 0).all() and self._within_budgets() and self._exact(total):
+                return True
+        self._clear()
+        return False
+
+    def _exact(self, total: float) -> bool:
+        """Whether rounding of elastic work to quanta has cost nothing."""
+        same = (self.relaxed.size_quanta == self.p.size_quanta).all() and (self.relaxed.work == self.p.work).all()
+        if same:
+            return True
+        ideal = sum(best_rows(self.relaxed, j, self.p.cap)[0] for j in range(len(self.problem.tasks)))
+        return total <= ideal + _CLOSED * abs(ideal)
+
+    def _put(self, j: int, where: Row, size: Row) -> None:
+        self.work.where[j], self.work.size[j], self.work.placed[j] = where, size, True
+        busy = np.flatnonzero(where >= 0)
+        self.work.free[where[busy], busy] -= self.p.size_gpus[self.p.size_at[j] + size[busy]]
+
+    def _clear(self) -> None:
+        work = self.work
+        work.where[:], work.size[:], work.placed[:], work.free[:] = -1, 0, False, self.p.cap
+
+    def prepare(self) -> Floats:
+        """Look at every job by itself; the floors of its pairs in the relaxed problem, for the prices."""
+        sweeps.floors(self.p, self.view.scale, self.view.floor, self.view.alone)
+        if self.relaxed.work is self.p.work:
+            return self.view.floor
+        floor = np.zeros_like(self.view.floor)
+        sweeps.floors(self.relaxed, self.view.scale, floor, np.zeros_like(self.view.alone))
+        return floor
+
+    def total(self) -> float:
+        """The objective of what is placed, budget prices left out."""
+        return sum((self.placement(j).objective_g for j in self._placed()), 0.0)
+
+    def worth(self) -> float:
+        """What the search lowers: the scaled objective, with what is left out counted at its drop."""
+        out = ~self.work.placed & np.isfinite(self.view.alone)
+        return float(self.work.cost[self.work.placed].sum() + self.p.drop_g[out].sum())
+
+    def snapshot(self) -> sweeps.Work:
+        return sweeps.Work(*(part.copy() for part in self.work))  # type: ignore[arg-type]
+
+    def restore(self, kept: sweeps.Work) -> None:
+        for part, old in zip(self.work, kept, strict=True):
+            part[:] = old
+
+    def _placed(self) -> list[int]:
+        return [int(j) for j in np.flatnonzero(self.work.placed)]
+
+    def _insert(self, order: Ints, price: Floats, strength: float) -> None:
+        sweeps.insert(self.p, self.work, order, price, strength, self.view)
+
+    def order(self) -> Ints:
+        """Running first (their GPUs are taken), then by priority, then the large."""
+        tasks = self.problem.tasks
+        keys = [(not t.running, -t.priority, -t.work * t.least_gpus, t.deadline - t.earliest, t.id) for t in tasks]
+        return np.array(sorted(range(len(tasks)), key=keys.__getitem__), dtype=np.int64)
+
+    def greedy(self, order: Ints, price: Floats, strength: float) -> None:
+        """Insert all; those that find no place go to the front, and again, while that helps."""
+        best: sweeps.Work | None = None
+        least = np.inf
+        tried: set[bytes] = set()
+        for _ in range(_GREEDY_ROUNDS):
+            if order.tobytes() in tried:
+                break
+            tried.add(order.tobytes())
+            self._clear()
+            self._insert(order, price, strength)
+            if self.worth() < least:
+                best, least = self.snapshot(), self.worth()
+            if self.work.placed[order].all():
+                break
+            waits = np.array([not self.problem.tasks[j].running for j in order])
+            order = order[np.lexsort((np.arange(len(order)), self.work.placed[order], waits))]
+        if best is not None:
+            self.restore(best)
+
+    def run(self, look: Round, *, start: Start | None, effort: Effort, enough: Callable[[], bool]) -> Ascent:
+        """Make the plan; the prices and the bound it ends with. `look` prices all jobs at once."""
+        possible = np.isfinite(self.view.alone)
+        order = self.order()
+        order = order[possible[order]]
+        begin = self._begin(order, start)
+        least = self.worth()
+
+        def closed(bound: float) -> bool:
+            whole = bool(self.work.placed[order].all()) and self._within_budgets()
+            return enough() or (whole and least - bound <= _CLOSED * max(1.0, abs(bound)))
+
+        def ascent(prices: tuple[Floats, Floats] | None, wanted: Ints, iterations: int, stop: _Stop) -> Ascent:
+            return ascend(
+                look, self.p, limits_g=self.limits_g, start=prices, wanted=wanted, iterations=iterations, enough=stop
+            )
+
+        found = ascent(begin, possible.astype(np.int64), effort.iterations, closed)
+        if not closed(found.bound):
+            self._rescale(found.budget)
+            if start is None:
+                self._at_prices(order, found.gpu_g)
+            self._improve(found.gpu_g, effort, enough)
+        self._keep_budgets(found, order)
+        if self.work.placed[order].all():
+            return found
+        placed = np.where(self.work.placed, 2, 0).astype(np.int64)
+        again = ascent((found.gpu_g, found.budget), placed, max(2, effort.iterations // 8), lambda _: enough())
+        return Ascent(found.gpu_g, found.budget, again.bound)
+
+    def _begin(self, order: Ints, start: Start | None) -> tuple[Floats, Floats] | None:
+        """A first plan: greedy, or what stands with the rest put in at the old prices; the prices to start from."""
+        if start is None:
+            self.greedy(order, np.zeros(self.p.cap.shape), 0.0)
+            return None
+        pools = {(pool.region, pool.gpu_type): index for index, pool in enumerate(self.problem.pools)}
+        for j, task in enumerate(self.problem.tasks):
+            segments = start.segments.get(task.id)
+            rows = rows_of(segments, task, pools, self.problem.slots) if segments else None
+            if rows is not None and self._keeps_rules(j, *rows):
+                self._put(j, *rows)
+                self.work.cost[j] = kernels.cost_of(self.p, j, 1.0, *rows)
+        self._insert(order[~self.work.placed[order]], start.prices.gpu_g, 1.0)
+        mu = np.array([start.prices.budget.get(name, 0.0) for name in self.problem.budgets_g])
+        return start.prices.gpu_g, mu
+
+    def _keeps_rules(self, j: int, where: Row, size: Row) -> bool:
+        placement = placement_of(self.problem, self.p, j, where, size)
+        alone = Problem(self.problem.slot_h, self.problem.slots, self.problem.pools, (placement.task,))
+        if violations(Plan((placement,), (), 0.0), alone):
+            return False
+        busy = np.flatnonzero(where >= 0)
+        return bool((self.work.free[where[busy], busy] >= self.p.size_gpus[self.p.size_at[j] + size[busy]]).all())
+
+    def _rescale(self, mu: Floats) -> None:
+        """Look at the jobs anew with budgets priced at `mu`."""
+        if len(mu):
+            self.view.scale[:] = scale_of(self.p, mu)
+            sweeps.floors(self.p, self.view.scale, self.view.floor, self.view.alone)
+            for j in self._placed():
+                scale = self.view.scale[j]
+                self.work.cost[j] = kernels.cost_of(self.p, j, scale, self.work.where[j], self.work.size[j])
+
+    def _at_prices(self, order: Ints, price: Floats) -> None:
+        """Insert anew at prices, then again one by one at ever weaker ones; the best of it all is kept."""
+        kept, least = self.snapshot(), self.worth()
+        self.greedy(order, price, 1.0)
+        for strength in _STRENGTHS:
+            if self.worth() < least:
+                kept, least = self.snapshot(), self.worth()
+            self._insert(order, price, strength)
+        if self.worth() > least:
+            self.restore(kept)
+
+    def _improve(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
+        """Ruin and recreate in a few stages, cooling down; the best stage end is kept."""
+        kept, least = self.snapshot(), self.worth()
+        jobs = max(1, len(self.problem.tasks))
+        moves = max(_LEAST_MOVES, effort.moves * jobs) // _STAGES
+        for stage in range(_STAGES):
+            if enough():
+                break
+            heat = effort.heat * least / jobs * max(0.0, 1 - (stage + 1) / (_STAGES - 1))
+            sweeps.improve(self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, self.state)
+            if self.worth() < least:
+                kept, least = self.snapshot(), self.worth()
+        self.restore(kept)
+
+    def _spent_g(self) -> Floats:
+        spent = np.zeros(len(self.limits_g))
+        for j in self._placed():
+            if self.p.budget[j] >= 0:
+                spent[self.p.budget[j]] += self._carbon_g(j)
+        return spent
+
+    def _carbon_g(self, j: int) -> float:
+        return weighed(self.p, j, self.work.where[j], self.work.size[j])[0]
+
+    def _over(self) -> Row:
+        return self._spent_g() > self.limits_g * (1 + 1e-12)
+
+    def _within_budgets(self) -> bool:
+        return not len(self.limits_g) or not self._over().any()
+
+    def _keep_budgets(self, found: Ascent, order: Ints) -> None:
+        """Dearer carbon for whoever is over, a few times; then leave out what cannot be afforded, the least first."""
+        mu = found.budget.copy()
+        for _ in range(_DEARER if len(mu) else 0):
+            over = self._over()
+            if not over.any():
+                return
+            mu = np.where(over, np.maximum(0.1, mu * 1.6), mu)
+            self._rescale(mu)
+            theirs = [j for j in order if self.p.budget[j] >= 0 and over[self.p.budget[j]]]
+            self._insert(np.array(theirs, dtype=np.int64), found.gpu_g, 1.0)
+        tasks = self.problem.tasks
+        for row, limit in enumerate(self.limits_g):
+            grams = {j: self._carbon_g(j) for j in self._placed() if self.p.budget[j] == row and not tasks[j].running}
+            spent = float(self._spent_g()[row])
+            for j in sorted(grams, key=lambda j: (tasks[j].priority, -grams[j])):
+                if spent <= limit:
+                    break
+                sweeps.leave(self.p, self.work, j)
+                self.over_budget.add(j)
+                spent -= grams[j]
+
+    def placement(self, j: int) -> Placement:
+        return placement_of(self.problem, self.p, j, self.work.where[j], self.work.size[j])
+
+    def made(self, impossible: Mapping[str, Unplaced], *, bound: float, prices: Prices | None) -> Plan:
+        placements = tuple(self.placement(j) for j in self._placed())
+        unplaced = [*impossible.values()]
+        for j in np.flatnonzero(~self.work.placed):
+            task = self.problem.tasks[j]
+            if j in self.over_budget:
+                unplaced.append(Unplaced(task, Reason.BUDGET_EXHAUSTED, f"budget {task.budget} does not cover it"))
+                continue
+            crowded = "earlier and more urgent jobs hold the GPUs before its deadline"
+            alone = "no allowed region has the GPUs free for long enough"
+            detail = crowded if np.isfinite(self.view.alone[j]) else alone
+            unplaced.append(Unplaced(task, Reason.CAPACITY_TAKEN, detail))
+        objective = sum(placement.objective_g for placement in placements)
+        return Plan(placements, tuple(unplaced), min(bound, objective) if placements else 0.0, prices)

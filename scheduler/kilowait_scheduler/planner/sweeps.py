@@ -1,0 +1,267 @@
+"""Many jobs one after the other: price them all, insert them, ruin and recreate. Compiled, like what they call."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arrays import Arrays
+from .jit import jit
+from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve
+from .problem import Floats, Ints
+
+
+class Work(NamedTuple):
+    """A plan in the making: `free` (P, T) GPUs, and per job its schedule, whether it has one, and what it costs."""
+
+    free: Ints
+    where: Any
+    size: Any
+    placed: Any
+    cost: Floats
+
+
+class View(NamedTuple):
+    """How jobs are looked at: `scale` (J,), `floor` and `scratch` (Q,), `alone` (J,): their least without others."""
+
+    scale: Floats
+    floor: Floats
+    scratch: Floats
+    alone: Floats
+
+
+@jit
+def floors(p: Arrays, scale: Floats, floor: Floats, alone: Floats) -> None:
+    """What each pair costs with all GPUs and no price on them, and the least of it per job."""
+    row = blank(p.grams.shape[1])
+    for j in range(len(p.first)):
+        pa, pb = p.pair_at[j], p.pair_at[j + 1]
+        alone[j] = np.inf
+        if p.movable[j] == 1 and pb - pa > 1:
+            alone[j] = solve(p, j, pa, pb, p.grams, 0.0, p.cap, scale[j], row.where, row.size)
+            floor[pa:pb] = alone[j]
+        else:
+            for q in range(pa, pb):
+                floor[q] = solve(p, j, q, q + 1, p.grams, 0.0, p.cap, scale[j], row.where, row.size)
+                alone[j] = min(alone[j], floor[q])
+
+
+@jit
+def price_round(
+    p: Arrays,
+    price: Floats,
+    scale: Floats,
+    wanted: Ints,
+    begin: int,
+    end: int,
+    floor: Floats,
+    use: Ints,
+    spent: Floats,
+) -> float:
+    """Every wanted job of [begin, end) at its best at `price`, each as if alone: the sum of what they pay.
+
+    `floor` is tightened; `use` (P, T) counts the GPUs they take, `spent` (budgets,) their carbon. `wanted`: 0 leave
+    out, 1 may be left out for its `drop_g`, 2 must be done.
+    """
+    row = blank(p.grams.shape[1])
+    total = 0.0
+    for j in range(begin, end):
+        if wanted[j] == 0:
+            continue
+        limit = p.drop_g[j] if wanted[j] == 1 else np.inf
+        value = cheapest(p, j, price, 1.0, p.cap, scale[j], floor, floor, limit, row)
+        total += min(value, limit)
+        if value == np.inf:
+            continue
+        for t in range(p.first[j], p.last[j]):
+            if row.where[t] >= 0:
+                use[row.where[t], t] += p.size_gpus[p.size_at[j] + row.size[t]]
+        if p.budget[j] >= 0:
+            spent[p.budget[j]] += carbon_of(p, j, row.where, row.size)
+    return total
+
+
+@jit
+def take(p: Arrays, work: Work, j: int) -> None:
+    """Take the GPUs of job j's schedule."""
+    work.placed[j] = True
+    for t in range(p.first[j], p.last[j]):
+        if work.where[j, t] >= 0:
+            work.free[work.where[j, t], t] -= p.size_gpus[p.size_at[j] + work.size[j, t]]
+
+
+@jit
+def leave(p: Arrays, work: Work, j: int) -> None:
+    """Give them back."""
+    work.placed[j] = False
+    for t in range(p.first[j], p.last[j]):
+        if work.where[j, t] >= 0:
+            work.free[work.where[j, t], t] += p.size_gpus[p.size_at[j] + work.size[j, t]]
+
+
+@jit
+def _place(p: Arrays, work: Work, j: int, price: Floats, strength: float, look: View, row: Row) -> None:
+    """Job j at its best at `strength` times the prices in what is free; not placed where there is no room."""
+    if cheapest(p, j, price, strength, work.free, look.scale[j], look.floor, look.scratch, np.inf, row) < np.inf:
+        work.where[j], work.size[j] = row.where, row.size
+        work.cost[j] = cost_of(p, j, look.scale[j], row.where, row.size)
+        take(p, work, j)
+
+
+@jit
+def insert(p: Arrays, work: Work, order: Ints, price: Floats, strength: float, look: View) -> None:
+    """Place the jobs of `order` one after the other at their best at `price` in what is free.
+
+    A job that is placed already is taken out first and finds at least its old place again.
+    """
+    row = blank(p.grams.shape[1])
+    for j in order:
+        if work.placed[j]:
+            leave(p, work, j)
+        _place(p, work, j, price, strength, look, row)
+
+
+@jit
+def _draw(state: Ints, below: int) -> int:
+    """A number in [0, below), by the minimal standard generator: the same on every machine, compiled or not."""
+    state[0] = state[0] * 48271 % 2147483647
+    return int(state[0] % below)
+
+
+@jit
+def _pool_of(p: Arrays, j: int, where: Any) -> int:
+    """The pool of a schedule's first slot."""
+    for t in range(p.first[j], p.last[j]):
+        if where[t] >= 0:
+            return int(where[t])
+    return -1
+
+
+@jit
+def _shuffled(p: Arrays, group: Ints, n: int, state: Ints) -> None:
+    """The first stays first, the rest in any order; but nobody takes the GPUs of the running slot from under a job."""
+    for i in range(n - 1, 1, -1):
+        k = 1 + _draw(state, i)
+        group[i], group[k] = group[k], group[i]
+    front = 0
+    for i in range(n):
+        if p.stays[group[i]] == 1:
+            group[i], group[front] = group[front], group[i]
+            front += 1
+
+
+@jit
+def improve(
+    p: Arrays,
+    work: Work,
+    price: Floats,
+    look: View,
+    moves: int,
+    most: int,
+    heat: float,
+    keen: float,
+    state: Ints,
+) -> int:
+    """Ruin and recreate, `moves` times: the accepted moves.
+
+    A job that pays more than it would alone is taken out with up to `most` of those that hold the GPUs it would like
+    best; they go back in another order at scaled prices. What became worse is undone, unless it is by less than the
+    draw of a temperature that falls from `heat` to 0; so is what gained less than the share `keen`.
+    """
+    jobs, slots, pools = len(p.first), p.grams.shape[1], p.grams.shape[0]
+    members = np.zeros((pools, jobs), dtype=np.int32)  # jobs by the pool of their first slot, in no order
+    count = np.zeros(pools, dtype=np.int64)
+    seat, lives = np.full(jobs, -1, dtype=np.int64), np.full(jobs, -1, dtype=np.int64)
+    for j in range(jobs):
+        if work.placed[j]:
+            lives[j] = _pool_of(p, j, work.where[j])
+            seat[j] = count[lives[j]]
+            members[lives[j], count[lives[j]]] = j
+            count[lives[j]] += 1
+    row = blank(slots)
+    old = np.full((most + 1, slots), -1, dtype=np.int16)
+    old_size = np.zeros((most + 1, slots), dtype=np.int8)
+    old_cost, was = np.zeros(most + 1), np.zeros(most + 1, dtype=np.bool_)
+    group = np.zeros(most + 1, dtype=np.int64)
+    accepted = 0
+    for move in range(moves):
+        j = -1
+        for _ in range(64):
+            drawn = _draw(state, jobs)
+            alone = look.alone[drawn]
+            if alone < np.inf and (not work.placed[drawn] or work.cost[drawn] > alone + 1e-6 * abs(alone) + 1e-9):
+                j = drawn
+                break
+        if j < 0:
+            break
+        temperature = heat * (1.0 - (move + 1.0) / moves)
+        pull = max(0, _draw(state, 1000) - 500) / 1000.0
+        if not work.placed[j]:
+            pull *= 4.0  # look everywhere, not only where it is cheapest
+        if cheapest(p, j, price, pull, p.cap, look.scale[j], look.floor, look.scratch, np.inf, row) == np.inf:
+            continue
+        group[0], n = j, 1
+        pool = _pool_of(p, j, row.where)
+        wanted = 1 + _draw(state, most) if work.placed[j] else most
+        for _ in range(8 * wanted):
+            if n > wanted or count[pool] == 0:
+                break
+            other = members[pool, _draw(state, count[pool])]
+            known = False
+            for i in range(n):
+                known = known or group[i] == other
+            for t in range(p.first[j], p.last[j]):
+                if not known and row.where[t] >= 0 and work.where[other, t] == row.where[t]:
+                    group[n] = other
+                    n += 1
+                    break
+        _shuffled(p, group, n, state)
+        before, least = 0.0, 0.0
+        for i in range(n):
+            g = group[i]
+            was[i] = work.placed[g]
+            least += look.alone[g]
+            before += work.cost[g] if was[i] else p.drop_g[g]
+            if was[i]:
+                old[i], old_size[i], old_cost[i] = work.where[g], work.size[g], work.cost[g]
+                leave(p, work, g)
+        limit = before - keen * abs(before)
+        if temperature > 0:
+            limit -= temperature * np.log((1.0 + _draw(state, 1000000)) / 1000001.0)
+        strength = _draw(state, 1200) / 1000.0
+        after, done, fits = 0.0, 0, True
+        while done < n and fits:
+            g = group[done]
+            done += 1
+            least -= look.alone[g]
+            _place(p, work, g, price, strength, look, row)
+            after += work.cost[g] if work.placed[g] else p.drop_g[g]
+            fits = after + least < limit
+        if not fits:
+            for i in range(done):
+                if work.placed[group[i]]:
+                    leave(p, work, group[i])
+            for i in range(n):
+                g = group[i]
+                if was[i]:
+                    work.where[g], work.size[g], work.cost[g] = old[i], old_size[i], old_cost[i]
+                    take(p, work, g)
+            continue
+        accepted += 1
+        for i in range(n):
+            g = group[i]
+            new = _pool_of(p, g, work.where[g]) if work.placed[g] else -1
+            if new == lives[g]:
+                continue
+            if lives[g] >= 0:
+                last = members[lives[g], count[lives[g]] - 1]
+                members[lives[g], seat[g]] = last
+                seat[last] = seat[g]
+                count[lives[g]] -= 1
+            if new >= 0:
+                members[new, count[new]] = g
+                seat[g] = count[new]
+                count[new] += 1
+            lives[g] = new
+    return accepted
