@@ -16,7 +16,7 @@ from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.window import Window
 
 from .access import CanChange, CanLook, ServerDep
-from .shapes import JobShape, PlanShape, region_view
+from .shapes import ExplanationShape, JobShape, PlanShape, region_view
 
 router = APIRouter(tags=["jobs"])
 
@@ -42,7 +42,8 @@ def submit(
 @router.post("/plans", dependencies=[CanLook])
 def plan(body: dict[str, Any], server: ServerDep) -> PlanShape:
     """What would be done with a job, beside all the others, without storing anything."""
-    return PlanShape.of(server.jobs.propose(parse_job(body)), server)
+    proposal = server.jobs.propose(parse_job(body))
+    return PlanShape.of(proposal, server, explanation=server.jobs.explain(proposal))
 
 
 @router.post("/packages", status_code=201, dependencies=[CanChange])
@@ -98,7 +99,9 @@ def explain(job_id: str, server: ServerDep) -> dict[str, Any]:
     record = server.store.job(job_id)
     shape = JobShape.of(record)
     keys = ("id", "name", "state", "reason", "why", "deadline", "windows", "forecast_g", "run_now_g")
+    explanation = server.jobs.explain_job(record)
     return {
+        "explanation": ExplanationShape.of(explanation) if explanation is not None else None,
         **{key: getattr(shape, key) for key in keys},
         "regions": [region_view(region, record, server) for region in server.store.regions()],
     }

@@ -13,6 +13,7 @@ from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.dispatch.reconciler import RegionHealth
+from kilowait_scheduler.planner.explain import Explanation, Option
 from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.service.grid import ZoneView
 from kilowait_scheduler.service.jobs import Proposal
@@ -102,6 +103,44 @@ class JobShape(BaseModel):
         )
 
 
+class ExplanationShape(BaseModel):
+    """What binds a plan, what giving way would buy, how sure its start is, carbon by deadline; grams on forecast."""
+
+    binding: str | None
+    relaxed: list[dict[str, Any]]
+    next_best: dict[str, Any] | None
+    run_now: dict[str, Any] | None
+    start_p50: datetime | None
+    start_p90: datetime | None
+    curve: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, found: Explanation) -> ExplanationShape:
+        return cls(
+            binding=found.binding,
+            relaxed=[
+                {"constraint": r.constraint, "how": r.how, "saves_g": r.saves_g, **_option(r.option)}
+                for r in found.relaxed
+            ],
+            next_best=_option(found.next_best) if found.next_best else None,
+            run_now=_option(found.run_now) if found.run_now else None,
+            start_p50=found.start_p50,
+            start_p90=found.start_p90,
+            curve=[
+                {"deadline": due, **(_option(option) if option else {"carbon_g": None})} for due, option in found.curve
+            ],
+        )
+
+
+def _option(option: Option) -> dict[str, Any]:
+    return {
+        "carbon_g": option.carbon_g,
+        "start": option.start,
+        "end": option.end,
+        "regions": list(option.regions),
+    }
+
+
 class PlanShape(BaseModel):
     """What would be done with a job: windows, and carbon on the current forecast against running now at home."""
 
@@ -117,9 +156,10 @@ class PlanShape(BaseModel):
     saved_g: float
     saved_pct: float | None
     forecasts: list[dict[str, Any]]
+    explanation: ExplanationShape | None = None
 
     @classmethod
-    def of(cls, proposal: Proposal, server: Server) -> PlanShape:
+    def of(cls, proposal: Proposal, server: Server, *, explanation: Explanation | None = None) -> PlanShape:
         decision = proposal.decision
         zones = {r.zone for r in server.store.regions() if r.name in proposal.record.regions}
         return cls(
@@ -135,6 +175,7 @@ class PlanShape(BaseModel):
             saved_g=proposal.saved_g,
             saved_pct=100 * proposal.saved_g / decision.run_now_g if decision.run_now_g > 0 else None,
             forecasts=[source_of(server.grid.view(zone), now=server.clock.now()) for zone in sorted(zones)],
+            explanation=ExplanationShape.of(explanation) if explanation is not None else None,
         )
 
 

@@ -1,9 +1,7 @@
-"""Commands about jobs: submit, plan, jobs, show, explain, logs, suspend, resume, cancel."""
+"""Commands about jobs: submit, jobs, show, explain, logs, suspend, resume, cancel."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
 import uuid
 from pathlib import Path
@@ -15,9 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from kilowait_scheduler.client import Client, segment
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, read_file
-from .job_input import CommandAfterDashes, command_after_dashes, job_of_command, job_of_file, packed, read_job
+from .connect import OutputOption, ServerOption, TokenOption, connect
+from .job_input import CommandAfterDashes, command_after_dashes, job_of_command, job_of_file, packed
 from .output import Format, grams, local, say, table
+from .plans import plan, show_explanation, show_plan
 
 _FINAL = ("succeeded", "failed", "cancelled")
 
@@ -72,12 +71,12 @@ def submit(
     with connect(server, token_file) as client:
         job, package = packed(job, where=where)
         if dry_run:
-            _show_plan(client.plan(job), o)
+            show_plan(client.plan(job), o)
             return
         answer = client.submit(job, package=package, idempotency_key=uuid.uuid4().hex)
         record = answer["job"]
         if o is Format.TABLE:
-            _show_plan(answer["plan"], o)
+            show_plan(answer["plan"], o)
             say(f"\nsubmitted {record['name']} as {record['id']}. Next:")
             say(f"  kilowait show {record['id']}      where it is")
             say(f"  kilowait explain {record['id']}   why")
@@ -102,84 +101,6 @@ def _wait(client: Client, job_id: str) -> dict[str, Any]:
             if record["state"] in _FINAL:
                 return record
             time.sleep(1.0)
-
-
-def plan(
-    file: Annotated[Path | None, typer.Argument(help="A job file.")] = None,
-    server: ServerOption = None,
-    token_file: TokenOption = None,
-    o: OutputOption = Format.TABLE,
-    problem: Annotated[
-        Path | None, typer.Option(help="A planning problem in JSON, solved here without a server.")
-    ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(help="Improve a --problem no longer than this (default: until done).", min=0),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed for --problem.")] = 1,
-) -> None:
-    """Show when and where a job would run and what that saves, without submitting it."""
-    if problem is not None:
-        _solve(problem, o, seconds=seconds, seed=seed)
-        return
-    if file is None:
-        raise UsageError("plan: give a job file, or --problem FILE")
-    with connect(server, token_file) as client:
-        _show_plan(client.plan(read_job(file)), o)
-
-
-def _solve(path: Path, o: Format, *, seconds: float | None, seed: int) -> None:
-    from kilowait_scheduler.core.errors import BadInput
-    from kilowait_scheduler.planner.check import violations
-    from kilowait_scheduler.planner.joint import plan as solve
-    from kilowait_scheduler.planner.problem_json import read, write
-
-    try:
-        raw = json.loads(read_file(path, what="problem"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"problem {path}: not JSON: {error}") from None
-    try:
-        question = read(raw)
-    except BadInput as error:
-        raise UsageError(str(error)) from None
-    started = time.perf_counter()
-    until = math.inf if seconds is None else started + seconds
-    made = solve(question, seed=seed, enough=lambda: time.perf_counter() >= until)
-    broken = violations(made, question)
-    if broken:
-        say(f"kilowait: the plan broke its own rules: {broken[0]}")
-        raise typer.Exit(1)
-    answer = write(made, seconds=time.perf_counter() - started)
-    if o is not Format.TABLE:
-        output.data(answer, o, rows=answer["jobs"])
-        return
-    shown = table("job", "region", ">carbon", ">restarts", "slots")
-    for job in answer["jobs"]:
-        spans = ", ".join(f"{w['start_slot']}-{w['end_slot']}" for w in job["windows"])
-        shown.add_row(job["id"], job["region"], grams(job["carbon_g"]), str(job["restarts"]), spans)
-    output.out.print(shown)
-    for item in answer["unplaced"]:
-        say(f"not placed: {item['id']}: {item['detail']}")
-    gap = "unknown" if answer["gap_pct"] is None else f"at most {answer['gap_pct']:.2f} %"
-    say(f"{grams(answer['carbon_g'])} in all; {gap} above the best possible")
-
-
-def _show_plan(answer: dict[str, Any], o: Format) -> None:
-    if o is not Format.TABLE:
-        output.data(answer, o, rows=answer["windows"])
-        return
-    shown = table("region", "from", "to", ">GPUs", title=f"{answer['name']}: {answer['why']}")
-    for window in answer["windows"]:
-        shown.add_row(window["region"], local(window["start"]), local(window["end"]), str(window["gpus"]))
-    output.out.print(shown)
-    saved = "" if answer["saved_pct"] is None else f" ({answer['saved_pct']:.0f} %)"
-    say(
-        f"forecast {grams(answer['carbon_g'])}, run now at home {grams(answer['run_now_g'])}: "
-        f"saves {grams(answer['saved_g'])}{saved}; deadline {local(answer['deadline'])}"
-    )
-    for source in answer["forecasts"]:
-        notes = f" ({'; '.join(source['notes'])})" if source["notes"] else ""
-        say(f"{source['zone']}: {source['source'] or source['problem']}{notes}")
 
 
 def list_jobs(
@@ -274,6 +195,8 @@ def explain(
         )
         shown.add_row(name, region["zone"], now, there, region["cluster"]["status"], region["source"] or "-")
     output.out.print(shown)
+    if found["explanation"] is not None:
+        show_explanation(found["explanation"])
 
 
 def logs(

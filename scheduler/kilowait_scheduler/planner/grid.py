@@ -45,7 +45,10 @@ def _filled(values: Floats, worst: float) -> Floats:
 class Grid:
     """Translation between time and slots, regions and columns, for one round of planning."""
 
-    def __init__(self, records: Sequence[JobRecord], *, known: Knowledge, rules: Rules) -> None:
+    def __init__(
+        self, records: Sequence[JobRecord], *, known: Knowledge, rules: Rules, beyond: timedelta = timedelta(0)
+    ) -> None:
+        """`beyond`: how far past the last deadline to look, for questions about later ones."""
         self.known, self.rules = known, rules
         step = rules.slot
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +56,7 @@ class Grid:
         last = min(max(record.spec.due for record in records), known.now + HORIZON)
         work = max(record.state.work_left_s for record in records)
         tail = timedelta(seconds=2 * work) + timedelta(hours=6)  # room for jobs that end late
-        wanted = max(last, known.now) + tail
+        wanted = max(last, known.now) + max(tail, beyond)
         self.slots = max(0, -((self.start - wanted) // step))
         self.slot_h = step / timedelta(hours=1)
         self.blind: set[str] = set()
@@ -293,11 +296,16 @@ class Grid:
             if known is not None and 0 <= gone < len(known):
                 kept = known[gone : gone + self.slots]
                 price[row, : len(kept)] = kept
-        return Start(Prices(price, old.budget), {record.id: self._segments(record) for record in records})
+        return Start(Prices(price, old.budget), {record.id: self.segments(record.state.windows) for record in records})
 
-    def _segments(self, record: JobRecord) -> tuple[Segment, ...]:
+    def at(self, slot: int) -> datetime:
+        """When a slot begins."""
+        return self.start + self.rules.slot * slot
+
+    def segments(self, windows: Sequence[Window]) -> tuple[Segment, ...]:
+        """Windows that are not over, as slots; they cover at least the windows."""
         found = []
-        for window in record.state.windows:
+        for window in windows:
             if window.end > self.known.now:
                 first = max(0, (window.start - self.start) // self.rules.slot)
                 found.append(Segment(window.region, first, self._slot_after(window.end), window.gpus))

@@ -11,6 +11,8 @@ from .jit import jit
 from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve
 from .problem import Floats, Ints
 
+_SHAKEN = 16
+
 
 class Work(NamedTuple):
     """A plan in the making: `free` (P, T) GPUs, and per job its schedule, whether it has one, and what it costs."""
@@ -179,6 +181,11 @@ def improve(
             seat[j] = count[lives[j]]
             members[lives[j], count[lives[j]]] = j
             count[lives[j]] += 1
+    shaken = np.empty((_SHAKEN, pools, slots))  # prices at which jobs that want the same slots part in other ways
+    for v in range(_SHAKEN):
+        for pool in range(pools):
+            for t in range(slots):
+                shaken[v, pool, t] = price[pool, t] * _draw(state, 2000) / 1000.0
     row = blank(slots)
     old = np.full((most + 1, slots), -1, dtype=np.int16)
     old_size = np.zeros((most + 1, slots), dtype=np.int8)
@@ -230,12 +237,14 @@ def improve(
         if temperature > 0:
             limit -= temperature * np.log((1.0 + _draw(state, 1000000)) / 1000001.0)
         strength = _draw(state, 1200) / 1000.0
+        drawn = _draw(state, 2 * _SHAKEN)
+        asked = shaken[drawn] if drawn < _SHAKEN else price
         after, done, fits = 0.0, 0, True
         while done < n and fits:
             g = group[done]
             done += 1
             least -= look.alone[g]
-            _place(p, work, g, price, strength, look, row)
+            _place(p, work, g, asked, strength, look, row)
             after += work.cost[g] if work.placed[g] else p.drop_g[g]
             fits = after + least < limit
         if not fits:

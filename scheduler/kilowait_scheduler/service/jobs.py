@@ -17,6 +17,7 @@ from kilowait_scheduler.core.lifecycle import JobState, Want
 from kilowait_scheduler.core.reasons import Reason, sentence
 from kilowait_scheduler.core.record import JobRecord, new_job_id
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.planner.explain import Explanation
 from kilowait_scheduler.planner.knowledge import Decision
 from kilowait_scheduler.store.repository import Store
 
@@ -30,6 +31,7 @@ class Proposal:
 
     record: JobRecord
     decision: Decision
+    others: tuple[Decision, ...] = ()
 
     @property
     def saved_g(self) -> float:
@@ -69,7 +71,7 @@ class Jobs:
         if not decision.windows or decision.late_by is not None:
             raise _crowded_out(spec, decision)
         self._require_harmless(record, others, decisions)
-        return Proposal(record, decision)
+        return Proposal(record, decision, tuple(decisions[:-1]))
 
     def _require_harmless(self, record: JobRecord, others: list[JobRecord], decisions: list[Decision]) -> None:
         """Refuse a job whose admission would make another one late that is not late without it."""
@@ -84,6 +86,16 @@ class Jobs:
                 "give it a later deadline, a lower priority or more regions",
                 reason=Reason.CAPACITY_TAKEN,
             )
+
+    def explain(self, proposal: Proposal) -> Explanation:
+        """Why it would be done so, and what giving way would buy."""
+        return self._planning.explain(proposal.record, proposal.others)
+
+    def explain_job(self, record: JobRecord) -> Explanation | None:
+        """The same for a job that waits; None for one that runs, has ended, or while nothing is known yet."""
+        if record.state.live_run is not None or record.state.phase.final or record.state.want is not Want.RUN:
+            return None
+        return self._planning.explain(record)
 
     def submit(self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None) -> Proposal:
         """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""

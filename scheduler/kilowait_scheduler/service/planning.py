@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.margin import learned_margin
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.dispatch.reconciler import RegionHealth
+from kilowait_scheduler.planner.explain import Explanation, explain
 from kilowait_scheduler.planner.knowledge import Decision, Knowledge, Rules, Standing
 from kilowait_scheduler.planner.replan import replanned
 from kilowait_scheduler.store.repository import Store
@@ -20,6 +23,7 @@ from .grid import Grid
 # A plan is improved no longer than this (real time); the valid plan stands after the first moments.
 _SEARCH_S = 60.0
 _ASK_S = 5.0  # a person waits for the answer
+_SEED = 1  # the same question gets the same answer
 _LEARN_EVERY = timedelta(minutes=10)  # grid time
 
 
@@ -44,6 +48,15 @@ class Planning:
         """What would be decided, on what is `known` (now, by default)."""
         known = known or self.knowledge(records)
         return replanned(records, known=known, rules=self.rules, enough=_after(_ASK_S)).decisions
+
+    def explain(self, record: JobRecord, others: Sequence[Decision] | None = None) -> Explanation:
+        """Why `record` is planned as it is, beside what was decided for the others or, by default, what stands."""
+        if others is None:
+            windows = {other.id: other.state.windows for other in self._store.active_jobs()}
+        else:
+            windows = {other.record.id: other.windows for other in others}
+        known = self.knowledge([record])
+        return explain(record, windows, known=known, rules=self.rules, rng=np.random.default_rng(_SEED))
 
     def knowledge(self, records: Sequence[JobRecord] = ()) -> Knowledge:
         """What the planner may know at this moment, of these jobs' budgets and runtimes too."""
