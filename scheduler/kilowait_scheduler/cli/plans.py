@@ -18,6 +18,7 @@ from .output import Format, grams, local, say, table
 
 if TYPE_CHECKING:
     from kilowait_scheduler.planner.frontier import Point
+    from kilowait_scheduler.service.shards import RayShards
 
 
 def plan(
@@ -33,13 +34,16 @@ def plan(
         typer.Option(help="Improve a --problem no longer than this (default: until done).", min=0),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed for --problem.")] = 1,
+    ray: Annotated[
+        str | None, typer.Option(help="Ray cluster that prices the jobs of a large --problem; 'local' starts one.")
+    ] = None,
     waiting: Annotated[
         bool, typer.Option("--frontier", help="Carbon against waiting of a --problem, for a row of prices on waiting.")
     ] = False,
 ) -> None:
     """Show when and where a job would run and what that saves, without submitting it."""
     if problem is not None:
-        _solve(problem, o, seconds=seconds, seed=seed, waiting=waiting)
+        _solve(problem, o, seconds=seconds, seed=seed, ray=ray, waiting=waiting)
         return
     if waiting:
         raise UsageError("plan: --frontier goes with --problem FILE; a job's own curve is shown without it")
@@ -49,7 +53,7 @@ def plan(
         show_plan(client.plan(read_job(file)), o)
 
 
-def _solve(path: Path, o: Format, *, seconds: float | None, seed: int, waiting: bool) -> None:
+def _solve(path: Path, o: Format, *, seconds: float | None, seed: int, ray: str | None, waiting: bool) -> None:
     from kilowait_scheduler.core.errors import BadInput
     from kilowait_scheduler.planner.check import violations
     from kilowait_scheduler.planner.frontier import frontier, idle_gpu_h
@@ -73,7 +77,8 @@ def _solve(path: Path, o: Format, *, seconds: float | None, seed: int, waiting: 
     if waiting:
         _show_frontier(frontier(question, seed=seed, enough=enough), o)
         return
-    made = solve(question, seed=seed, enough=enough)
+    shards = _shards(ray) if ray is not None else None
+    made = solve(question, seed=seed, enough=enough, rounds=shards)
     broken = violations(made, question)
     if broken:
         say(f"kilowait: the plan broke its own rules: {broken[0]}")
@@ -92,6 +97,16 @@ def _solve(path: Path, o: Format, *, seconds: float | None, seed: int, waiting: 
     gap = "unknown" if answer["gap_pct"] is None else f"at most {answer['gap_pct']:.2f} %"
     idle = idle_gpu_h(made, question)
     say(f"{grams(answer['carbon_g'])} in all; {gap} above the best possible; {idle:.0f} GPU-hours stay idle")
+
+
+def _shards(address: str) -> RayShards:
+    from kilowait_scheduler.core.errors import BadInput
+    from kilowait_scheduler.service.shards import RayShards
+
+    try:
+        return RayShards(address)
+    except BadInput as error:
+        raise UsageError(str(error)) from None
 
 
 def _show_frontier(points: list[Point], o: Format) -> None:

@@ -102,6 +102,22 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
     return made._replace(drop_g=_drops(made, tasks))
 
 
+def slice_of(p: Arrays, begin: int, end: int) -> Arrays:
+    """Jobs [begin, end) alone, with all pools."""
+    pairs = slice(int(p.pair_at[begin]), int(p.pair_at[end]))
+    sizes = slice(int(p.size_at[begin]), int(p.size_at[end]))
+    cut = {
+        "pair_at": p.pair_at[begin : end + 1] - p.pair_at[begin],
+        "size_at": p.size_at[begin : end + 1] - p.size_at[begin],
+    }
+    for name, values in p._asdict().items():
+        if name in cut or name in ("grams", "extra", "cap"):
+            continue
+        part = pairs if name.startswith("pair_") else sizes if name.startswith("size_") else slice(begin, end)
+        cut[name] = values[part]
+    return p._replace(**cut)
+
+
 def _offsets(counts: list[int]) -> Ints:
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
 

@@ -284,11 +284,12 @@ class Grid:
         begin, stop = max(start, series.start), end or start + timedelta(microseconds=1)
         return series.mean(begin, stop) if begin < stop and series.covers(begin, stop) else None
 
-    def start_of(self, records: Sequence[JobRecord]) -> Start | None:
+    def start_of(self, records: Sequence[JobRecord]) -> Start:
         """The last plan on this grid: its prices moved along in time, and the windows that are still standing."""
+        standing = {r.id: found for r in records if (found := self.segments(r.state.windows))}
         old = self.known.prices
         if old is None or old.slot != self.rules.slot:
-            return None
+            return Start(None, standing)
         gone = (self.start - old.start) // self.rules.slot
         price = np.zeros((len(self.pools), self.slots))
         for row, pool in enumerate(self.pools):
@@ -296,7 +297,7 @@ class Grid:
             if known is not None and 0 <= gone < len(known):
                 kept = known[gone : gone + self.slots]
                 price[row, : len(kept)] = kept
-        return Start(Prices(price, old.budget), {record.id: self.segments(record.state.windows) for record in records})
+        return Start(Prices(price, old.budget), standing)
 
     def at(self, slot: int) -> datetime:
         """When a slot begins."""

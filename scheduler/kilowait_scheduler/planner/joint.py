@@ -42,7 +42,7 @@ def plan(
     search = Search(possible, seed=seed)
     if len(tasks) <= _SMALL and search.everyone_has_their_best():
         return search.made(impossible, bound=search.total(), prices=None)
-    effort = effort or (COLD if start is None else WARM)
+    effort = effort or (COLD if start is None or start.prices is None else WARM)
     look = (rounds or _local)(search.relaxed, search.prepare(), len(problem.budgets_g))
     best = search.run(look, start=start, effort=effort, enough=enough)
     prices = Prices(best.gpu_g, dict(zip(problem.budgets_g, best.budget.tolist(), strict=True)))

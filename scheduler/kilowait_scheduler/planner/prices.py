@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -32,14 +33,20 @@ class Round(Protocol):
         """(what the jobs pay, GPUs they use (P, T), carbon by budget (budgets,)) at their best at `price`."""
 
 
+def edges(jobs: int) -> list[int]:
+    """Where the jobs are cut into chunks that are priced apart and added up in order."""
+    cuts: list[int] = np.linspace(0, jobs, min(_CHUNKS, max(1, jobs // 50)) + 1).astype(int).tolist()
+    return cuts
+
+
 class LocalRound:
     """Rounds in this process, over a few threads: the kernels let go of the interpreter's lock."""
 
-    def __init__(self, p: Arrays, floor: Floats, *, budgets: int, threads: int = 2) -> None:
+    def __init__(self, p: Arrays, floor: Floats, *, budgets: int, threads: int = 2, chunks: int | None = None) -> None:
         self._p, self._floor, self._budgets = p, floor.copy(), budgets
         jobs = len(p.first)
-        edges = np.linspace(0, jobs, min(_CHUNKS, max(1, jobs // 50)) + 1).astype(int)
-        self._chunks = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+        cuts = edges(jobs) if chunks is None else np.linspace(0, jobs, chunks + 1).astype(int).tolist()
+        self._chunks = list(pairwise(cuts))
         self._threads = threads if len(self._chunks) > 1 else 1
         owner = np.repeat(np.arange(jobs), np.diff(p.pair_at))
         widest = np.array([p.size_gpus[a:b].max() for a, b in zip(p.size_at[:-1], p.size_at[1:], strict=True)] or [0])

@@ -35,9 +35,12 @@ class Effort:
 
 @dataclass(frozen=True)
 class Start:
-    """Where an earlier plan ended: its prices, on this problem's grid, and what it did with tasks still here."""
+    """Where an earlier plan ended: its prices, on this problem's grid, and what it did with tasks still here.
 
-    prices: Prices
+    Without prices the search is as long as from nothing, but what stands is only given up for something better.
+    """
+
+    prices: Prices | None
     segments: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
 
 
@@ -171,6 +174,7 @@ class Search:
         order = order[possible[order]]
         begin = self._begin(order, start)
         least = self.worth()
+        cold = begin is None
 
         def closed(bound: float) -> bool:
             whole = bool(self.work.placed[order].all()) and self._within_budgets()
@@ -184,7 +188,7 @@ class Search:
         found = ascent(begin, possible.astype(np.int64), effort.iterations, closed)
         if not closed(found.bound):
             self._rescale(found.budget)
-            if start is None:
+            if cold:
                 self._at_prices(order, found.gpu_g)
             self._improve(found.gpu_g, effort, enough)
         self._keep_budgets(found, order)
@@ -196,7 +200,7 @@ class Search:
 
     def _begin(self, order: Ints, start: Start | None) -> tuple[Floats, Floats] | None:
         """A first plan: greedy, or what stands with the rest put in at the old prices; the prices to start from."""
-        if start is None:
+        if start is None or not (start.segments or start.prices):
             self.greedy(order, np.zeros(self.p.cap.shape), 0.0)
             return None
         pools = {(pool.region, pool.gpu_type): index for index, pool in enumerate(self.problem.pools)}
@@ -206,7 +210,11 @@ class Search:
             if rows is not None and self._keeps_rules(j, *rows):
                 self._put(j, *rows)
                 self.work.cost[j] = kernels.cost_of(self.p, j, 1.0, *rows)
-        self._insert(order[~self.work.placed[order]], start.prices.gpu_g, 1.0)
+        rest = order[~self.work.placed[order]]
+        if start.prices is None:
+            self._insert(rest, np.zeros(self.p.cap.shape), 0.0)
+            return None
+        self._insert(rest, start.prices.gpu_g, 1.0)
         mu = np.array([start.prices.budget.get(name, 0.0) for name in self.problem.budgets_g])
         return start.prices.gpu_g, mu
 
@@ -232,10 +240,10 @@ class Search:
         kept, least = self.snapshot(), self.worth()
         self.greedy(order, price, 1.0)
         for strength in _STRENGTHS:
-            if self.worth() < least:
+            if self.worth() < least - _CLOSED * abs(least):
                 kept, least = self.snapshot(), self.worth()
             self._insert(order, price, strength)
-        if self.worth() > least:
+        if self.worth() >= least - _CLOSED * abs(least):
             self.restore(kept)
 
     def _improve(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:

@@ -58,6 +58,7 @@ class Server:
     store: Store
     grid: Grid
     budgets: Budgets
+    planning: Planning
     jobs: Jobs
     reporting: Reporting
     tokens: Tokens
@@ -174,7 +175,9 @@ def compose(
         wake=wake,
     )
     reporting = Reporting(store=store, grid=grid, clock=clock)
-    return Server(settings, clock, store, grid, budgets, jobs, reporting, tokens, control, ticker, clusters, leadership)
+    return Server(
+        settings, clock, store, grid, budgets, planning, jobs, reporting, tokens, control, ticker, clusters, leadership
+    )
 
 
 def require_same_cluster(store: Store, region: Region) -> None:
