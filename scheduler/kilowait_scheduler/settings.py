@@ -50,6 +50,9 @@ class Settings(BaseSettings):
         default=timedelta(minutes=15), ge=timedelta(minutes=1), description="Length of a planning slot."
     )
     margin: float = Field(default=0.15, ge=0, le=5, description="Share of a job's work kept free before its deadline.")
+    wait_share_per_h: float = Field(
+        default=0.0002, ge=0, le=1, description="Price of an hour of waiting, as a share of the job's run-now carbon."
+    )
     power_per_gpu_w: float = Field(default=400.0, gt=0, description="Power per busy GPU if unsaid.")
     fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")
     clock_speed: float = Field(default=1.0, gt=0, description="Above 1 only in demonstrations.")

@@ -112,6 +112,8 @@ class ExplanationShape(BaseModel):
     run_now: dict[str, Any] | None
     start_p50: datetime | None
     start_p90: datetime | None
+    saved_p10_g: float | None
+    saved_p90_g: float | None
     curve: list[dict[str, Any]]
 
     @classmethod
@@ -126,6 +128,8 @@ class ExplanationShape(BaseModel):
             run_now=_option(found.run_now) if found.run_now else None,
             start_p50=found.start_p50,
             start_p90=found.start_p90,
+            saved_p10_g=found.saved_p10_g,
+            saved_p90_g=found.saved_p90_g,
             curve=[
                 {"deadline": due, **(_option(option) if option else {"carbon_g": None})} for due, option in found.curve
             ],

@@ -56,6 +56,7 @@ class Explanation:
 
     `next_best`: the best that starts at another time or place; `run_now`: at home without waiting, if GPUs allow.
     `start_p50`, `start_p90`: when it starts if the forecast errs as its band says and it is planned again then.
+    `saved_p10_g`, `saved_p90_g`: what the plan as it is saves against running now, over the same errors.
     `curve`: the best for a series of deadlines, the job's own first.
     """
 
@@ -66,6 +67,8 @@ class Explanation:
     relaxed: tuple[Relaxed, ...]
     start_p50: datetime | None
     start_p90: datetime | None
+    saved_p10_g: float | None
+    saved_p90_g: float | None
     curve: tuple[tuple[datetime, Option | None], ...]
 
 
@@ -121,15 +124,19 @@ class _Asking:
         chosen = self.option(placement)
         relaxed = sorted(self._relaxed(chosen), key=lambda item: -item.saves_g) if chosen is not None else []
         binds = chosen is not None and relaxed and relaxed[0].saves_g >= _WORTH * abs(chosen.carbon_g)
-        p50, p90 = self._starts(rng) if placement is not None else (None, None)
+        now = self.best(self._run_now())
+        starts, saved = self._drawn(placement, now, rng) if placement is not None else ([], [])
+        p50, p90 = self._quantiles(starts)
         return Explanation(
             chosen=chosen,
             next_best=self.option(self._other_than(placement)) if placement is not None else None,
-            run_now=self.option(self.best(self._run_now())),
+            run_now=self.option(now),
             binding=relaxed[0].constraint if binds else None,
             relaxed=tuple(item for item in relaxed if item.saves_g > 0),
             start_p50=p50,
             start_p90=p90,
+            saved_p10_g=float(np.quantile(saved, 0.1)) if saved else None,
+            saved_p90_g=float(np.quantile(saved, 0.9)) if saved else None,
             curve=tuple(self._curve()),
         )
 
@@ -182,21 +189,35 @@ class _Asking:
         due = self.record.spec.due
         return [(due + by, self.option(self.best(self._later(by)))) for by in (timedelta(0), *_LATER)]
 
-    def _starts(self, rng: np.random.Generator) -> tuple[datetime | None, datetime | None]:
-        """Median and 90 % quantile of the first start over forecasts drawn from the band, errors lasting for hours."""
-        if self.task.running:
-            return self.grid.known.now, self.grid.known.now
+    def _drawn(
+        self, placement: Placement, now: Placement | None, rng: np.random.Generator
+    ) -> tuple[list[int], list[float]]:
+        """First slots of plans made on forecasts drawn from the band, and what the standing plan saves on each.
+
+        Errors of a zone last for hours; those of two zones have nothing to do with each other.
+        """
         memory = _MEMORY**self.grid.slot_h
-        starts = []
+        starts, saved = [], []
         for _ in range(_DRAWS):
             pools = []
             for pool in self.grid.pools:
                 spread = (self.grid.high[pool.region] - pool.g_per_kwh) / _Z90
                 error = _lasting(rng, len(spread), memory)
                 pools.append(replace(pool, g_per_kwh=pool.g_per_kwh + np.maximum(spread, 0) * error))
-            placement = self.best(self.task, pools=pools)
-            if placement is not None:
-                starts.append(placement.segments[0].start)
+            other = placement if self.task.running else self.best(self.task, pools=pools)
+            if other is not None:
+                starts.append(other.segments[0].start)
+            if now is not None:
+                saved.append(self._carbon_g(now, pools) - self._carbon_g(placement, pools))
+        return starts, saved
+
+    def _carbon_g(self, placement: Placement, pools: Sequence[Pool]) -> float:
+        """What a placement emits on other pools' intensity, restarts and moves left out: they hardly differ."""
+        grams = {pool.region: pool.g_per_kwh for pool in pools}
+        kw = self.record.power_kw * self.grid.slot_h
+        return kw * float(sum(grams[s.region][s.start : s.end].sum() for s in placement.segments))
+
+    def _quantiles(self, starts: list[int]) -> tuple[datetime | None, datetime | None]:
         if not starts:
             return None, None
         p50, p90 = np.quantile(starts, [0.5, 0.9], method="higher")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,11 +26,10 @@ else:
     COMPILED = True
 
 
-def _folder() -> Path | None:
-    """Where compiled kernels are kept; None where nothing can be written."""
+def writable(bases: Sequence[Path]) -> Path | None:
+    """A folder for compiled kernels in the first of `bases` that takes one; None where nothing can be written."""
     digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _SOURCES)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for base in (_HERE / "__pycache__", cache / "kilowait"):
+    for base in bases:
         try:
             folder = base / f"kernels-{digest}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +42,8 @@ def _folder() -> Path | None:
     return None
 
 
-_FOLDER = _folder() if COMPILED else None
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+_FOLDER = writable([_HERE / "__pycache__", _CACHE / "kilowait"]) if COMPILED else None
 
 
 def jit(function: _F) -> _F:

@@ -133,7 +133,7 @@ def compose(
             store.put_region(region)
     if tokens.ensure_admin(settings.state_dir / "admin.token", at=clock.now()):
         log.info("admin token written to %s", settings.state_dir / "admin.token")
-    rules = Rules(slot=settings.slot, margin=settings.margin)
+    rules = Rules(slot=settings.slot, margin=settings.margin, wait_share_per_h=settings.wait_share_per_h)
     policy = Policy(
         fence=clock.grid(settings.fence),
         stop_again=clock.grid(Policy.stop_again),

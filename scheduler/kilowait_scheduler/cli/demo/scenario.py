@@ -31,6 +31,8 @@ POWER_W = 400.0
 GPUS_PER_REGION = 12
 _HORIZON = timedelta(hours=22)
 _FINALISTS = 4  # scouting is done on hours; this many are looked at again on the slots that will be planned on
+# Whoever shows a move in mid-run and a suspension scores above this, and nobody else: each counts 10, all else below 4.
+_ALL_SHOWN = 19.0
 # What starting a run on a local Ray head and coming to the first step costs, in real seconds.
 START_S = 3.0
 
@@ -74,13 +76,17 @@ async def choose(
     using: Rules,
     budget_s: float = 6.0,
 ) -> Scenario:
-    """The candidate that shows and saves most within `budget_s` seconds of looking. Raises ForecastersError if none."""
+    """The candidate that shows and saves most within `budget_s` seconds of looking. Raises ForecastersError if none.
+
+    Where none yet moves one job while it runs and suspends another, it looks up to three times as long.
+    """
     start_cost = timedelta(seconds=START_S) * speed
     coarse = replace(using, slot=HOUR)
     scouted: list[tuple[float, _Stage]] = []
     until = time.monotonic() + budget_s
     for zone_a, zone_b, start in _candidates(zones, starts):
-        if scouted and time.monotonic() > until:
+        late = time.monotonic() - until
+        if scouted and late > 0 and (late > 2 * budget_s or max(score for score, _ in scouted) > _ALL_SHOWN):
             break
         try:
             forecasts = {zone: await _forecast(cascade, zone, start) for zone in (zone_a, zone_b)}
@@ -147,7 +153,7 @@ def _best_moved(stage: _Stage) -> tuple[Part, float]:
         visited = [window.region for window in decision.windows]
         if not visited or set(visited) == {stage.regions[home].name}:
             continue
-        value = _saved(decision) + (1.0 if len(set(visited)) == 2 and len(visited) == 2 else 0.0)
+        value = _saved(decision) + (10.0 if len(set(visited)) == 2 and len(visited) == 2 else 0.0)
         if value > score:
             found, score = Part("moved", job), value
     return found, max(score, 0.0)
@@ -165,7 +171,7 @@ def _best_suspended(stage: _Stage) -> tuple[Part, float]:
     if found is None:
         job = _job("reward-model", stage, hours=4, within=17, home=1, regions=(1,), gpus=4, saves=True)
         return Part("suspended and resumed (by hand: this grid gives no reason to)", job, by_hand=True), 0.0
-    return found, score + 1.0
+    return found, score + 10.0
 
 
 def _hours(text: str) -> float:
