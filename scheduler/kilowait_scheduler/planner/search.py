@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,7 +50,7 @@ _GREEDY_ROUNDS = 12
 _LEAST_MOVES = 3000  # few jobs deserve no less: they cost milliseconds
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
-_DEARER = 8  # rounds in which a budget that is overdrawn raises its price
+_DEARER = 6  # rounds in which a budget that is overdrawn raises its price
 _CLOSED = 1e-9  # relative gap at which a plan is proven best
 
 _Stop = Callable[[float], bool]
@@ -191,7 +191,7 @@ class Search:
             if cold:
                 self._at_prices(order, found.gpu_g)
             self._improve(found.gpu_g, effort, enough)
-        self._keep_budgets(found, order)
+        self._keep_budgets(found, order, effort, enough)
         if self.work.placed[order].all():
             return found
         placed = np.where(self.work.placed, 2, 0).astype(np.int64)
@@ -276,17 +276,20 @@ class Search:
     def _within_budgets(self) -> bool:
         return not len(self.limits_g) or not self._over().any()
 
-    def _keep_budgets(self, found: Ascent, order: Ints) -> None:
+    def _keep_budgets(self, found: Ascent, order: Ints, effort: Effort, enough: Callable[[], bool]) -> None:
         """Dearer carbon for whoever is over, a few times; then leave out what cannot be afforded, the least first."""
+        effort = replace(effort, moves=effort.moves // 3, keen=0.0)
+        running = np.array([self.problem.tasks[j].running for j in order], dtype=np.bool_)
         mu = found.budget.copy()
         for _ in range(_DEARER if len(mu) else 0):
             over = self._over()
             if not over.any():
                 return
-            mu = np.where(over, np.maximum(0.1, mu * 1.6), mu)
+            mu = np.where(over, np.maximum(0.25, mu * 2.0), mu)
             self._rescale(mu)
-            theirs = [j for j in order if self.p.budget[j] >= 0 and over[self.p.budget[j]]]
-            self._insert(np.array(theirs, dtype=np.int64), found.gpu_g, 1.0)
+            theirs = (self.p.budget[order] >= 0) & over[np.maximum(self.p.budget[order], 0)]
+            self._at_prices(order[np.lexsort((~theirs, ~running))], found.gpu_g)
+            self._improve(found.gpu_g, effort, enough)
         tasks = self.problem.tasks
         for row, limit in enumerate(self.limits_g):
             grams = {j: self._carbon_g(j) for j in self._placed() if self.p.budget[j] == row and not tasks[j].running}
