@@ -10,6 +10,11 @@ from itertools import pairwise
 from .problem import Placement, Plan, Pool, Problem, Segment, Task
 
 
+def faults(placement: Placement, problem: Problem) -> list[str]:
+    """What is wrong with one placement by itself, the others and the capacity they leave aside."""
+    return _judge(placement, problem, {(pool.region, pool.gpu_type): pool for pool in problem.pools})
+
+
 def violations(plan: Plan, problem: Problem) -> list[str]:
     """Every broken rule as a sentence; empty where the plan is sound."""
     found: list[str] = []

@@ -18,6 +18,7 @@ from kilowait_scheduler.core.window import Window
 
 from .arrays import arrays_of
 from .check import violations
+from .diagnose import diagnose
 from .grid import Grid
 from .joint import plan
 from .knowledge import Decision, Knowledge, Rules, Standing
@@ -53,7 +54,7 @@ def replanned(
         return Replanned([], known.prices)
     grid = Grid(records, known=known, rules=rules)
     start = grid.start_of(records)
-    tasks = [grid.task(record, reserve=True) for record in records]
+    tasks = [_task(grid, record) for record in records]
     made = plan(grid.problem(tasks), start=start, enough=enough)
     if made.unplaced:
         # Someone cannot have the reserve, or the budget; only they give it up, the others keep their safe distance.
@@ -84,6 +85,12 @@ def replanned(
             decisions.append(grid.decide(record, placement, late=placement in late))
     prices = grid.standing(made.prices)
     return Replanned(_Settling(grid).settle(decisions), prices, made.gap_pct)
+
+
+def _task(grid: Grid, record: JobRecord) -> Task:
+    """The job with its reserve, or without where the time it has is too short for one."""
+    task = grid.task(record, reserve=True)
+    return task if diagnose(task, grid.problem([task])) is None else grid.task(record, reserve=False)
 
 
 def _as_soon_as_possible(tasks: Sequence[Task], made: Plan, problem: Problem) -> list[Placement]:

@@ -11,7 +11,7 @@ from kilowait_scheduler.core.reasons import Reason
 
 from . import kernels, sweeps
 from .arrays import arrays_of
-from .check import violations
+from .check import faults
 from .prices import Ascent, Round, ascend, scale_of
 from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
 from .rows import Row, placement_of, rows_of
@@ -219,9 +219,7 @@ class Search:
         return start.prices.gpu_g, mu
 
     def _keeps_rules(self, j: int, where: Row, size: Row) -> bool:
-        placement = placement_of(self.problem, self.p, j, where, size)
-        alone = Problem(self.problem.slot_h, self.problem.slots, self.problem.pools, (placement.task,))
-        if violations(Plan((placement,), (), 0.0), alone):
+        if faults(placement_of(self.problem, self.p, j, where, size), self.problem):
             return False
         busy = np.flatnonzero(where >= 0)
         return bool((self.work.free[where[busy], busy] >= self.p.size_gpus[self.p.size_at[j] + size[busy]]).all())
