@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from instances import Spec, checked, instance, noisy, traces, utilisation
 
-from kilowait_scheduler.planner import kernels
+from kilowait_scheduler.planner import kernels, sweeps
 from kilowait_scheduler.planner.arrays import Arrays, arrays_of
 from kilowait_scheduler.planner.joint import Start, plan
 from kilowait_scheduler.planner.prices import LocalRound, ascend
@@ -75,9 +76,9 @@ class Cell:
 
 def warm_up() -> None:
     """Have the kernels compiled, or read from their cache, before anything is timed."""
-    problem = instance(Spec(100, 0.6, 1, "small", movable=True, regions=3), _synthetic())
+    problem = instance(Spec(100, 0.6, 1, "few", movable=True, regions=3), _synthetic())
     plan(problem)
-    plan(instance(Spec(100, 0.6, 1, "small", regions=3), _synthetic()))
+    plan(instance(Spec(100, 0.6, 1, "few", regions=3), _synthetic()))
 
 
 def _synthetic() -> dict[str, Floats]:
@@ -103,7 +104,8 @@ def inserted(problem: Problem, order: np.ndarray) -> tuple[Plan, Search, float]:
     """Each job of `order` at its cheapest in what the earlier ones left, exactly, capacity hard; seconds of that."""
     search = Search(problem, seed=1)
     search.prepare()
-    _, seconds = timed(lambda: search.insert(order, np.zeros(search.p.cap.shape), 0.0))
+    price = np.zeros(search.p.cap.shape)
+    _, seconds = timed(lambda: sweeps.insert(search.p, search.work, order, price, 0.0, search.view))
     return checked(search.made({}, bound=0.0, prices=None), problem), search, seconds
 
 
@@ -126,22 +128,35 @@ def _common(one: Plan, other: Plan) -> tuple[float, float]:
     return sum(first[name] for name in both), sum(second[name] for name in both)
 
 
+def peak_gib() -> float:
+    """Most memory this process has held. On Linux `ru_maxrss` is at least the parent's at the start, VmHWM is not."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else []:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (30 if sys.platform == "darwin" else 20)
+
+
+def _times(spec: Spec) -> int:
+    return 1 if spec.movable or spec.jobs > 1000 else 5 if spec.jobs <= 300 else 3
+
+
 def cell(folder: Path, spec: Spec, *, warm: bool = False) -> Cell:
     """Measure one instance; meant for a process of its own, so that the peak memory is that of this plan."""
     warm_up()
     problem = instance(spec, traces(folder))
-    made, seconds = timed(lambda: plan(problem), times=5 if spec.jobs <= 300 else 3 if spec.jobs <= 1000 else 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    made, seconds = timed(lambda: plan(problem), times=_times(spec))
+    peak = peak_gib()
     checked(made, problem)
     first, first_seconds = timed(lambda: plan(problem, enough=lambda: True))
     checked(first, problem)
     p = arrays_of(problem)
     now = run_now(problem, p)
     arrival, search, arrival_seconds = inserted(problem, np.lexsort((np.arange(spec.jobs), p.first)))
-    _, _, insert_seconds = inserted(problem, search.order())
+    insert_seconds = statistics.median(inserted(problem, search.order())[2] for _ in range(3))
     _, ascent_seconds = timed(
         lambda: ascend(
-            LocalRound(p, search.floor, budgets=0),
+            LocalRound(p, search.view.floor, budgets=0),
             p,
             limits_g=np.zeros(0),
             start=None,
@@ -193,18 +208,16 @@ def one_job(folder: Path) -> tuple[list[float], list[float], dict[str, object]]:
     """
     warm_up()
     problem = instance(Spec(1000, 0.26, 1), traces(folder))
-    p = arrays_of(problem)
-    jobs, slots = len(problem.tasks), problem.slots
-    scale, floor, alone = np.ones(jobs), np.zeros(len(p.pair_pool)), np.zeros(jobs)
-    kernels.floors(p, scale, 0, jobs, floor, alone)
-    rows = [np.full(slots, -1, dtype=kind) for kind in (np.int16, np.int8, np.int16, np.int8)]
-    none, unknown = np.zeros(p.cap.shape), np.full(len(floor), -np.inf)
-    took: dict[str, list[float]] = {"all": [], "pruned": []}
-    for key, known in (("all", unknown), ("pruned", floor), ("all", unknown), ("pruned", floor)):
+    search = Search(problem, seed=1)
+    search.prepare()
+    p, floor = search.p, search.view.floor
+    none, unknown, row = np.zeros(p.cap.shape), np.full(len(floor), -np.inf), kernels.blank(problem.slots)
+    took: dict[str, list[float]] = {}
+    for key, known in (("all", unknown), ("pruned", floor)) * 2:  # the first time for the caches
         took[key] = []
-        for j in range(jobs):
+        for j in range(len(problem.tasks)):
             begin = time.perf_counter()
-            kernels.cheapest(p, j, none, 0.0, p.cap, 1.0, known, *rows)
+            kernels.cheapest(p, j, none, 0.0, p.cap, 1.0, known, search.view.scratch, np.inf, row)
             took[key].append((time.perf_counter() - begin) * 1000)
     asked = [
         [

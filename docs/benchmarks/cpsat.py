@@ -1,7 +1,7 @@
 """CP-SAT on a small problem, run by the Python of `.venv-oracles`: it cannot share a process with HiGHS.
 
 stdin: {"problem": as in `kilowait plan --problem`, "drop_g": what leaving out each job counts as, "seconds", "workers"}
-stdout: {"state", "seconds", "bound_g", "jobs": {id: [region, [slots]]}}; jobs it left out are absent
+stdout: {"state", "seconds", "bound_g", "jobs": {id: [region, [slots]]}, "ortools"}; jobs it left out are absent
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 
+import ortools
 from ortools.sat.python import cp_model
 
 PER_G = 100  # integer costs per gram
@@ -73,7 +74,8 @@ def main() -> None:
             if mine:
                 jobs[job] = [mine[0][0], sorted(slot for _, slots in mine for slot in slots)]
     bound = solver.best_objective_bound / PER_G
-    print(json.dumps({"state": solver.status_name(state), "seconds": seconds, "bound_g": bound, "jobs": jobs}))
+    answer = {"state": solver.status_name(state), "seconds": seconds, "bound_g": bound, "jobs": jobs}
+    print(json.dumps(answer | {"ortools": ortools.__version__}))
 
 
 main()

@@ -1,9 +1,11 @@
 """The time-indexed linear program of an instance, for HiGHS; run as a program of its own.
 
-usage: lp.py INTENSITY_DIR SPEC simplex|ipm restarts|no-restarts LOG
+usage: lp.py INTENSITY_DIR SPEC simplex|ipm|mip restarts|no-restarts SECONDS LOG
 
 Prints one JSON line when the model is built and handed over, another when it is solved. HiGHS and CP-SAT cannot share a
 process, and a solver that does not end must be stoppable: hence a process.
+
+`mip`: all columns are integers, which makes it the whole problem where restarts are in it.
 
 Columns: of a suspendable job, x (region, slot) is the share it runs there and then, y (region) the share of it that is
 done there; of any other, s (region, slot) is its start. With restarts: f is its first start, z every further one.
@@ -106,7 +108,7 @@ def model_of(problem: Problem, *, restarts: bool) -> Model:
 
 
 def main() -> None:
-    folder, text, solver, restarts, log = sys.argv[1:]
+    folder, text, solver, restarts, seconds, log = sys.argv[1:]
     problem = instance(Spec.parse(text), traces(Path(folder)))
     begin = time.perf_counter()
     model = model_of(problem, restarts=restarts == "restarts")
@@ -114,17 +116,26 @@ def main() -> None:
     highs.setOptionValue("output_flag", True)
     highs.setOptionValue("log_to_console", False)
     highs.setOptionValue("log_file", log)
-    highs.setOptionValue("solver", solver)
+    highs.setOptionValue("time_limit", float(seconds))
+    lp = model.lp()
+    if solver == "mip":
+        lp.integrality_ = [highspy.HighsVarType.kInteger] * model.columns
+    else:
+        highs.setOptionValue("solver", solver)
     if solver == "ipm":
         highs.setOptionValue("run_crossover", "off")
-    highs.passModel(model.lp())
+    highs.passModel(lp)
     built = time.perf_counter() - begin
     print(json.dumps({"built_s": built, "columns": model.columns, "rows": model.rows}), flush=True)
     begin = time.perf_counter()
     highs.run()
     solved = time.perf_counter() - begin
     state = highs.modelStatusToString(highs.getModelStatus())
-    print(json.dumps({"solved_s": solved, "state": state, "objective_g": highs.getObjectiveValue()}), flush=True)
+    info = highs.getInfo()
+    objective = info.objective_function_value
+    bound = info.mip_dual_bound if solver == "mip" else objective
+    answer = {"solved_s": solved, "state": state, "objective_g": objective, "bound_g": bound}
+    print(json.dumps(answer), flush=True)
 
 
 main()

@@ -8,7 +8,7 @@ import typer
 
 from kilowait_scheduler.client import BadSetting, ServerError, ServerUnreachable
 
-from . import accounts, grid, jobs, local
+from . import accounts, estimates, grid, jobs, local
 from .connect import UsageError
 from .output import say
 
@@ -28,7 +28,7 @@ _CommandLineError: type[Exception] = next(
 
 OK, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 
-for module in (local, jobs, grid, accounts):
+for module in (local, jobs, grid, accounts, estimates):
     module.register(app)
 
 

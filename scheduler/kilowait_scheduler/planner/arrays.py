@@ -17,8 +17,9 @@ from .problem import Floats, Ints, Problem, Task
 
 # How a job may enter a pool with its first start.
 FRESH, PARKED, RUNNING, ARRIVES, CLOSED = 0, 1, 2, 3, 4
-_RUNNING_COUNTS = 1000.0  # what runs is not pushed out for what has not begun
-_MOST_QUANTA = 400  # per elastic job; memory and time of its dynamic program grow with it
+# Of the dynamic program of one elastic job: slots x pools x sizes x quanta, some milliseconds; and quanta alone.
+_MOST_STATES = 1_500_000
+_FEWEST_QUANTA, _MOST_QUANTA = 200, 4000
 
 
 class Arrays(NamedTuple):
@@ -68,9 +69,12 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
     rows = {name: index for index, name in enumerate(problem.budgets_g)}
     first = np.array([min(max(task.earliest, 0), slots) for task in tasks], dtype=np.int64)
     last = np.array([max(min(task.deadline, slots), 0) for task in tasks], dtype=np.int64)
-    counted = [_quanta(task, round_up=round_up) for task in tasks]
     sizes = [size for task in tasks for size in _sorted(task)]
-    pairs = [[pair for name in task.regions for pair in _pairs(task, name, problem)] for task in tasks]
+    pairs = [_pairs(task, problem) for task in tasks]
+    states = (np.maximum(first, last) - first) * np.array(
+        [len(t.sizes) * len(q) for t, q in zip(tasks, pairs, strict=True)]
+    )
+    counted = [_quanta(task, states=int(n), round_up=round_up) for task, n in zip(tasks, states, strict=True)]
     flat = [pair for of_task in pairs for pair in of_task]
     made = Arrays(
         grams=grams,
@@ -126,66 +130,90 @@ def _sorted(task: Task) -> list:  # type: ignore[type-arg]
     return sorted(task.sizes, key=lambda size: size.gpus)
 
 
-def _pairs(task: Task, region: str, problem: Problem) -> list[tuple[int, float, float, int, int]]:
-    """(pool, factor on kW, grams and slots of getting there, how it may enter) per pool of `region` it may use."""
-    found = []
-    for index, pool in enumerate(problem.pools):
-        if pool.region == region and task.fits(pool):
-            here = task.ran_in == region
-            found.append(
-                (
-                    index,
-                    task.kw_factor.get(pool.gpu_type or "", 1.0),
-                    float(task.relocation_g.get(region, 0.0)),
-                    int(task.relocation_slots.get(region, 0)),
-                    _mode(task, here=here, allowed=task.ran_in in task.regions),
-                )
-            )
-    return found
+def _pairs(task: Task, problem: Problem) -> list[tuple[int, float, float, int, int]]:
+    """(pool, factor on kW, grams and slots of getting there, how it may enter) per pool it may use, by its regions."""
+    usable = [
+        (index, pool)
+        for name in task.regions
+        for index, pool in enumerate(problem.pools)
+        if pool.region == name and task.fits(pool)
+    ]
+    known = any(pool.region == task.ran_in for _, pool in usable)
+    home = task.home_of([pool for _, pool in usable])
+    return [
+        (
+            index,
+            task.kw_factor.get(pool.gpu_type or "", 1.0),
+            float(task.relocation_g.get(pool.region, 0.0)),
+            int(task.relocation_slots.get(pool.region, 0)),
+            _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known),
+        )
+        for index, pool in usable
+    ]
 
 
-def _mode(task: Task, *, here: bool, allowed: bool) -> int:
+def _mode(task: Task, *, here: bool, known: bool) -> int:
     if task.ran_in is None:
         return FRESH
     if here:
         return RUNNING if task.running else PARKED
     if not task.suspendable:
         return CLOSED if task.running else ARRIVES  # what was lost starts again anywhere; what runs only goes on
-    return CLOSED if allowed else ARRIVES
+    return CLOSED if known else ARRIVES  # where it lies parked there is a way to stay, so only a move leads away
 
 
-def _quanta(task: Task, *, round_up: bool) -> tuple[int, list[int]]:
-    """Work and each size's progress per slot, in quanta."""
+def _quanta(task: Task, *, states: int, round_up: bool) -> tuple[int, list[int]]:
+    """Work and each size's progress per slot, in quanta; `states`: slots x pools x sizes that go with each of them."""
     speeds = [size.speed for size in _sorted(task)]
     if not task.elastic:
         return int(task.work), [1]
+    most = min(max(_MOST_STATES // max(states, 1), _FEWEST_QUANTA), _MOST_QUANTA)
     parts = [Fraction(speed).limit_denominator(1000) for speed in speeds]
     scale = math.lcm(*(part.denominator for part in parts))
     units = [int(part * scale) for part in parts]
     common = math.gcd(*units) or 1
     work = math.ceil(task.work * scale / common - 1e-9)
-    if work <= _MOST_QUANTA and all(abs(float(p) - s) < 1e-12 for p, s in zip(parts, speeds, strict=True)):
+    if work <= most and all(abs(float(p) - s) < 1e-12 for p, s in zip(parts, speeds, strict=True)):
         return work, [unit // common for unit in units]
-    most = max(1.0, _MOST_QUANTA / max(task.work, 1e-9))
-    tried = np.linspace(most / 4, most, 1000)
-    lost = [max((s * d - math.floor(s * d + 1e-9)) / (s * d) for s in speeds) for d in tried]
-    per_unit = float(tried[int(np.argmin(lost))])
+    finest = max(1.0, most / max(task.work, 1e-9))
+    tried = np.linspace(finest / 2, finest, 2000)
+    least = np.round(tried[:, None] * np.array(speeds)[None, :], 9)
+    bent = np.ceil(least) - least if round_up else least - np.floor(least)
+    per_unit = float(tried[int((bent / least).max(axis=1).argmin())])
     if round_up:
         return max(1, math.floor(task.work * per_unit + 1e-9)), [math.ceil(s * per_unit - 1e-9) for s in speeds]
     return math.ceil(task.work * per_unit - 1e-9), [math.floor(s * per_unit + 1e-9) for s in speeds]
 
 
 def _drops(made: Arrays, tasks: tuple[Task, ...]) -> Floats:
-    """More than a job can cost in any feasible way, and dearer by priority, so that what does not fit goes last."""
+    """More than any way of doing a job costs."""
     drop = np.zeros(len(tasks))
     if not made.grams.size:
         return drop
-    dirtiest = float(np.maximum(made.grams + made.extra, 0).max())
+    dirtiest = float((np.maximum(made.grams, 0) + np.maximum(made.extra, 0)).max())
     for index, task in enumerate(tasks):
         kwh = float(made.size_kwh[made.size_at[index] : made.size_at[index + 1]].max())
         kwh *= max(task.kw_factor.values(), default=1.0)
-        slots = max(1, made.last[index] - made.first[index])
-        moves = 2 * sum(task.relocation_g.values())
-        worst = 2 * task.least_slots * (kwh + abs(task.restart_kwh)) * dirtiest + moves + task.wait_g_per_slot * slots
-        drop[index] = max(worst, 1.0) * 2.0 ** (2 + task.priority) * (_RUNNING_COUNTS if task.running else 1.0)
+        slots = max(1, int(made.last[index] - made.first[index]))
+        moves = slots * max(task.relocation_g.values(), default=0.0)
+        worst = slots * (kwh + abs(task.restart_kwh)) * dirtiest + moves + task.wait_g_per_slot * slots
+        drop[index] = max(worst, 1.0)
     return drop
+
+
+def left_out_g(p: Arrays, tasks: tuple[Task, ...]) -> Floats:
+    """(J,) what leaving a job out counts as in the search: priority first, then the number of jobs, then their cost.
+
+    A job of a higher step of priority outweighs all of the lower ones, what runs all that has not begun.
+    """
+    if not tasks:
+        return np.zeros(0)
+    unit = 2.0 * float(p.drop_g.max())
+    step = float(min(len(tasks) + 1, _STEP))
+    lowest = min(task.priority for task in tasks)
+    ranks = np.array([task.priority - lowest + (_RUNNING_RANKS if task.running else 0) for task in tasks])
+    return unit * step**ranks + p.drop_g
+
+
+_STEP = 64.0  # more than so many jobs for one of higher priority are not weighed exactly
+_RUNNING_RANKS = 2

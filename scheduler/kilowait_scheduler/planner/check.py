@@ -64,14 +64,15 @@ def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | 
         return found
     carbon = price = work = 0.0
     restarts = 0
+    home = task.home_of(problem.pools)
     for index, segment in enumerate(segments):
         pool = pools[segment.region, segment.gpu_type]
         earlier = segments[index - 1] if index else None
         same_pool = earlier is not None and (earlier.region, earlier.gpu_type) == (segment.region, segment.gpu_type)
         goes_on = same_pool and earlier is not None and earlier.end == segment.start
         if earlier is None:
-            same_pool = task.ran_in == segment.region
-            goes_on = task.running and same_pool and segment.start == max(0, task.earliest)
+            same_pool = pool is home if task.running else task.ran_in == segment.region
+            goes_on = task.running and pool is home and segment.start == max(0, task.earliest)
         resumes = not goes_on and (earlier is not None or task.ran_in is not None)
         carbon_of_kwh = pool.g_per_kwh
         price_of_kwh = pool.price_g_per_kwh
@@ -99,6 +100,10 @@ def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | 
         found.append(f"works {work:g} slots instead of {task.work:g}")
     if not task.suspendable and (restarts > (task.ran_in is not None and not task.running) or _gaps(segments)):
         found.append("is split although it cannot be suspended")
+    stays = any(pool.region == task.ran_in and task.fits(pool) for pool in problem.pools)
+    bound = task.suspendable and not task.movable and task.ran_in in task.regions and stays
+    if bound and segments[0].region != task.ran_in:
+        found.append("changes its region although it cannot be moved")
     homes = {(segment.region, segment.gpu_type) for segment in segments}
     if len(homes) > 1 and not task.movable:
         found.append("changes its region although it cannot be moved")
@@ -131,7 +136,9 @@ def _stops_needlessly(placement: Placement, used: dict[tuple[str, str | None], l
     """Whether a task that is to finish the slot it runs in does not, though nobody else has taken its GPUs."""
     task, first = placement.task, placement.segments[0]
     now = max(0, task.earliest)
-    if not (task.running and task.stays) or (first.region == task.ran_in and first.start == now):
+    home = task.home_of(problem.pools)
+    if not (task.running and task.stays) or home is None:
         return False
-    here = [pool for pool in problem.pools if pool.region == task.ran_in and task.fits(pool)]
-    return any(int(pool.capacity[now]) - used[pool.region, pool.gpu_type][now] >= task.least_gpus for pool in here)
+    if (first.region, first.gpu_type, first.start) == (home.region, home.gpu_type, now):
+        return False
+    return int(home.capacity[now]) - used[home.region, home.gpu_type][now] >= task.least_gpus

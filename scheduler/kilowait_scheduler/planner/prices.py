@@ -21,7 +21,8 @@ from .problem import Floats, Ints
 
 _LEVEL = 0.015  # how far above the best value the first steps aim, as a share of it
 _WARM_LEVEL = 0.002
-_SHRINK, _PATIENCE, _WORTH = 0.7, 4, 0.05  # of the level: after so many rounds that gained less than this share of it
+_SHRINK, _PATIENCE, _WORTH = 0.6, 6, 0.05  # of the level: after so many rounds that gained less than this share of it
+_GROW = 1.05  # of the level after a round that gained as much: one that only shrinks stalls short of the best
 _MEMORY = 0.65  # share of the last direction in the next
 _CHUNKS = 8  # fixed, so that sums come out the same however many threads there are
 
@@ -110,7 +111,9 @@ def ascend(
         value = paid - float((price * p.cap).sum()) - float((mu * limits_g).sum())
         if step == 0:
             level = max(abs(value), 1e-9) * (_LEVEL if start is None else _WARM_LEVEL)
-        stalled = 0 if value > best + _WORTH * level else stalled + 1
+        gained = value > best + _WORTH * level
+        stalled = 0 if gained else stalled + 1
+        level *= _GROW if gained and step else 1.0
         if value > best:
             best, best_price, best_mu = value, price, mu
         if enough(best):

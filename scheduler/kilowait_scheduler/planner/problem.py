@@ -7,7 +7,7 @@ minimised is the objective: carbon (a budget's price may scale it) + other price
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,9 +52,9 @@ class Task:
     several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart.
     `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`. `movable`: a
     resume may be in another region, `relocation_slots` after the stop there. `ran_in`: region of the last run of a job
-    that has run before (every start is then a restart); with `running` it holds its GPUs there right now and may go on
-    in its first slot without a restart; if it `stays` it does, unless the GPUs are gone. `budget`: name of the row in
-    `Problem.budgets_g` that its carbon counts towards.
+    that has run before (every start is then a restart); with `running` it holds its GPUs there right now, of type
+    `ran_on`, and may go on in its first slot without a restart; if it `stays` it does, unless the GPUs are gone.
+    `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Task:
     wait_g_per_slot: float = 0.0
     priority: int = 0
     ran_in: str | None = None
+    ran_on: str | None = None
     running: bool = False
     stays: bool = False
     budget: str | None = None
@@ -95,6 +96,11 @@ class Task:
     @property
     def least_gpus(self) -> int:
         return min(size.gpus for size in self.sizes)
+
+    def home_of(self, pools: Sequence[Pool]) -> Pool | None:
+        """The pool it runs in, or ran in last: the first of its type there."""
+        there = (pool for pool in pools if pool.region == self.ran_in and self.fits(pool))
+        return next((pool for pool in there if self.ran_on in (None, pool.gpu_type)), None)
 
     def fits(self, pool: Pool) -> bool:
         """Whether the pool's region and type are among those it may run on."""

@@ -50,7 +50,9 @@ def placement_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> 
         or (segment.region, segment.gpu_type) != (segments[index - 1].region, segments[index - 1].gpu_type)
     )
     first = segments[0]
-    goes_on = task.running and first.region == task.ran_in and first.start == p.first[j]
+    home = task.home_of(problem.pools) if task.running else None
+    goes_on = home is not None and (first.region, first.gpu_type) == (home.region, home.gpu_type)
+    goes_on = goes_on and first.start == p.first[j]
     restarts = starts - (1 if task.ran_in is None or goes_on else 0)
     carbon, price = weighed(p, j, where, size)
     return Placement(task, tuple(segments), carbon, price, restarts)

@@ -10,7 +10,7 @@ import numpy as np
 from kilowait_scheduler.core.reasons import Reason
 
 from . import kernels, sweeps
-from .arrays import arrays_of
+from .arrays import arrays_of, left_out_g
 from .check import faults
 from .prices import Ascent, Round, ascend, scale_of
 from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
@@ -47,10 +47,13 @@ class Start:
 COLD = Effort()
 WARM = Effort(iterations=16, moves=3, heat=0.0, keen=0.01)
 _GREEDY_ROUNDS = 12
-_LEAST_MOVES = 3000  # few jobs deserve no less: they cost milliseconds
+_LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
-_DEARER = 6  # rounds in which a budget that is overdrawn raises its price
+_AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time
+_FEW = 200  # fewer jobs than this are priced longer: it costs next to nothing
+_DEARER = 10  # rounds in which a budget that is overdrawn raises its price
+_NEAR = 1e-6  # at which few jobs are not improved again
 _CLOSED = 1e-9  # relative gap at which a plan is proven best
 
 _Stop = Callable[[float], bool]
@@ -74,7 +77,9 @@ class Search:
             cost=np.zeros(jobs),
         )
         pairs = len(self.p.pair_pool)
-        self.view = sweeps.View(np.ones(jobs), np.zeros(pairs), np.zeros(pairs), np.zeros(jobs))
+        self.view = sweeps.View(
+            np.ones(jobs), np.zeros(pairs), np.zeros(pairs), np.zeros(jobs), left_out_g(self.p, problem.tasks)
+        )
         self.state = np.array([seed % 2147483646 + 1], dtype=np.int64)
         self.over_budget: set[int] = set()
 
@@ -126,7 +131,7 @@ class Search:
     def worth(self) -> float:
         """What the search lowers: the scaled objective, with what is left out counted at its drop."""
         out = ~self.work.placed & np.isfinite(self.view.alone)
-        return float(self.work.cost[self.work.placed].sum() + self.p.drop_g[out].sum())
+        return float(self.work.cost[self.work.placed].sum() + self.view.drop[out].sum())
 
     def snapshot(self) -> sweeps.Work:
         return sweeps.Work(*(part.copy() for part in self.work))  # type: ignore[arg-type]
@@ -175,6 +180,7 @@ class Search:
         begin = self._begin(order, start)
         least = self.worth()
         cold = begin is None
+        iterations = round(effort.iterations * min(4.0, max(1.0, _FEW / max(1, len(order)))))
 
         def closed(bound: float) -> bool:
             whole = bool(self.work.placed[order].all()) and self._within_budgets()
@@ -185,12 +191,17 @@ class Search:
                 look, self.p, limits_g=self.limits_g, start=prices, wanted=wanted, iterations=iterations, enough=stop
             )
 
-        found = ascent(begin, possible.astype(np.int64), effort.iterations, closed)
+        found = ascent(begin, possible.astype(np.int64), iterations, closed)
         if not closed(found.bound):
             self._rescale(found.budget)
             if cold:
                 self._at_prices(order, found.gpu_g)
             self._improve(found.gpu_g, effort, enough)
+            again = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
+            for extra in range(again):
+                if self.work.placed[order].all() and self.worth() - found.bound <= _NEAR * abs(found.bound):
+                    break
+                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), enough)
         self._keep_budgets(found, order, effort, enough)
         if self.work.placed[order].all():
             return found
@@ -248,12 +259,17 @@ class Search:
         """Ruin and recreate in a few stages, cooling down; the best stage end is kept."""
         kept, least = self.snapshot(), self.worth()
         jobs = max(1, len(self.problem.tasks))
-        moves = max(_LEAST_MOVES, effort.moves * jobs) // _STAGES
+        mean = float(np.abs(self.work.cost[self.work.placed]).sum()) / jobs
+        moves = max(min(_LEAST_MOVES, _FEWEST_MOVES * jobs), effort.moves * jobs) // _STAGES
+        gpu_slots = float((self.work.where >= 0).sum()) * float(self.p.size_gpus.mean()) if jobs else 1.0
+        typical = float(np.abs(self.work.cost[self.work.placed]).sum()) / max(1.0, gpu_slots)
         for stage in range(_STAGES):
             if enough():
                 break
-            heat = effort.heat * least / jobs * max(0.0, 1 - (stage + 1) / (_STAGES - 1))
-            sweeps.improve(self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, self.state)
+            heat = effort.heat * mean * max(0.0, 1 - (stage + 1) / (_STAGES - 1))
+            sweeps.improve(
+                self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, typical, self.state
+            )
             if self.worth() < least:
                 kept, least = self.snapshot(), self.worth()
         self.restore(kept)
@@ -279,15 +295,26 @@ class Search:
         effort = replace(effort, moves=effort.moves // 3, keen=0.0)
         running = np.array([self.problem.tasks[j].running for j in order], dtype=np.bool_)
         mu = found.budget.copy()
-        for _ in range(_DEARER if len(mu) else 0):
+        low, high = mu, None  # prices at which a budget is still overdrawn, and at which none is
+        best: tuple[float, sweeps.Work] | None = None
+        for _ in range(_DEARER if len(mu) and self._over().any() else 0):
             over = self._over()
-            if not over.any():
-                return
-            mu = np.where(over, np.maximum(0.25, mu * 2.0), mu)
+            if over.any():
+                low, mu = mu, np.where(over, np.maximum(0.1, mu * 2.0), mu) if high is None else (mu + high) / 2
+            else:
+                true_g = self.total() + float(self.view.drop[~self.work.placed].sum())
+                if best is None or true_g < best[0]:
+                    best = true_g, self.snapshot()
+                high, mu = mu, (low + mu) / 2
             self._rescale(mu)
             theirs = (self.p.budget[order] >= 0) & over[np.maximum(self.p.budget[order], 0)]
             self._at_prices(order[np.lexsort((~theirs, ~running))], found.gpu_g)
             self._improve(found.gpu_g, effort, enough)
+        if best is not None and (
+            self._over().any() or best[0] <= self.total() + float(self.view.drop[~self.work.placed].sum())
+        ):
+            self.restore(best[1])
+            return
         tasks = self.problem.tasks
         for row, limit in enumerate(self.limits_g):
             grams = {j: self._carbon_g(j) for j in self._placed() if self.p.budget[j] == row and not tasks[j].running}

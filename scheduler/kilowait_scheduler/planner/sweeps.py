@@ -11,7 +11,8 @@ from .jit import jit
 from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve
 from .problem import Floats, Ints
 
-_SHAKEN = 16
+# Ways in which prices are shaken: many where they are small, some anyway.
+_FEWEST_SHAKEN, _MOST_SHAKEN, _SHAKEN_CELLS = 16, 512, 100_000
 
 
 class Work(NamedTuple):
@@ -25,12 +26,14 @@ class Work(NamedTuple):
 
 
 class View(NamedTuple):
-    """How jobs are looked at: `scale` (J,), `floor` and `scratch` (Q,), `alone` (J,): their least without others."""
+    """How jobs are looked at: `scale` (J,), `floor` and `scratch` (Q,); (J,) `alone`, their least without others, and
+    `drop`, what leaving them out counts as."""
 
     scale: Floats
     floor: Floats
     scratch: Floats
     alone: Floats
+    drop: Floats
 
 
 @jit
@@ -142,7 +145,10 @@ def _pool_of(p: Arrays, j: int, where: Any) -> int:
 
 @jit
 def _shuffled(p: Arrays, group: Ints, n: int, state: Ints) -> None:
-    """The first stays first, the rest in any order; but nobody takes the GPUs of the running slot from under a job."""
+    """In any order, the first mostly first; but nobody takes the GPUs of the running slot from under a job."""
+    if _draw(state, 4) == 0:
+        k = _draw(state, n)
+        group[0], group[k] = group[k], group[0]
     for i in range(n - 1, 1, -1):
         k = 1 + _draw(state, i)
         group[i], group[k] = group[k], group[i]
@@ -163,13 +169,15 @@ def improve(
     most: int,
     heat: float,
     keen: float,
+    typical: float,
     state: Ints,
 ) -> int:
     """Ruin and recreate, `moves` times: the accepted moves.
 
     A job that pays more than it would alone is taken out with up to `most` of those that hold the GPUs it would like
     best; they go back in another order at scaled prices. What became worse is undone, unless it is by less than the
-    draw of a temperature that falls from `heat` to 0; so is what gained less than the share `keen`.
+    draw of a temperature that falls from `heat` to 0; so is what gained less than the share `keen`. `typical`: grams
+    that a GPU emits in a slot.
     """
     jobs, slots, pools = len(p.first), p.grams.shape[1], p.grams.shape[0]
     members = np.zeros((pools, jobs), dtype=np.int32)  # jobs by the pool of their first slot, in no order
@@ -181,11 +189,15 @@ def improve(
             seat[j] = count[lives[j]]
             members[lives[j], count[lives[j]]] = j
             count[lives[j]] += 1
-    shaken = np.empty((_SHAKEN, pools, slots))  # prices at which jobs that want the same slots part in other ways
-    for v in range(_SHAKEN):
+    # Prices at which jobs that want the same slots part in other ways: scaled, and half of them dear here and there.
+    variants = max(_FEWEST_SHAKEN, min(_MOST_SHAKEN, _SHAKEN_CELLS // max(1, pools * slots)))
+    shaken = np.empty((variants, pools, slots))
+    for v in range(variants):
         for pool in range(pools):
             for t in range(slots):
                 shaken[v, pool, t] = price[pool, t] * _draw(state, 2000) / 1000.0
+                if v % 2 == 1 and _draw(state, 4) == 0:
+                    shaken[v, pool, t] += typical * _draw(state, 3000) / 1000.0
     row = blank(slots)
     old = np.full((most + 1, slots), -1, dtype=np.int16)
     old_size = np.zeros((most + 1, slots), dtype=np.int8)
@@ -203,23 +215,32 @@ def improve(
         if j < 0:
             break
         temperature = heat * (1.0 - (move + 1.0) / moves)
-        pull = max(0, _draw(state, 1000) - 500) / 1000.0
+        pull = max(0, _draw(state, 2400) - 1200) / 1000.0
         if not work.placed[j]:
-            pull *= 4.0  # look everywhere, not only where it is cheapest
+            pull *= 2.0  # look everywhere, not only where it is cheapest
         if cheapest(p, j, price, pull, p.cap, look.scale[j], look.floor, look.scratch, np.inf, row) == np.inf:
             continue
         group[0], n = j, 1
         pool = _pool_of(p, j, row.where)
         wanted = 1 + _draw(state, most) if work.placed[j] else most
-        for _ in range(8 * wanted):
-            if n > wanted or count[pool] == 0:
+        for tries in range(8 * wanted):
+            if n > wanted:
                 break
-            other = members[pool, _draw(state, count[pool])]
-            known = False
+            # Those that begin in the pool, now and then anyone (a job that moves may be in it later), and now and then
+            # who holds a place that one of the group might give way to.
+            chain = tries % 4 == 1 and n > 1
+            giver = group[_draw(state, n)] if chain else j
+            there = pool
+            if chain:
+                there = p.pair_pool[p.pair_at[giver] + _draw(state, p.pair_at[giver + 1] - p.pair_at[giver])]
+            anyone = tries % 4 == 3 or count[there] == 0
+            other = _draw(state, jobs) if anyone else members[there, _draw(state, count[there])]
+            known = not work.placed[other]
             for i in range(n):
                 known = known or group[i] == other
-            for t in range(p.first[j], p.last[j]):
-                if not known and row.where[t] >= 0 and work.where[other, t] == row.where[t]:
+            for t in range(p.first[giver], p.last[giver]):
+                wanted_here = work.where[other, t] == there if chain else row.where[t] >= 0
+                if not known and wanted_here and (chain or work.where[other, t] == row.where[t]):
                     group[n] = other
                     n += 1
                     break
@@ -229,7 +250,7 @@ def improve(
             g = group[i]
             was[i] = work.placed[g]
             least += look.alone[g]
-            before += work.cost[g] if was[i] else p.drop_g[g]
+            before += work.cost[g] if was[i] else look.drop[g]
             if was[i]:
                 old[i], old_size[i], old_cost[i] = work.where[g], work.size[g], work.cost[g]
                 leave(p, work, g)
@@ -237,15 +258,15 @@ def improve(
         if temperature > 0:
             limit -= temperature * np.log((1.0 + _draw(state, 1000000)) / 1000001.0)
         strength = _draw(state, 1200) / 1000.0
-        drawn = _draw(state, 2 * _SHAKEN)
-        asked = shaken[drawn] if drawn < _SHAKEN else price
+        drawn = _draw(state, 2 * variants)
+        asked = shaken[drawn] if drawn < variants else price
         after, done, fits = 0.0, 0, True
         while done < n and fits:
             g = group[done]
             done += 1
             least -= look.alone[g]
             _place(p, work, g, asked, strength, look, row)
-            after += work.cost[g] if work.placed[g] else p.drop_g[g]
+            after += work.cost[g] if work.placed[g] else look.drop[g]
             fits = after + least < limit
         if not fits:
             for i in range(done):
