@@ -197,8 +197,8 @@ class Search:
             if cold:
                 self._at_prices(order, found.gpu_g)
             self._improve(found.gpu_g, effort, enough)
-            again = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
-            for extra in range(again):
+            rounds = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
+            for extra in range(rounds):
                 if self.work.placed[order].all() and self.worth() - found.bound <= _NEAR * abs(found.bound):
                     break
                 self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), enough)
