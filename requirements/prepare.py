@@ -93,8 +93,9 @@ def main() -> None:
     pins = ROOT / "requirements" / f"{kind}.txt"
     run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", pins)
     if kind != "oracles":
-        say(4, "installing kilowait itself")
+        say(4, "installing kilowait itself and compiling its planner (half a minute, once)")
         run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
+        run(PYTHON, "-c", "from kilowait_scheduler.planner.joint import warm_up; warm_up()")
     (VENV / f".prepared-{kind}").write_text(mark_of(kind) + "\n")
 
 

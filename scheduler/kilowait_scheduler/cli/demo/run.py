@@ -22,6 +22,7 @@ from kilowait_scheduler.core.errors import KilowaitError
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.dispatch.local_heads import missing
 from kilowait_scheduler.dispatch.ray_packages import pack
+from kilowait_scheduler.planner.joint import warm_up
 from kilowait_scheduler.planner.knowledge import Rules
 from kilowait_scheduler.service.compose import cascade_of
 from kilowait_scheduler.settings import Settings
@@ -111,6 +112,7 @@ def _at(scenario: Scenario, running: Sequence[Head]) -> Scenario:
 
 
 def _scenario(intensity: Path, *, speed: float) -> Scenario:
+    warm_up()  # or the server would compile its planner while grid time flies
     settings = Settings(intensity=intensity, neso="off", electricity_maps_token=None)
     rules = Rules(slot=settings.slot, margin=settings.margin, wait_share_per_h=settings.wait_share_per_h)
     zones, starts = _recorded(intensity, settings)
