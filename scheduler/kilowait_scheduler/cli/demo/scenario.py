@@ -7,7 +7,6 @@ most is taken. Where the data hold no reason to suspend (a flat grid), a person'
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,8 +30,11 @@ POWER_W = 400.0
 GPUS_PER_REGION = 12
 _HORIZON = timedelta(hours=22)
 _FINALISTS = 4  # scouting is done on hours; this many are looked at again on the slots that will be planned on
-# Whoever shows a move in mid-run and a suspension scores above this, and nobody else: each counts 10, all else below 4.
-_ALL_SHOWN = 19.0
+# Whoever shows a move in mid-run and a suspension, on a slow machine too, scores above this, and nobody else: each
+# counts 10, a job that only starts elsewhere 6, less what a slow machine would not show, all else below 4.
+_ALL_SHOWN = 20.0
+# How much longer a start takes on a busy machine, which is to show the same; and on one where nothing goes as planned.
+_SLOW, _VERY_SLOW = 1.6, 4.0
 # What starting a run on a local Ray head and coming to the first step costs, in real seconds.
 START_S = 3.0
 
@@ -66,6 +68,19 @@ class _Stage:
         spec = parse_job(job).resolved(self.known.now)
         return replan([_record(spec, self.known.now)], known=self.known, rules=self.rules)[0]
 
+    def decide_slowly(self, job: dict[str, Any], times: float) -> Decision:
+        """What would become of `job` on a machine on which every start takes so many times as long."""
+        spec = parse_job(job).resolved(self.known.now)
+        late = self.start_cost * (times - 1)
+        record = _record(spec, self.known.now)
+        slower = {
+            "work_s": record.state.work_s + late.total_seconds(),
+            "restart_s": record.state.restart_s + late.total_seconds(),
+            "not_before": self.known.now + late,
+        }
+        record = record.model_copy(update={"state": record.state.model_copy(update=slower)})
+        return replan([record], known=self.known, rules=self.rules)[0]
+
 
 async def choose(
     cascade: Cascade,
@@ -74,19 +89,19 @@ async def choose(
     starts: Sequence[datetime],
     speed: float,
     using: Rules,
-    budget_s: float = 6.0,
+    candidates: int = 80,
 ) -> Scenario:
-    """The candidate that shows and saves most within `budget_s` seconds of looking. Raises ForecastersError if none.
+    """The one of so many candidates that shows and saves most. Raises ForecastersError if there is none.
 
-    Where none yet moves one job while it runs and suspends another, it looks up to three times as long.
+    Where none yet moves one job while it runs and suspends another, it looks at up to three times as many. It counts
+    and does not look at the clock: a slow machine is to show the same play.
     """
     start_cost = timedelta(seconds=START_S) * speed
     coarse = replace(using, slot=HOUR)
     scouted: list[tuple[float, _Stage]] = []
-    until = time.monotonic() + budget_s
-    for zone_a, zone_b, start in _candidates(zones, starts):
-        late = time.monotonic() - until
-        if scouted and late > 0 and (late > 2 * budget_s or max(score for score, _ in scouted) > _ALL_SHOWN):
+    for seen, (zone_a, zone_b, start) in enumerate(_candidates(zones, starts)):
+        enough = seen >= candidates and max((score for score, _ in scouted), default=0.0) > _ALL_SHOWN
+        if scouted and (enough or seen >= 3 * candidates):
             break
         try:
             forecasts = {zone: await _forecast(cascade, zone, start) for zone in (zone_a, zone_b)}
@@ -150,10 +165,15 @@ def _best_moved(stage: _Stage) -> tuple[Part, float]:
         both = (home, 1 - home)
         job = _job("pretrain-shard", stage, hours=hours, within=within, home=home, regions=both, gpus=4, saves=True)
         decision = stage.decide(job)
-        visited = [window.region for window in decision.windows]
+        visited = _regions(decision)
         if not visited or set(visited) == {stage.regions[home].name}:
             continue
-        value = _saved(decision) + (10.0 if len(set(visited)) == 2 and len(visited) == 2 else 0.0)
+        shown = 10.0 if len(set(visited)) == len(visited) == 2 else 6.0
+        if _regions(stage.decide_slowly(job, _SLOW)) != visited:
+            shown *= 0.5
+        elif _regions(stage.decide_slowly(job, _VERY_SLOW))[-1:] in ([], [stage.regions[home].name]):
+            shown *= 0.8
+        value = _saved(decision) + shown
         if value > score:
             found, score = Part("moved", job), value
     return found, max(score, 0.0)
@@ -166,12 +186,20 @@ def _best_suspended(stage: _Stage) -> tuple[Part, float]:
         job = _job("reward-model", stage, hours=hours, within=within, home=home, regions=(home,), gpus=4, saves=True)
         decision = stage.decide(job)
         gap = decision.windows[1].start - decision.windows[0].end if len(decision.windows) == 2 else timedelta(0)
-        if gap >= 1.5 * HOUR and min(w.duration for w in decision.windows) >= HOUR and _saved(decision) > score:
-            found, score = Part("suspended and resumed", job), _saved(decision)
+        long_enough = gap >= 1.5 * HOUR and min(w.duration for w in decision.windows) >= HOUR
+        if not long_enough:
+            continue
+        value = _saved(decision) + 10.0 * (1.0 if len(stage.decide_slowly(job, _SLOW).windows) == 2 else 0.5)
+        if value > score:
+            found, score = Part("suspended and resumed", job), value
     if found is None:
         job = _job("reward-model", stage, hours=4, within=17, home=1, regions=(1,), gpus=4, saves=True)
         return Part("suspended and resumed (by hand: this grid gives no reason to)", job, by_hand=True), 0.0
-    return found, score + 10.0
+    return found, score
+
+
+def _regions(decision: Decision) -> list[str]:
+    return [window.region for window in decision.windows]
 
 
 def _hours(text: str) -> float:
