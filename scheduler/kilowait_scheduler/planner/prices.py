@@ -22,6 +22,7 @@ from .problem import Floats, Ints
 _LEVEL = 0.015  # how far above the best value the first steps aim, as a share of it
 _WARM_LEVEL = 0.002
 _SHRINK, _PATIENCE, _WORTH = 0.6, 6, 0.05  # of the level: after so many rounds that gained less than this share of it
+_FINE = 2e-5  # of the value: steps that aim at less than this are not worth a round
 _GROW = 1.05  # of the level after a round that gained as much: one that only shrinks stalls short of the best
 _MEMORY = 0.65  # share of the last direction in the next
 _CHUNKS = 8  # fixed, so that sums come out the same however many threads there are
@@ -44,29 +45,21 @@ class LocalRound:
     """Rounds in this process, over a few threads: the kernels let go of the interpreter's lock."""
 
     def __init__(self, p: Arrays, floor: Floats, *, budgets: int, threads: int = 2, chunks: int | None = None) -> None:
-        self._p, self._floor, self._budgets = p, floor.copy(), budgets
+        self._p, self._budgets = p, budgets
         jobs = len(p.first)
         cuts = edges(jobs) if chunks is None else np.linspace(0, jobs, chunks + 1).astype(int).tolist()
         self._chunks = list(pairwise(cuts))
         self._threads = threads if len(self._chunks) > 1 else 1
-        owner = np.repeat(np.arange(jobs), np.diff(p.pair_at))
-        widest = np.array([p.size_gpus[a:b].max() for a, b in zip(p.size_at[:-1], p.size_at[1:], strict=True)] or [0])
-        slots = np.where((p.gap == 0) & (np.diff(p.size_at) == 1), p.work, p.last - p.first)
-        self._weight = (widest * slots)[owner] if jobs else np.zeros(0)
-        self._unsure = p.budget[owner] >= 0 if jobs else np.zeros(0, dtype=bool)
+        self._known = memory_of(p, floor)
         self._last: Floats | None = None
 
     def __call__(self, price: Floats, scale: Floats, wanted: Ints) -> tuple[float, Ints, Floats]:
-        p = self._p
-        if self._last is not None and len(self._floor):
-            fallen = np.maximum(self._last - price, 0).max(axis=1, initial=0.0)
-            self._floor -= self._weight * fallen[p.pair_pool] * (1 + 1e-12)
-            self._floor[self._unsure] = -np.inf
+        p, moved = self._p, moved_from(self._last, price)
         self._last = price
 
         def one(chunk: tuple[int, int]) -> tuple[float, Ints, Floats]:
             use, spent = np.zeros(p.cap.shape, dtype=np.int64), np.zeros(self._budgets)
-            return sweeps.price_round(p, price, scale, wanted, *chunk, self._floor, use, spent), use, spent
+            return sweeps.price_round(p, price, scale, wanted, *chunk, self._known, moved, use, spent), use, spent
 
         if self._threads == 1:
             parts = [one(chunk) for chunk in self._chunks]
@@ -78,6 +71,101 @@ class LocalRound:
             use += part[1]
             spent += part[2]
         return sum((part[0] for part in parts), 0.0), use, spent
+
+
+def memory_of(p: Arrays, floor: Floats) -> sweeps.Memory:
+    """Nothing solved yet; `floor` (Q,) what each pair costs at no price."""
+    jobs, shape = len(p.first), (len(p.first), p.grams.shape[1])
+    owner = np.repeat(np.arange(jobs), np.diff(p.pair_at))
+    widest = np.array([p.size_gpus[a:b].max() for a, b in zip(p.size_at[:-1], p.size_at[1:], strict=True)] or [0])
+    slots = np.where((p.gap == 0) & (np.diff(p.size_at) == 1), p.work, p.last - p.first)
+    return sweeps.Memory(
+        floor=floor.copy(),
+        exact=np.zeros(len(floor), dtype=np.bool_),
+        weight=(widest * slots)[owner].astype(np.float64) if jobs else np.zeros(0),
+        scale=np.ones(jobs),
+        best=np.full(jobs, -1, dtype=np.int64),
+        where=np.full(shape, -1, dtype=np.int16),
+        size=np.zeros(shape, dtype=np.int8),
+    )
+
+
+def moved_from(last: Floats | None, price: Floats) -> sweeps.Moved:
+    """What changed between two rounds' prices (P, T); nothing before the first, whose floors hold at any price."""
+    pools, slots = price.shape
+    nothing = np.zeros(pools, dtype=np.int64)
+    if last is None or slots == 0:
+        return sweeps.Moved(np.zeros(pools), nothing, nothing)
+    differs = last != price
+    some = differs.any(axis=1)
+    low = np.where(some, differs.argmax(axis=1), slots)
+    high = np.where(some, slots - differs[:, ::-1].argmax(axis=1), 0)
+    return sweeps.Moved(np.maximum(last - price, 0).max(axis=1, initial=0.0), low, high)
+
+
+Duals = tuple[Floats, ...]
+
+
+class Dual(Protocol):
+    """A lower bound as a concave function of multipliers, all of them at least 0."""
+
+    def __call__(self, at: Duals) -> tuple[float, Duals]:
+        """The bound at `at`, and the way it rises: by how much each row there is broken."""
+
+
+def climb(
+    dual: Dual,
+    *,
+    start: Duals,
+    aim: float,
+    iterations: int,
+    enough: Callable[[float], bool],
+    least: float = np.inf,
+) -> tuple[Duals, float]:
+    """The best multipliers found from `start` in `iterations` rounds, or until `enough(bound)`, and their bound.
+
+    `aim`: how far above the first value the first steps aim, as a share of it; never above `least`, which is known to
+    be reached.
+    """
+    at, way = start, tuple(np.zeros_like(block) for block in start)
+    best, best_at, best_slope, level, stalled = -np.inf, start, start, 0.0, 0
+    for step in range(max(1, iterations)):
+        value, slope = dual(at)
+        if step == 0:
+            level = min(max(abs(value), 1e-9) * aim, max(least - value, 1e-9))
+        gained = value > best + _WORTH * level
+        stalled = 0 if gained else stalled + 1
+        level *= _GROW if gained and step else 1.0
+        if value > best:
+            best, best_at, best_slope = value, at, slope
+        if enough(best):
+            break
+        if stalled >= _PATIENCE:
+            level, stalled = level * _SHRINK, 0
+            if level < _FINE * abs(best):
+                break
+            at = best_at
+        way = tuple(_MEMORY * old + (1 - _MEMORY) * new for old, new in zip(way, slope, strict=True))
+        go = _inside(at, way)
+        norm = _square(go)
+        if norm <= 0:  # the way that was remembered leads nowhere from here
+            value, way = best, best_slope
+            at, go = best_at, _inside(best_at, best_slope)
+            norm = _square(go)
+            if norm <= 0:
+                break
+        length = min(max(best + level - value, 0.0), level) / norm
+        at = tuple(np.maximum(0.0, block + length * to) for block, to in zip(at, go, strict=True))
+    return best_at, best
+
+
+def _inside(at: Duals, way: Duals) -> Duals:
+    """`way` without what would make multipliers negative."""
+    return tuple(np.where((block <= 0) & (to < 0), 0.0, to) for block, to in zip(at, way, strict=True))
+
+
+def _square(go: Duals) -> float:
+    return sum(float((to * to).sum()) for to in go)
 
 
 @dataclass(frozen=True)
@@ -98,39 +186,22 @@ def ascend(
     wanted: Ints,
     iterations: int,
     enough: Callable[[float], bool],
+    least: float = np.inf,
 ) -> Ascent:
     """Raise the bound from `start` (no prices where None) for `iterations` rounds, or until `enough(bound)`."""
-    price, mu = start if start is not None else (np.zeros(p.cap.shape), np.zeros(len(limits_g)))
-    # Budget rows count grams, GPU rows count GPUs: their steps are scaled to a like size.
+    # Budget rows count grams, GPU rows count GPUs: their multipliers are scaled so that steps are of a like size.
     unit = 0.1 * float(np.sqrt((p.cap.astype(float) ** 2).sum())) / np.maximum(limits_g, 1e-9)
-    best, best_price, best_mu = -np.inf, price, mu
-    level, stalled = 0.0, 0
-    way, way_mu = np.zeros(p.cap.shape), np.zeros(len(limits_g))
-    for step in range(max(1, iterations)):
+
+    def dual(at: Duals) -> tuple[float, Duals]:
+        price, mu = at[0], at[1] * unit
         paid, use, spent = look(price, scale_of(p, mu), wanted)
         value = paid - float((price * p.cap).sum()) - float((mu * limits_g).sum())
-        if step == 0:
-            level = max(abs(value), 1e-9) * (_LEVEL if start is None else _WARM_LEVEL)
-        gained = value > best + _WORTH * level
-        stalled = 0 if gained else stalled + 1
-        level *= _GROW if gained and step else 1.0
-        if value > best:
-            best, best_price, best_mu = value, price, mu
-        if enough(best):
-            break
-        if stalled >= _PATIENCE:
-            level, stalled = level * _SHRINK, 0
-            price, mu = best_price, best_mu
-        way = _MEMORY * way + (1 - _MEMORY) * (use - p.cap)
-        way_mu = _MEMORY * way_mu + (1 - _MEMORY) * (spent - limits_g) * unit
-        go = np.where((price <= 0) & (way < 0), 0.0, way)
-        go_mu = np.where((mu <= 0) & (way_mu < 0), 0.0, way_mu)
-        norm = float((go * go).sum() + (go_mu * go_mu).sum())
-        if norm <= 0:
-            break
-        length = min(max(best + level - value, 0.0), level) / norm
-        price, mu = np.maximum(0.0, price + length * go), np.maximum(0.0, mu + length * go_mu * unit)
-    return Ascent(best_price, best_mu, best)
+        return value, ((use - p.cap).astype(np.float64), (spent - limits_g) * unit)
+
+    price, mu = start if start is not None else (np.zeros(p.cap.shape), np.zeros(len(limits_g)))
+    aim = _LEVEL if start is None else _WARM_LEVEL
+    at, bound = climb(dual, start=(price, mu / unit), aim=aim, iterations=iterations, enough=enough, least=least)
+    return Ascent(at[0], at[1] * unit, bound)
 
 
 def scale_of(p: Arrays, mu: Floats) -> Floats:

@@ -12,6 +12,7 @@ from kilowait_scheduler.core.reasons import Reason
 from . import kernels, sweeps
 from .arrays import arrays_of, left_out_g
 from .check import faults
+from .conflicts import tightened
 from .prices import Ascent, Round, ascend, scale_of
 from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
 from .rows import Row, placement_of, rows_of
@@ -45,18 +46,17 @@ class Start:
 
 
 COLD = Effort()
-WARM = Effort(iterations=16, moves=3, heat=0.0, keen=0.01)
+WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.01)
 _GREEDY_ROUNDS = 12
 _LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time
-_FEW = 200  # fewer jobs than this are priced longer: it costs next to nothing
+_FEW = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
+_OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
 _DEARER = 10  # rounds in which a budget that is overdrawn raises its price
-_NEAR = 1e-6  # at which few jobs are not improved again
+_NEAR, _NEAR_ENOUGH = 1e-6, 1e-4  # relative gap, per job and at most, at which a plan is not improved further
 _CLOSED = 1e-9  # relative gap at which a plan is proven best
-
-_Stop = Callable[[float], bool]
 
 
 class Search:
@@ -82,6 +82,7 @@ class Search:
         )
         self.state = np.array([seed % 2147483646 + 1], dtype=np.int64)
         self.over_budget: set[int] = set()
+        self.floor = np.zeros(pairs)  # of the relaxed problem, once prepared
 
     def everyone_has_their_best(self) -> bool:
         """Give every job its best as if alone; True where that is a plan already, which is then the best there is."""
@@ -118,11 +119,10 @@ class Search:
     def prepare(self) -> Floats:
         """Look at every job by itself; the floors of its pairs in the relaxed problem, for the prices."""
         sweeps.floors(self.p, self.view.scale, self.view.floor, self.view.alone)
-        if self.relaxed.work is self.p.work:
-            return self.view.floor
-        floor = np.zeros_like(self.view.floor)
-        sweeps.floors(self.relaxed, self.view.scale, floor, np.zeros_like(self.view.alone))
-        return floor
+        self.floor = self.view.floor.copy()
+        if self.relaxed.work is not self.p.work:
+            sweeps.floors(self.relaxed, self.view.scale, self.floor, np.zeros_like(self.view.alone))
+        return self.floor
 
     def total(self) -> float:
         """The objective of what is placed, budget prices left out."""
@@ -180,34 +180,63 @@ class Search:
         begin = self._begin(order, start)
         least = self.worth()
         cold = begin is None
-        iterations = round(effort.iterations * min(4.0, max(1.0, _FEW / max(1, len(order)))))
 
         def closed(bound: float) -> bool:
             whole = bool(self.work.placed[order].all()) and self._within_budgets()
             return enough() or (whole and least - bound <= _CLOSED * max(1.0, abs(bound)))
 
-        def ascent(prices: tuple[Floats, Floats] | None, wanted: Ints, iterations: int, stop: _Stop) -> Ascent:
-            return ascend(
-                look, self.p, limits_g=self.limits_g, start=prices, wanted=wanted, iterations=iterations, enough=stop
-            )
-
-        found = ascent(begin, possible.astype(np.int64), iterations, closed)
+        wanted = possible.astype(np.int64)
+        found = self._priced(look, begin, wanted, effort.iterations, least=least, enough=closed)
         if not closed(found.bound):
             self._rescale(found.budget)
             if cold:
                 self._at_prices(order, found.gpu_g)
-            self._improve(found.gpu_g, effort, enough)
+            near = min(_NEAR * len(order), _NEAR_ENOUGH) * abs(found.bound)
+
+            def good() -> bool:
+                return enough() or bool(self.work.placed[order].all() and self.worth() - found.bound <= near)
+
+            self._improve(found.gpu_g, effort, good)
             rounds = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
             for extra in range(rounds):
-                if self.work.placed[order].all() and self.worth() - found.bound <= _NEAR * abs(found.bound):
+                if good():
                     break
-                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), enough)
+                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), good)
         self._keep_budgets(found, order, effort, enough)
         if self.work.placed[order].all():
             return found
         placed = np.where(self.work.placed, 2, 0).astype(np.int64)
-        again = ascent((found.gpu_g, found.budget), placed, max(2, effort.iterations // 8), lambda _: enough())
+        theirs = float(self.work.cost[self.work.placed].sum())
+        prices, iterations = (found.gpu_g, found.budget), max(2, effort.iterations // 8)
+        again = self._priced(look, prices, placed, iterations, least=theirs, enough=lambda _: enough())
         return Ascent(found.gpu_g, found.budget, again.bound)
+
+    def _priced(
+        self,
+        look: Round,
+        start: tuple[Floats, Floats] | None,
+        wanted: Ints,
+        iterations: int,
+        *,
+        least: float,
+        enough: Callable[[float], bool],
+    ) -> Ascent:
+        """Prices and a bound for the `wanted`; of few jobs one that knows which gangs exclude each other.
+
+        `least`: what a plan of theirs is known to cost.
+        """
+        few = len(wanted) <= _FEW
+        rounds = max(2, iterations // _OF_PRICES) if few else iterations
+        limits = self.limits_g
+        found = ascend(
+            look, self.p, limits_g=limits, start=start, wanted=wanted, iterations=rounds, enough=enough, least=least
+        )
+        if not few or enough(found.bound):
+            return found
+        more = iterations - rounds
+        return tightened(
+            self.relaxed, found, self.floor, limits_g=limits, wanted=wanted, least=least, iterations=more, enough=enough
+        )
 
     def _begin(self, order: Ints, start: Start | None) -> tuple[Floats, Floats] | None:
         """A first plan: greedy, or what stands with the rest put in at the old prices; the prices to start from."""

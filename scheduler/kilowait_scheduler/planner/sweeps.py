@@ -11,6 +11,7 @@ from .jit import jit
 from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve
 from .problem import Floats, Ints
 
+_SAME = 1e-9  # relative; what differs by less is equal
 # Ways in which prices are shaken: many where they are small, some anyway.
 _FEWEST_SHAKEN, _MOST_SHAKEN, _SHAKEN_CELLS = 16, 512, 100_000
 
@@ -52,6 +53,86 @@ def floors(p: Arrays, scale: Floats, floor: Floats, alone: Floats) -> None:
                 alone[j] = min(alone[j], floor[q])
 
 
+class Memory(NamedTuple):
+    """What rounds of prices know from the last one: (Q,) at most what each pair can give, whether exactly that, and how
+    fast that falls with the price of its pool; (J,) budget scale and best pair (-1: none), and its schedule (J, T)."""
+
+    floor: Floats
+    exact: Any
+    weight: Floats
+    scale: Floats
+    best: Ints
+    where: Any
+    size: Any
+
+
+class Moved(NamedTuple):
+    """How prices have changed since the last round, by pool: most fallen, and the slots [low, high) that changed."""
+
+    fallen: Floats
+    low: Ints
+    high: Ints
+
+
+@jit
+def _forget(p: Arrays, j: int, scale: float, known: Memory, moved: Moved) -> None:
+    """Note what of job j the new prices have touched."""
+    anew = scale != known.scale[j]
+    known.scale[j] = scale
+    for q in range(p.pair_at[j], p.pair_at[j + 1]):
+        pool = p.pair_pool[q]
+        if anew:
+            known.exact[q], known.floor[q] = False, -np.inf
+        elif moved.low[pool] < p.last[j] and moved.high[pool] > p.first[j]:
+            known.exact[q] = False
+            known.floor[q] -= known.weight[q] * moved.fallen[pool] * (1 + 1e-12)
+
+
+@jit
+def choose(p: Arrays, j: int, price: Floats, scale: float, limit: float, known: Memory, row: Row) -> float:
+    """The least objective of job j at `price`, its schedule put into `known`; `limit` where none is less, and no best.
+
+    Pairs are tried from the lowest floor on, and not once they cannot win; what no price has touched is not solved
+    again.
+    """
+    pa, pb = p.pair_at[j], p.pair_at[j + 1]
+    old, best, best_q = known.best[j], limit, -1
+    joint = p.movable[j] == 1 and pb - pa > 1
+    same = old >= 0
+    if joint:
+        for q in range(pa, pb):
+            same = same and known.exact[q]
+    if same and known.exact[old] and known.floor[old] < limit:
+        best, best_q = known.floor[old], old
+    if joint:
+        if best_q < 0:
+            value = solve(p, j, pa, pb, price, 1.0, p.cap, scale, row.where, row.size)
+            known.floor[pa:pb], known.exact[pa:pb] = value, True
+            if value < limit:
+                best, best_q = value, pa
+                known.where[j], known.size[j] = row.where, row.size
+        known.best[j] = best_q
+        return best
+    tried = np.zeros(pb - pa, dtype=np.bool_)
+    if best_q >= 0:
+        tried[best_q - pa] = True
+    while True:
+        q = -1
+        for other in range(pa, pb):
+            if not tried[other - pa] and (q < 0 or known.floor[other] < known.floor[q]):
+                q = other
+        if q < 0 or known.floor[q] >= best:
+            break
+        tried[q - pa] = True
+        value = solve(p, j, q, q + 1, price, 1.0, p.cap, scale, row.where, row.size)
+        known.floor[q], known.exact[q] = value, True
+        if value < best and (best_q < 0 or value < best - _SAME * abs(best) or q < best_q):
+            best, best_q = value, q
+            known.where[j], known.size[j] = row.where, row.size
+    known.best[j] = best_q
+    return best
+
+
 @jit
 def price_round(
     p: Arrays,
@@ -60,30 +141,30 @@ def price_round(
     wanted: Ints,
     begin: int,
     end: int,
-    floor: Floats,
+    known: Memory,
+    moved: Moved,
     use: Ints,
     spent: Floats,
 ) -> float:
     """Every wanted job of [begin, end) at its best at `price`, each as if alone: the sum of what they pay.
 
-    `floor` is tightened; `use` (P, T) counts the GPUs they take, `spent` (budgets,) their carbon. `wanted`: 0 leave
-    out, 1 may be left out for its `drop_g`, 2 must be done.
+    `use` (P, T) counts the GPUs they take, `spent` (budgets,) their carbon. `wanted`: 0 leave out, 1 may be left out
+    for its `drop_g`, 2 must be done. `known` is kept up for the next round.
     """
     row = blank(p.grams.shape[1])
     total = 0.0
     for j in range(begin, end):
+        _forget(p, j, scale[j], known, moved)
         if wanted[j] == 0:
             continue
-        limit = p.drop_g[j] if wanted[j] == 1 else np.inf
-        value = cheapest(p, j, price, 1.0, p.cap, scale[j], floor, floor, limit, row)
-        total += min(value, limit)
-        if value == np.inf:
+        total += choose(p, j, price, scale[j], p.drop_g[j] if wanted[j] == 1 else np.inf, known, row)
+        if known.best[j] < 0:
             continue
         for t in range(p.first[j], p.last[j]):
-            if row.where[t] >= 0:
-                use[row.where[t], t] += p.size_gpus[p.size_at[j] + row.size[t]]
+            if known.where[j, t] >= 0:
+                use[known.where[j, t], t] += p.size_gpus[p.size_at[j] + known.size[j, t]]
         if p.budget[j] >= 0:
-            spent[p.budget[j]] += carbon_of(p, j, row.where, row.size)
+            spent[p.budget[j]] += carbon_of(p, j, known.where[j], known.size[j])
     return total
 
 
