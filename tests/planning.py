@@ -92,6 +92,7 @@ def some_task(
         kw_factor={types[-1]: pick((0.5, 1.5))} if types[-1] is not None else {},
         restart_kwh=restart_kwh,
         restart_slots=restart_slots,
+        caution_kwh=pick((0.0, 0.0, 0.4)),
         relocation_g={names[-1]: pick((0.0, 15.0)), names[0]: pick((0.0, 0.0, 4.0))},
         relocation_slots={names[-1]: pick((0, 0, 1, 2))},
         wait_g_per_slot=pick((0.0, 0.0, 7.0)),
@@ -239,7 +240,10 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
                     until,
                     work + size.speed,
                     carbon + moves + task.restart_kwh * toll[0] + sum(c for c, _ in costs),
-                    price + task.restart_kwh * toll[1] + sum(c for _, c in costs),
+                    price
+                    + task.caution_kwh * toll[0]
+                    + (task.restart_kwh + task.caution_kwh) * toll[1]
+                    + sum(c for _, c in costs),
                 )
 
     yield from go(first, (), None, first, 0.0, 0.0, 0.0)

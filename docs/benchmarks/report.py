@@ -241,8 +241,8 @@ def _proofs(found: Results) -> str:
                 """
                 100 jobs. The linear program is the bound alone, without a plan; the integer one is the whole problem.
                 What a plan is above the integer program's bound is its true distance from the best; the rest of the
-                gap is the weakness of our bound (large gangs that do not fit beside each other, which prices do not
-                see)."""
+                gap is the weakness of our bound, which knows of gangs that exclude each other but not of all ways in
+                which gangs do not fit together."""
             ),
             table(head, rows),
             prose(

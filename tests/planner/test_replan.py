@@ -209,6 +209,17 @@ def test_a_resume_has_room_for_its_restart() -> None:
     assert room >= 2 * HOUR + 5 * MINUTE * (len(decision.windows) - 1)
 
 
+def test_a_suspension_that_is_only_just_worth_its_restart_is_not_made() -> None:
+    """Split around the dirty hour it would emit 233 g per kW, the restart counted once; in one stretch 250."""
+    known = knowledge(aa=[100.0, 200.0, 100.0, 100.0] + [900.0] * 20)
+    job = record(within=4 * HOUR, restart=20 * MINUTE)
+    windows = {
+        weight: replan([job], known=known, rules=replace(RULES, margin=0.0, restart_weight=weight))[0].windows
+        for weight in (1.0, RULES.restart_weight)
+    }
+    assert [len(each) for each in windows.values()] == [2, 1]
+
+
 def test_without_any_forecast_a_plan_still_exists_and_says_so() -> None:
     (decision,) = replan([record(restart=ZERO)], known=knowledge(), rules=RULES)
     assert decision.windows == (Window(region="aa", start=T0, end=T0 + 2 * HOUR, gpus=4),)

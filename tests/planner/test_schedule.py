@@ -126,6 +126,24 @@ def test_a_free_restart_takes_the_cleanest_slots_and_a_dear_one_takes_one_stretc
     assert dear.carbon_g == 120.0 and dear.segments == (Segment("r0", 1, 4, 1),)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_caution_about_restarts_decides_and_is_no_carbon(solver: Solver) -> None:
+    grams = [90.0, 10.0, 90.0, 20.0, 90.0, 30.0, 90.0]
+    task = rigid(3, deadline=7, suspendable=True, restart_kwh=0.5)
+    bold = best(task, pool("r0", grams), solver=solver)
+    careful = best(replace(task, caution_kwh=0.5), pool("r0", grams), solver=solver)
+    afraid = best(replace(task, caution_kwh=100.0), pool("r0", grams), solver=solver)
+    assert bold is not None and careful is not None and afraid is not None
+    assert careful.segments == bold.segments and careful.carbon_g == bold.carbon_g == 85.0
+    assert (bold.price_g, careful.price_g) == (0.0, 25.0)
+    assert afraid.restarts == 0 and afraid.price_g == 0.0
+
+
+def test_a_task_of_one_size_has_whole_slots_of_work() -> None:
+    with pytest.raises(ValueError, match="2.5 slots of work"):
+        rigid(2.5)  # type: ignore[arg-type]
+
+
 def test_without_a_price_on_restarts_the_cleanest_slots_are_taken() -> None:
     rng = np.random.default_rng(5)
     for _ in range(100):
@@ -295,13 +313,17 @@ def test_the_judge_notices_what_no_job_alone_does_wrong() -> None:
     one = TRUTHS["rigid"]
     other = replace(one, task=replace(TASK, id="k"))
     problem = Problem(1.0, 8, POOLS, (TASK, other.task))
+    assert violations(Plan((one,), (), 0.0), problem) == ["k: neither placed nor unplaced"]
+    stranger = replace(one, task=replace(TASK, deadline=99))
+    assert "j: is not the task that was asked for" in violations(Plan((stranger, other), (), 0.0), problem)
     assert any("placed twice" in wrong for wrong in violations(Plan((one, one), (), 0.0), problem))
     assert any("slot 2: 4 GPUs planned" in wrong for wrong in violations(Plan((one, other), (), 0.0), problem))
     lost = Unplaced(TASK, Reason.CAPACITY_TAKEN, "no room")
     assert any("both placed and unplaced" in wrong for wrong in violations(Plan((one,), (lost,), 0.0), problem))
     billed = replace(one, task=replace(TASK, budget="team"))
     for limit, wrong in ((39.9, 1), (40.0, 0)):
-        assert len(violations(Plan((billed,), (), 0.0), replace(problem, budgets_g={"team": limit}))) == wrong
+        alone = replace(problem, tasks=(billed.task,), budgets_g={"team": limit})
+        assert len(violations(Plan((billed,), (), 0.0), alone)) == wrong
 
 
 def test_the_judge_notices_a_running_job_that_is_stopped_for_nobody() -> None:
@@ -310,4 +332,5 @@ def test_the_judge_notices_a_running_job_that_is_stopped_for_nobody() -> None:
     assert violations(Plan((later,), (), 0.0), problem)
     crowd = placed(rigid(2, gpus=2), seg(0, 2), carbon=40, price=4)
     crowd = replace(crowd, task=replace(crowd.task, id="crowd"))
-    assert violations(Plan((later, crowd), (), 0.0), problem) == []
+    both = replace(problem, tasks=(STAYING, crowd.task))
+    assert violations(Plan((later, crowd), (), 0.0), both) == []

@@ -8,12 +8,13 @@ else speeds rounded down (a plan that truly finishes) or up (a relaxation, for b
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
-from .problem import Floats, Ints, Problem, Task
+from .problem import Floats, Ints, Pool, Problem, Task
 
 # How a job may enter a pool with its first start.
 FRESH, PARKED, RUNNING, ARRIVES, CLOSED = 0, 1, 2, 3, 4
@@ -42,6 +43,7 @@ class Arrays(NamedTuple):
     movable: Ints
     stays: Ints
     restart_kwh: Floats
+    caution_kwh: Floats
     wait_g: Floats
     drop_g: Floats
     budget: Ints
@@ -70,7 +72,10 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
     first = np.array([min(max(task.earliest, 0), slots) for task in tasks], dtype=np.int64)
     last = np.array([max(min(task.deadline, slots), 0) for task in tasks], dtype=np.int64)
     sizes = [size for task in tasks for size in _sorted(task)]
-    pairs = [_pairs(task, problem) for task in tasks]
+    there: dict[str, list[tuple[int, Pool]]] = {}
+    for index, pool in enumerate(pools):
+        there.setdefault(pool.region, []).append((index, pool))
+    pairs = [_pairs(task, there) for task in tasks]
     states = (np.maximum(first, last) - first) * np.array(
         [len(t.sizes) * len(q) for t, q in zip(tasks, pairs, strict=True)]
     )
@@ -89,6 +94,7 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         movable=np.array([task.suspendable and task.movable for task in tasks], dtype=np.int64),
         stays=np.array([task.running and task.stays for task in tasks], dtype=np.int64),
         restart_kwh=np.array([task.restart_kwh for task in tasks], dtype=np.float64),
+        caution_kwh=np.array([task.caution_kwh for task in tasks], dtype=np.float64),
         wait_g=np.array([task.wait_g_per_slot for task in tasks], dtype=np.float64),
         drop_g=np.zeros(len(tasks)),
         budget=np.array([rows.get(task.budget, -1) if task.budget else -1 for task in tasks], dtype=np.int64),
@@ -130,14 +136,9 @@ def _sorted(task: Task) -> list:  # type: ignore[type-arg]
     return sorted(task.sizes, key=lambda size: size.gpus)
 
 
-def _pairs(task: Task, problem: Problem) -> list[tuple[int, float, float, int, int]]:
+def _pairs(task: Task, there: Mapping[str, list[tuple[int, Pool]]]) -> list[tuple[int, float, float, int, int]]:
     """(pool, factor on kW, grams and slots of getting there, how it may enter) per pool it may use, by its regions."""
-    usable = [
-        (index, pool)
-        for name in task.regions
-        for index, pool in enumerate(problem.pools)
-        if pool.region == name and task.fits(pool)
-    ]
+    usable = [(index, pool) for name in task.regions for index, pool in there.get(name, ()) if task.fits(pool)]
     known = any(pool.region == task.ran_in for _, pool in usable)
     home = task.home_of([pool for _, pool in usable])
     return [
@@ -196,7 +197,9 @@ def _drops(made: Arrays, tasks: tuple[Task, ...]) -> Floats:
         kwh *= max(task.kw_factor.values(), default=1.0)
         slots = max(1, int(made.last[index] - made.first[index]))
         moves = slots * max(task.relocation_g.values(), default=0.0)
-        worst = slots * (kwh + abs(task.restart_kwh)) * dirtiest + moves + task.wait_g_per_slot * slots
+        worst = (
+            slots * (kwh + abs(task.restart_kwh) + task.caution_kwh) * dirtiest + moves + task.wait_g_per_slot * slots
+        )
         drop[index] = max(worst, 1.0)
     return drop
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 from .problem import Placement, Plan, Pool, Problem, Segment, Task
 
 
-def faults(placement: Placement, problem: Problem) -> list[str]:
-    """What is wrong with one placement by itself, the others and the capacity they leave aside."""
-    return _judge(placement, problem, {(pool.region, pool.gpu_type): pool for pool in problem.pools})
+def faults(segments: tuple[Segment, ...], task: Task, problem: Problem) -> list[str]:
+    """What is wrong with `segments` as a way of doing `task`, other tasks and the capacity they leave aside."""
+    return _walk(segments, task, problem, {(pool.region, pool.gpu_type): pool for pool in problem.pools})[0]
 
 
 def violations(plan: Plan, problem: Problem) -> list[str]:
@@ -21,9 +21,13 @@ def violations(plan: Plan, problem: Problem) -> list[str]:
     pools = {(pool.region, pool.gpu_type): pool for pool in problem.pools}
     used: dict[tuple[str, str | None], list[int]] = {key: [0] * problem.slots for key in pools}
     spent: dict[str, float] = dict.fromkeys(problem.budgets_g, 0.0)
+    tasks = {task.id: task for task in problem.tasks}
     seen: set[str] = set()
     for placement in plan.placements:
         name = placement.task.id
+        if placement.task != tasks.get(name):
+            found.append(f"{name}: is not the task that was asked for")
+            continue
         if name in seen:
             found.append(f"{name}: placed twice")
         seen.add(name)
@@ -50,18 +54,34 @@ def violations(plan: Plan, problem: Problem) -> list[str]:
     for name, limit in problem.budgets_g.items():
         if spent[name] > limit + 1e-6 * max(1.0, abs(limit)):
             found.append(f"budget {name}: {spent[name]:.3f} g planned, {limit:.3f} g left")
-    found.extend(f"{item.task.id}: both placed and unplaced" for item in plan.unplaced if item.task.id in seen)
+    named = {item.task.id for item in plan.unplaced}
+    found.extend(f"{name}: both placed and unplaced" for name in tasks if name in seen and name in named)
+    found.extend(f"{name}: neither placed nor unplaced" for name in tasks if name not in seen and name not in named)
     return found
 
 
 def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | None], Pool]) -> list[str]:
-    task, segments = placement.task, placement.segments
+    found, carbon, price, restarts = _walk(placement.segments, placement.task, problem, pools)
+    if not placement.segments or carbon is None:
+        return found
+    if restarts != placement.restarts:
+        found.append(f"says {placement.restarts} restarts, has {restarts}")
+    for what, said, costs in (("carbon", placement.carbon_g, carbon), ("prices", placement.price_g, price)):
+        if abs(costs - said) > 1e-6 * max(1.0, abs(costs)):
+            found.append(f"says {said:.6f} g of {what}, costs {costs:.6f} g")
+    return found
+
+
+def _walk(
+    segments: tuple[Segment, ...], task: Task, problem: Problem, pools: dict[tuple[str, str | None], Pool]
+) -> tuple[list[str], float | None, float, int]:
+    """(what is wrong, grams of carbon, other prices, restarts); no carbon where the segments make no sense."""
     if not segments:
-        return ["no windows"]
+        return ["no windows"], None, 0.0, 0
     found = [wrong for segment in segments for wrong in _misplaced(segment, task, problem, pools)]
     found.extend("its windows overlap" for one, next_ in pairwise(segments) if next_.start < one.end)
     if found:
-        return found
+        return found, None, 0.0, 0
     carbon = price = work = 0.0
     restarts = 0
     home = task.home_of(problem.pools)
@@ -84,7 +104,9 @@ def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | 
         if resumes:
             restarts += 1
             carbon += task.restart_kwh * float(carbon_of_kwh[segment.start])
-            price += 0.0 if price_of_kwh is None else task.restart_kwh * float(price_of_kwh[segment.start])
+            price += task.caution_kwh * float(carbon_of_kwh[segment.start])
+            if price_of_kwh is not None:
+                price += (task.restart_kwh + task.caution_kwh) * float(price_of_kwh[segment.start])
         if not goes_on and not same_pool:
             carbon += float(task.relocation_g.get(segment.region, 0.0))
             left = earlier.end if earlier is not None else max(0, task.earliest)
@@ -107,12 +129,7 @@ def _judge(placement: Placement, problem: Problem, pools: dict[tuple[str, str | 
     homes = {(segment.region, segment.gpu_type) for segment in segments}
     if len(homes) > 1 and not task.movable:
         found.append("changes its region although it cannot be moved")
-    if restarts != placement.restarts:
-        found.append(f"says {placement.restarts} restarts, has {restarts}")
-    for what, said, costs in (("carbon", placement.carbon_g, carbon), ("prices", placement.price_g, price)):
-        if abs(costs - said) > 1e-6 * max(1.0, abs(costs)):
-            found.append(f"says {said:.6f} g of {what}, costs {costs:.6f} g")
-    return found
+    return found, carbon, price, restarts
 
 
 def _misplaced(segment: Segment, task: Task, problem: Problem, pools: dict[tuple[str, str | None], Pool]) -> list[str]:

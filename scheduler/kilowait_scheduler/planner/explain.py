@@ -226,7 +226,7 @@ class _Asking:
 
 
 def _free_restarts(task: Task) -> Task:
-    return replace(task, restart_kwh=0.0, restart_slots=0)
+    return replace(task, restart_kwh=0.0, restart_slots=0, caution_kwh=0.0)
 
 
 def _lasting(rng: np.random.Generator, slots: int, memory: float) -> np.ndarray:

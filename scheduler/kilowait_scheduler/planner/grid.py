@@ -120,6 +120,7 @@ class Grid:
         # A resume occupies whole slots, but draws power for its own time only: the difference is taken off again.
         restart_slots = math.ceil(state.restart_s / step_s - 1e-6)
         restart_kwh = record.power_kw * (state.restart_s - restart_slots * step_s) / 3600
+        caution_kwh = record.power_kw * (self.rules.restart_weight - 1) * state.restart_s / 3600
         return Task.rigid(
             record.id,
             gpus=record.gpus,
@@ -132,6 +133,7 @@ class Grid:
             movable=spec.suspendable and len(allowed) > 1,
             restart_kwh=restart_kwh if spec.suspendable else 0.0,
             restart_slots=restart_slots if spec.suspendable else 0,
+            caution_kwh=caution_kwh if spec.suspendable else 0.0,
             relocation_g=self._relocation_g(record, allowed),
             relocation_slots=self._relocation_slots(record, allowed),
             wait_g_per_slot=self._wait_g(record, work),

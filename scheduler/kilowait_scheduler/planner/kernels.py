@@ -58,7 +58,7 @@ def solve(
         pool, factor = p.pair_pool[qa + q], p.pair_factor[qa + q]
         for t in range(window):
             gram = scale * p.grams[pool, begin + t] + p.extra[pool, begin + t]
-            toll[q, t] = p.restart_kwh[j] * gram
+            toll[q, t] = (p.restart_kwh[j] + p.caution_kwh[j]) * gram
             for s in range(ns):
                 gpus = p.size_gpus[sa + s]
                 if free[pool, begin + t] < gpus:
@@ -285,6 +285,7 @@ def carbon_of(p: Arrays, j: int, where: Any, size: Any) -> float:
 def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: Any) -> float:
     """`carbon` times the grams of a schedule of job j + `other` times its other prices, waiting included."""
     total, previous, last, end = 0.0, -1, -1, 0
+    restart_kwh = p.restart_kwh[j] + other * p.caution_kwh[j]
     for t in range(p.first[j], p.last[j]):
         pool = where[t]
         if pool < 0:
@@ -301,9 +302,9 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
             if mode in (FRESH, ARRIVES, CLOSED):
                 total += carbon * p.pair_move_g[q]
             if mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and t > p.first[j]):
-                total += p.restart_kwh[j] * gram
+                total += restart_kwh * gram
         elif previous != pool:
-            total += p.restart_kwh[j] * gram
+            total += restart_kwh * gram
             if last != pool:
                 total += carbon * p.pair_move_g[q]
         previous, last, end = pool, pool, t + 1

@@ -25,7 +25,9 @@ class Rules:
     `transfer_kwh_per_gb`: network energy of moving data, an assumption (published figures span 0.001 to 0.06).
     `transfer_gb_per_s`: how fast it moves. `wait_share_per_h`: what an hour of waiting costs, as a share of the job's
     run-now carbon: a tie-breaker by default, doubled by a step of priority and growing while a job waits.
-    `hysteresis`: a new plan must beat the standing one by this share, so that jobs do not thrash.
+    `hysteresis`: a new plan must beat the standing one by this share, so that jobs do not thrash. `restart_weight`: how
+    often a restart's energy counts when it is decided on, for only a part of what a forecast promises of a suspension
+    comes true (measured: docs/benchmarks/planner.md).
     """
 
     slot: timedelta = timedelta(minutes=15)
@@ -34,6 +36,7 @@ class Rules:
     transfer_gb_per_s: float = 1.0
     wait_share_per_h: float = 0.0002
     hysteresis: float = 0.01
+    restart_weight: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)

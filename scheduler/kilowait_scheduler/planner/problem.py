@@ -50,8 +50,9 @@ class Task:
 
     A rigid task has one size of speed 1: its work is a number of slots, all of them and no more. An elastic one has
     several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart.
-    `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`. `movable`: a
-    resume may be in another region, `relocation_slots` after the stop there. `ran_in`: region of the last run of a job
+    `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`; `caution_kwh`:
+    what it counts as beside that in the objective, not in carbon, for forecasts keep but a part of what they promise of
+    a suspension. `movable`: a resume may be in another region, `relocation_slots` after the stop there. `ran_in`: region of the last run of a job
     that has run before (every start is then a restart); with `running` it holds its GPUs there right now, of type
     `ran_on`, and may go on in its first slot without a restart; if it `stays` it does, unless the GPUs are gone.
     `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards.
@@ -69,6 +70,7 @@ class Task:
     kw_factor: Mapping[str, float] = field(default_factory=dict)  # by GPU type; 1 where absent
     restart_kwh: float = 0.0
     restart_slots: int = 0
+    caution_kwh: float = 0.0
     relocation_g: Mapping[str, float] = field(default_factory=dict)
     relocation_slots: Mapping[str, int] = field(default_factory=dict)
     wait_g_per_slot: float = 0.0
@@ -78,6 +80,10 @@ class Task:
     running: bool = False
     stays: bool = False
     budget: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.elastic and self.work != int(self.work):
+            raise ValueError(f"{self.id}: {self.work:g} slots of work; a task of one size has a whole number of them")
 
     @classmethod
     def rigid(cls, id: str, *, gpus: int, kw_per_gpu: float, slots: int, **more: object) -> Task:  # noqa: A002

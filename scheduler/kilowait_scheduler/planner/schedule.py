@@ -50,7 +50,7 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
     if price is not None:
         cost = cost + gpus[None, :, None] * price[pools, begin:end][:, None, :]
     cost = np.where(free[pools, begin:end][:, None, :] < gpus[None, :, None], np.inf, cost)
-    toll = p.restart_kwh[j] * gram
+    toll = (p.restart_kwh[j] + p.caution_kwh[j]) * gram
     if len(gpus) == 1 and not p.suspendable[j]:
         return _contiguous(p, j, qa, cost=cost[:, 0], toll=toll, scale=scale) or nothing
     modes, move_g, ready = p.pair_mode[qa:qb], scale * p.pair_move_g[qa:qb], p.pair_move_slots[qa:qb]
@@ -206,7 +206,8 @@ def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
             carbon += float(p.pair_move_g[q])
         if not first or mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and slot > p.first[j]):
             carbon += float(p.restart_kwh[j] * p.grams[pool, slot])
-            other += float(p.restart_kwh[j] * p.extra[pool, slot])
+            other += float((p.restart_kwh[j] + p.caution_kwh[j]) * p.extra[pool, slot])
+            other += float(p.caution_kwh[j] * p.grams[pool, slot])
         last = pool
     late = max(0, int(busy[-1]) + 1 - int(p.first[j]) - int(p.least[j])) if len(busy) else 0
     return carbon, other + float(p.wait_g[j]) * late

@@ -247,7 +247,7 @@ class Search:
         for j, task in enumerate(self.problem.tasks):
             segments = start.segments.get(task.id)
             rows = rows_of(segments, task, pools, self.problem.slots) if segments else None
-            if rows is not None and self._keeps_rules(j, *rows):
+            if rows is not None and segments and self._keeps_rules(j, segments, *rows):
                 self._put(j, *rows)
                 self.work.cost[j] = kernels.cost_of(self.p, j, 1.0, *rows)
         rest = order[~self.work.placed[order]]
@@ -258,8 +258,8 @@ class Search:
         mu = np.array([start.prices.budget.get(name, 0.0) for name in self.problem.budgets_g])
         return start.prices.gpu_g, mu
 
-    def _keeps_rules(self, j: int, where: Row, size: Row) -> bool:
-        if faults(placement_of(self.problem, self.p, j, where, size), self.problem):
+    def _keeps_rules(self, j: int, segments: tuple[Segment, ...], where: Row, size: Row) -> bool:
+        if faults(segments, self.problem.tasks[j], self.problem):
             return False
         busy = np.flatnonzero(where >= 0)
         return bool((self.work.free[where[busy], busy] >= self.p.size_gpus[self.p.size_at[j] + size[busy]]).all())
