@@ -140,7 +140,7 @@ def test_caution_about_restarts_decides_and_is_no_carbon(solver: Solver) -> None
 
 
 def test_a_task_of_one_size_has_whole_slots_of_work() -> None:
-    with pytest.raises(ValueError, match="2.5 slots of work"):
+    with pytest.raises(ValueError, match=r"2\.5 slots of work"):
         rigid(2.5)  # type: ignore[arg-type]
 
 

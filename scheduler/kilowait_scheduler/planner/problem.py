@@ -52,9 +52,10 @@ class Task:
     several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart.
     `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`; `caution_kwh`:
     what it counts as beside that in the objective, not in carbon, for forecasts keep but a part of what they promise of
-    a suspension. `movable`: a resume may be in another region, `relocation_slots` after the stop there. `ran_in`: region of the last run of a job
-    that has run before (every start is then a restart); with `running` it holds its GPUs there right now, of type
-    `ran_on`, and may go on in its first slot without a restart; if it `stays` it does, unless the GPUs are gone.
+    a suspension. `movable`: a resume may be in another region, `relocation_slots` after the stop there. `ran_in`:
+    region of the last run of a job that has run before (every start is then a restart); with `running` it holds its
+    GPUs there right now, of type `ran_on`, and may go on in its first slot without a restart; if it `stays` it does,
+    unless the GPUs are gone.
     `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards.
     """
 
