@@ -42,7 +42,7 @@ def say(what: str) -> None:
     print(f"[{time.monotonic() - _started:5.1f} s] {what}", file=sys.stderr, flush=True)
 
 
-# --- the load: a process of its own, told what to do on its standard input ----------------------------------------------
+# --- the load: a process of its own, told what to do on its standard input ------------------------------------------
 
 
 def load() -> None:
@@ -104,7 +104,7 @@ class Load:
         self._process.wait(30)
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------------------------
 
 
 def value_of(field: Any) -> int | None:
@@ -225,7 +225,7 @@ def latencies(nvml: Any, handle: Any, *, calls: int = 300) -> dict[str, Any]:
     return found
 
 
-# --- the parts ----------------------------------------------------------------------------------------------------------
+# --- the parts ------------------------------------------------------------------------------------------------------
 
 
 def board(nvml: Any, handle: Any) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fake_nvml import FakeNode, build
 from kilowait_agents.reading import Reading
 from kilowait_agents.wire import Batch, Record, Share, unpack
 
@@ -39,6 +41,19 @@ class HandClock:
 @pytest.fixture
 def clock() -> HandClock:
     return HandClock()
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own libnvidia-ml.so.1, compiled once per session."""
+    return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def node(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    """An empty node in virtual time: give it GPUs, then `write()` it."""
+    monkeypatch.setenv("FAKE_NVML", "")
+    return FakeNode(nvml_library, tmp_path / "node")
 
 
 @pytest.fixture(scope="session")
