@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from .anchors import Resume
 from .attribute import RunIdentity, attribute, holders_of
 from .clock import boot_ns
+from .coarsen import STEPS_US, coarsen
 from .errors import Transient
 from .integrate import Limits
 from .meter import Meter, Process
+from .reading import Reading
 from .stream import DeviceStream, Holders, Span
 from .wire import Record
+
+_UNSTORED = 4000  # records kept in memory while the disk takes none; above it they are coarsened
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +43,10 @@ class Stream:
 class Agent:
     """One node's meter, turned into interval records.
 
-    `identify` names the run of a pid (None: not known), `alive` says whether it runs; `emit` takes finished records,
-    in order. Between two readings the state seen at the first holds. Per device the records adjoin, from the first
-    reading to the last, and conserve: what the meter counted is in them, once.
+    `identify` names the run of a pid (None: not known), `alive` says whether it runs; `emit` keeps finished records,
+    in order; should it raise OSError they are offered again. Between two readings the state seen at the first holds.
+    Per device the records adjoin, from the first reading to the last (or from where an earlier life stopped, as
+    `resumes` has it), and conserve: what the meter counted is in them, once.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Agent:
         emit: Callable[[Sequence[Record]], None],
         stream: Stream,
         cadence: Cadence,
+        resumes: Mapping[str, Resume] | None = None,
     ) -> None:
         self._meter = meter
         self._identify = identify
@@ -61,15 +68,10 @@ class Agent:
         self._cadence = cadence
         self._seq = 0
         self._trouble: str | None = None
+        self._unstored: list[Record] = []
         self._known: dict[str, dict[int, RunIdentity]] = {}
-        limits = Limits().at_speed(cadence.speed)
-        self._devices = {
-            device.uuid: DeviceStream(
-                limits=limits.with_power_limit(device.limit_mw),
-                merge_us=round(cadence.flush_s * 1_000_000),
-            )
-            for device in meter.devices()
-        }
+        self._resumes = dict(resumes or {})
+        self._devices: dict[str, DeviceStream] = {}
 
     def run(self, wait: Callable[[float], bool], *, for_s: float | None = None) -> None:
         """Tick until `wait(seconds)` says True (stop), or for `for_s` seconds; then settle the last partial interval.
@@ -110,9 +112,11 @@ class Agent:
             return
         self._trouble = None
         processes = self._meter.processes()
-        for reading in readings:
+        closed: list[Span] = []
+        for reading in [*readings, *self._missing(readings)]:
             holders = self._holders(reading.device_uuid, processes.get(reading.device_uuid))
-            self._hand_on(self._devices[reading.device_uuid].push(reading, holders))
+            closed += self._stream_of(reading.device_uuid).push(reading, holders)
+        self._hand_on(closed)
 
     def flush(self) -> None:
         """Hand on what is pending."""
@@ -121,6 +125,33 @@ class Agent:
     def close(self) -> None:
         """Hand on everything up to the last reading."""
         self._hand_on(span for stream in self._devices.values() for span in stream.close())
+
+    def _stream_of(self, uuid: str) -> DeviceStream:
+        if uuid not in self._devices:
+            limit_mw = next((device.limit_mw for device in self._meter.devices() if device.uuid == uuid), None)
+            self._devices[uuid] = DeviceStream(
+                limits=Limits().at_speed(self._cadence.speed).with_power_limit(limit_mw),
+                merge_us=round(self._cadence.flush_s * 1_000_000),
+                resume=self._resumes.get(uuid),
+                boot_id=self._stream.boot_id,
+            )
+        return self._devices[uuid]
+
+    def _missing(self, readings: Sequence[Reading]) -> Iterator[Reading]:
+        """Silence, for each device that has an account from an earlier life and is not there."""
+        there = {reading.device_uuid for reading in readings}
+        for uuid, resume in self._resumes.items():
+            if uuid in there or not readings:
+                continue
+            yield Reading(
+                device_uuid=uuid,
+                name=resume.anchor.device_name,
+                scope=resume.anchor.scope,
+                counter_mj=None,
+                power_mw=None,
+                t_us=readings[0].t_us,
+                mono_ns=readings[0].mono_ns,
+            )
 
     def _holders(self, device_uuid: str, processes: Sequence[Process] | None) -> Holders:
         """The parties on a device; None if its processes are not known.
@@ -144,9 +175,22 @@ class Agent:
         return holders_of(parties)
 
     def _hand_on(self, spans: Iterable[Span]) -> None:
-        records = [self._record(span) for span in spans]
-        if records:
+        records = self._unstored + [self._record(span) for span in spans]
+        if not records:
+            return
+        try:
             self._emit(records)
+        except OSError as error:
+            if not self._unstored:
+                _log.error("records cannot be stored: %s; they are kept in memory until they can", error)
+            for longest_us in STEPS_US if len(records) > _UNSTORED else ():
+                if len(records) > _UNSTORED:
+                    records = coarsen(records, longest_us=longest_us)
+            self._unstored, self._seq = records, records[-1].seq
+            return
+        if self._unstored:
+            _log.warning("records can be stored again")
+        self._unstored = []
 
     def _record(self, span: Span) -> Record:
         self._seq += 1

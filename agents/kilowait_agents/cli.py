@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import random
-import secrets
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .agent import Agent, Cadence, Stream
+from .anchors import Resume
 from .clock import CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
 from .meter import Meter
 from .nvml import open_nvml
-from .outbox import MemoryOutbox
 from .owners import Owners
 from .settings import Settings, parse_settings
 from .simulated import SimulatedMeter
 from .sink import JsonLines
+from .spool import Spool
 from .stopping import Stop, on_signals
 from .uplink import Uplink
 from .wire import Origin, Record, valid_id
@@ -38,7 +39,6 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: start me again, the driver under me was replaced
 
-_QUEUED_RECORDS = 20_000  # about 11 MB; 3.5 h of a node with 8 GPUs at 5 s per record
 _JOIN_S = 10.0  # the last delivery and a request under way, within the 30 s that Kubernetes grants
 
 _log = logging.getLogger(__name__)
@@ -89,12 +89,14 @@ def _talk_on_stderr() -> Iterator[None]:
 
 def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
     owners = Owners(region=settings.region)
-    meter = _open_meter(settings, owners=owners, clock=WallClock())
+    clock = WallClock()
+    meter = _open_meter(settings, owners=owners, clock=clock)
     stream = _stream(settings)
     origin = Origin(agent_id=stream.agent_id, node=settings.node, region=settings.region, source=meter.source)
     try:
         with JsonLines(path=path, origin=origin) as sink:
-            agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=sink.write)
+            resumes = _resumes(sink.resumes, meter=meter, clock=clock)
+            agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=sink.write, resumes=resumes)
             agent.run(stop.wait, for_s=settings.duration_s)
     finally:
         meter.close()
@@ -157,9 +159,11 @@ def _report(
         meter, speed = CompressedMeter(meter=meter, clock=clock), float(grid.speed)
         _log.info("demonstration: the server's time runs %g times as fast, and so do times and energy here", speed)
     stream = _stream(settings)
-    outbox = MemoryOutbox(capacity=_QUEUED_RECORDS)
+    assert settings.state_dir is not None
+    # Records of a compressed day are of no use on any other clock, so each has a spool of its own.
+    spool = Spool(settings.state_dir / ("spool" if grid is None else f"spool-{grid.origin_grid_us}-{speed:g}"))
     uplink = Uplink(
-        outbox=outbox,
+        outbox=spool,
         transport=transport,
         origin=Origin(
             agent_id=stream.agent_id,
@@ -170,18 +174,20 @@ def _report(
         ),
         clock=clock,
         rng=random.Random(),
-        set_aside=_set_aside_in(settings.state_dir),
+        set_aside=_set_aside_in(settings.state_dir / "dead"),
         settle=settle,
     )
 
     def emit(records: Sequence[Record]) -> None:
-        outbox.append(records)
+        spool.append(records)
         uplink.wake()
 
     def wait(seconds: float) -> bool:
         return stop.wait(seconds) or uplink.mismatch.is_set()
 
-    agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=emit, speed=speed)
+    resumes = _resumes(spool.resumes, meter=meter, clock=wall) if grid is None else {}
+    agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=emit, resumes=resumes, speed=speed)
+    uplink.wake()  # for what an earlier life left
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()
     try:
@@ -189,11 +195,22 @@ def _report(
     finally:
         uplink.stop()
         sender.join(_JOIN_S)
+        waiting = len(spool)
+        spool.close()
     if uplink.mismatch.is_set() and not stop.is_set():
+        shutil.rmtree(settings.state_dir / "spool")  # its records are on a clock that this server does not have
         return True
-    if len(outbox):
-        _log.warning("%d records were not delivered before the end and are lost", len(outbox))
+    if waiting:
+        _log.warning("%d records wait in %s for the next start", waiting, settings.state_dir)
     return False
+
+
+def _resumes(found: Mapping[str, Resume], *, meter: Meter, clock: WallClock) -> Mapping[str, Resume]:
+    """Where an earlier life stopped, for a meter whose counters outlived it; our time goes on from there as well."""
+    if meter.source == "simulated":
+        return {}
+    clock.not_before(max((resume.anchor.t_us for resume in found.values()), default=0))
+    return found
 
 
 def _agent(
@@ -203,6 +220,7 @@ def _agent(
     owners: Owners,
     stream: Stream,
     emit: Callable[[Sequence[Record]], None],
+    resumes: Mapping[str, Resume],
     speed: float = 1.0,
 ) -> Agent:
     return Agent(
@@ -212,6 +230,7 @@ def _agent(
         emit=emit,
         stream=stream,
         cadence=Cadence(interval_s=settings.interval_s, flush_s=settings.flush_s, speed=speed),
+        resumes=resumes,
     )
 
 
@@ -246,7 +265,7 @@ def _stream(settings: Settings) -> Stream:
     return Stream(
         agent_id=_agent_id(settings),
         boot_id=_boot_id(),
-        stream_epoch=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        stream_epoch=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}",
     )
 
 
@@ -260,7 +279,7 @@ def _agent_id(settings: Settings) -> str:
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            path.write_text(f"{plain}-{secrets.token_hex(4)}\n", encoding="ascii")
+            path.write_text(f"{plain}-{os.urandom(4).hex()}\n", encoding="ascii")
         agent_id = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         raise Refused(f"--state-dir {settings.state_dir} cannot be used: {error}") from error
@@ -276,13 +295,12 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def _set_aside_in(state_dir: Path | None) -> Callable[[Sequence[Record], str], None]:
-    """Where records go that the server will never take: a file in the state directory, for a person to look at."""
+def _set_aside_in(folder: Path) -> Callable[[Sequence[Record], str], None]:
+    """Where records go that the server will never take: a file for a person to look at."""
 
     def keep(records: Sequence[Record], reason: str) -> None:
-        if state_dir is None:
-            return
-        with (state_dir / "set-aside.jsonl").open("a", encoding="utf-8") as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "refused.jsonl").open("a", encoding="utf-8") as file:
             file.writelines(json.dumps({"refused": reason, **record.to_dict()}) + "\n" for record in records)
 
     return keep

@@ -56,6 +56,11 @@ class WallClock:
             self._last_mono_us = mono_us
             return self._last_us
 
+    def not_before(self, us: int) -> None:
+        """From now on answer with later times than `us`, where an earlier life of the agent had got to."""
+        with self._lock:
+            self._last_us = max(self._last_us, us)
+
     def mono_ns(self) -> int:
         return self._mono_ns()
 

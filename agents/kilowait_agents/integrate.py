@@ -84,13 +84,20 @@ class Limits:
 class Integrator:
     """One device's readings in, its adjoining intervals out.
 
-    Keeps the readings since the last interval's end, and how much energy was estimated since its counter last moved.
+    Keeps the readings since the last interval's end, and for how long and with how much estimated energy its counter
+    has stood still.
     """
 
     def __init__(self, *, limits: Limits) -> None:
         self._limits = limits
         self._samples: list[Reading] = []
         self._credit_mj = 0
+        self._still_ns = 0
+        self._resumed: str | None = None
+
+    def resume(self, start: Reading, *, credit_mj: int, note: str) -> None:
+        """Go on from where another life of the agent stopped; the first interval says so with `note`."""
+        self._samples, self._credit_mj, self._resumed = [start], credit_mj, note
 
     @property
     def start_us(self) -> int | None:
@@ -109,32 +116,43 @@ class Integrator:
         self._samples.append(reading)
         if len(self._samples) < 2:
             return None
-        return self._settle(integrate(self._samples, limits=self._limits, credit_mj=self._credit_mj))
+        return self._settle(final=False)
 
     def close(self) -> Interval | None:
         """The interval still open, settled with what is known now; for the end of the process."""
         if len(self._samples) < 2:
             return None
-        return self._settle(integrate(self._samples, limits=self._limits, credit_mj=self._credit_mj, final=True))
+        return self._settle(final=True)
 
-    def _settle(self, interval: Interval | None) -> Interval | None:
+    def _settle(self, *, final: bool) -> Interval | None:
+        interval = integrate(
+            self._samples, limits=self._limits, credit_mj=self._credit_mj, still_ns=self._still_ns, final=final
+        )
         if interval is None:
             return None
         first, last = self._samples[0], self._samples[-1]
         stands_still = first.counter_mj is not None and first.counter_mj == last.counter_mj
         self._credit_mj = self._credit_mj + interval.energy_mj if stands_still else 0
+        self._still_ns = self._still_ns + interval.mono_dt_ns if stands_still else 0
         self._samples = [last]
+        if self._resumed is not None:
+            interval = replace(
+                interval,
+                quality="recovered" if interval.quality == "measured" else interval.quality,
+                note=interval.note or self._resumed,
+            )
+            self._resumed = None
         return interval
 
 
 def integrate(
-    samples: Sequence[Reading], *, limits: Limits, credit_mj: int = 0, final: bool = False
+    samples: Sequence[Reading], *, limits: Limits, credit_mj: int = 0, still_ns: int = 0, final: bool = False
 ) -> Interval | None:
     """Energy from the first to the last of `samples` (two or more readings of one device, in order).
 
     None means: hold, the next reading will tell more (a counter that may come back or has not ticked yet); with
-    `final` an answer is given at once. `credit_mj` is energy already reported by power since the counter last moved;
-    it is taken off when the counter turns out to have gone on meanwhile.
+    `final` an answer is given at once. `credit_mj` is energy already reported by power since the counter last moved,
+    `still_ns` ago; it is taken off when the counter turns out to have gone on meanwhile.
     """
     first, last = samples[0], samples[-1]
     elapsed_ns = last.mono_ns - first.mono_ns
@@ -160,7 +178,7 @@ def integrate(
     if gained_mj and credit_mj:
         gained_mj = _less_credit(samples, gained_mj=gained_mj, credit_mj=credit_mj)
         note = "the energy counter moves again"
-    if gained_mj > limits.plausible_mj(elapsed_ns):
+    if gained_mj > limits.plausible_mj(elapsed_ns + still_ns):
         return _by_power(
             samples,
             limits=limits,

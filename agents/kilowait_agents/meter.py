@@ -38,7 +38,7 @@ class Meter(Protocol):
         ...
 
     def devices(self) -> Sequence[Device]:
-        """The devices of this node, in the same order for the life of the meter."""
+        """The devices of this node that were found so far; later ones come at the end."""
         ...
 
     def read(self) -> Sequence[Reading]:

@@ -86,10 +86,13 @@ class NvmlMeter:
         self._clock = clock
         self._open = False
         self._said: set[tuple[str, int]] = set()
+        self._gpus: list[_Gpu] = []
+        self._broken: dict[int, tuple[int, int]] = {}
+        """By index: when to try the board that could not be opened again, and the distance to the time after that."""
         try:
             self._start()
-            found = [self._find(index) for index in range(nvml.nvmlDeviceGetCount())]
-            self._gpus = [gpu for gpu in found if gpu is not None]
+            for index in range(nvml.nvmlDeviceGetCount()):
+                self._take_in(index)
         except nvml.NVMLError as error:
             self.close()
             raise Permanent(_why_not(error)) from error
@@ -104,6 +107,7 @@ class NvmlMeter:
     def read(self) -> Sequence[Reading]:
         if not self._open:
             self._restart()
+        self._look_for_broken()
         readings: list[Reading] = []
         for gpu in self._gpus:
             counter_mj = power_mw = None
@@ -168,8 +172,14 @@ class NvmlMeter:
         for gpu in self._gpus:  # handles do not outlive a session with the driver
             gpu.retry_at_ns, gpu.retry_after_ns = 0, _FIRST_RETRY_NS
 
-    def _find(self, index: int) -> _Gpu | None:
-        """The GPU at `index`; None if it is broken, so that one dead board does not take the others along."""
+    def _look_for_broken(self) -> None:
+        now_ns = self._clock.mono_ns()
+        for index, (retry_at_ns, retry_after_ns) in list(self._broken.items()):
+            if now_ns >= retry_at_ns:
+                self._take_in(index, retry_after_ns=min(_LAST_RETRY_NS, 2 * retry_after_ns))
+
+    def _take_in(self, index: int, *, retry_after_ns: int = _FIRST_RETRY_NS) -> None:
+        """Open the GPU at `index`; a broken one is tried again later and does not take the others along."""
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
@@ -183,11 +193,14 @@ class NvmlMeter:
         except nvml.NVMLError as error:
             if error.value in (_UNINITIALIZED, _DRIVER_NOT_LOADED, _VERSION_MISMATCH):
                 raise
-            _log.warning("GPU %s cannot be opened: %s; it is not measured until the agent is restarted", index, error)
-            return None
+            if index not in self._broken:
+                _log.warning("GPU %s cannot be opened: %s; it is tried again", index, error)
+            self._broken[index] = (self._clock.mono_ns() + retry_after_ns, retry_after_ns)
+            return
+        self._broken.pop(index, None)
+        self._gpus.append(gpu)
         if not gpu.counter and gpu.power is None:
             _log.warning("GPU %s (%s) has no energy counter and no power sensor; its time is a gap", index, device.uuid)
-        return gpu
 
     def _limit_mw(self, handle: Any) -> int | None:
         try:

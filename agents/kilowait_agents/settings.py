@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,10 @@ _SHORTEST_INTERVAL_S = 0.05  # half a tick of a board's counter; faster reading 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One agent's settings; exactly one of `server` and `sink` is set. The token is in one of its two places."""
+    """One agent's settings; exactly one of `server` and `sink` is set. The token is in one of its two places.
+
+    With a server there is always a state directory: records are kept there until they are delivered.
+    """
 
     server: str | None
     token: str | None
@@ -78,7 +82,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         token_file=token_file,
         sink=given.sink,
         duration_s=given.duration,
-        state_dir=given.state_dir,
+        state_dir=given.state_dir or (_state_dir(env) if server else None),
         meter=given.meter,
         region=_named("--region", given.region or env.get("KILOWAIT_REGION") or None),
         node=_named("--node", given.node or env.get("KILOWAIT_NODE")) or _host(),
@@ -99,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="kilowait agent",
         description="Measure the energy of this node's GPUs, find out which runs used it, and report both.",
-        epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_REGION, KILOWAIT_NODE.",
+        epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_STATE_DIR, "
+        "KILOWAIT_REGION, KILOWAIT_NODE.",
         allow_abbrev=False,
     )
     where = parser.add_argument_group("where the records go (one of --server and --sink)")
@@ -112,8 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--duration", metavar="60s", type=_duration, help="stop after this time (default: when told to)")
     where.add_argument(
-        "--state-dir", metavar="DIR", type=Path, help="keep the agent's identity and refused records here"
-    )
+        "--state-dir", metavar="DIR", type=Path,
+        help="the agent's identity, and records until they are delivered (default with --server: "
+        "/var/lib/kilowait-agent for root, else ~/.local/state/kilowait-agent)",
+    )  # fmt: skip
     what = parser.add_argument_group("what is measured")
     what.add_argument(
         "--meter", choices=("auto", "nvml", "simulated"), default="auto",
@@ -154,6 +161,16 @@ def _named(option: str, name: str | None) -> str | None:
             f"{option} {name!r} is no name; use letters, digits and ._:- (at most 128, not starting with one)"
         )
     return name
+
+
+def _state_dir(env: Mapping[str, str]) -> Path:
+    """The state directory where none is given: as the environment or systemd says, else where such things are kept."""
+    named = env.get("KILOWAIT_STATE_DIR") or env.get("STATE_DIRECTORY")
+    if named:
+        return Path(named)
+    if os.geteuid() == 0:
+        return Path("/var/lib/kilowait-agent")
+    return Path(env.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kilowait-agent"
 
 
 def _host() -> str:

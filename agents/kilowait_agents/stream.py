@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from .attribute import Holder
+from .anchors import Resume
+from .attribute import Holder, RunIdentity
 from .energy import split_mj
-from .integrate import Integrator, Interval, Limits
+from .integrate import UNKNOWN_PCT, Integrator, Interval, Limits
 from .reading import Reading
 
 Holders = tuple[Holder, ...] | None
@@ -28,11 +29,14 @@ class Span:
 
 
 class DeviceStream:
-    """Adjoining spans of one device, conserving its energy."""
+    """Adjoining spans of one device, conserving its energy; with `resume` from where an earlier life of the agent
+    stopped, `boot_id` telling whether the machine was started anew since."""
 
-    def __init__(self, *, limits: Limits, merge_us: int) -> None:
+    def __init__(self, *, limits: Limits, merge_us: int, resume: Resume | None = None, boot_id: str = "") -> None:
         self._integrator = Integrator(limits=limits)
         self._merge_us = merge_us
+        self._resume = resume
+        self._boot_id = boot_id
         self._marks: list[tuple[int, Holders]] = []
         self._pending: Span | None = None
 
@@ -41,7 +45,10 @@ class DeviceStream:
 
         What happened since the reading before belongs to the holders seen then. A change of holders closes the span.
         """
-        closed = self._take(self._integrator.push(reading))
+        closed: list[Span] = []
+        if self._resume is not None:
+            closed, self._resume = self._take_up(self._resume, reading, holders), None
+        closed += self._take(self._integrator.push(reading))
         if not self._marks:
             self._marks = [(reading.t_us, holders)]
         elif self._marks[-1][1] != holders:
@@ -59,6 +66,36 @@ class DeviceStream:
         """Everything up to the last reading; for the end of the process."""
         return self._take(self._integrator.close()) + self.flush()
 
+    def _take_up(self, resume: Resume, reading: Reading, holders: Holders) -> list[Span]:
+        """Begin where the earlier life stopped; the spans of the time of which nothing can be known."""
+        anchor = resume.anchor
+        if reading.t_us <= anchor.t_us:
+            return []
+        unknown: list[Span] = []
+        if resume.doubt_from_us is not None:
+            note = "records of this time were lost here after they had been sent; the server may hold them"
+            unknown.append(_unknown(reading, resume.doubt_from_us, anchor.t_us, note=note))
+        start_us, counter_mj, note = anchor.t_us, anchor.counter_mj, "the agent was not running"
+        held = _held_throughout(anchor.runs, holders)
+        if anchor.boot_id != self._boot_id:
+            # A counter of another boot says nothing of this one, even where it is lower than what we read now.
+            boot_us = reading.t_us - reading.mono_ns // 1000
+            if start_us < boot_us < reading.t_us:
+                off = _unknown(reading, start_us, boot_us, note="the machine was restarted")
+                unknown.append(replace(off, interval=replace(off.interval, counter_end_mj=0)))
+                start_us = boot_us
+            counter_mj, held, note = 0, None, "since the machine was restarted"
+        start = replace(
+            reading,
+            counter_mj=counter_mj,
+            power_mw=None,
+            t_us=start_us,
+            mono_ns=reading.mono_ns - (reading.t_us - start_us) * 1000,
+        )
+        self._integrator.resume(start, credit_mj=anchor.credit_mj if counter_mj == anchor.counter_mj else 0, note=note)
+        self._marks = [(start_us, held)]
+        return unknown
+
     def _take(self, interval: Interval | None) -> list[Span]:
         if interval is None:
             return []
@@ -70,6 +107,32 @@ class DeviceStream:
             self._pending = joined or span
         self._marks = _marks_from(self._marks, interval.t1_us)
         return closed
+
+
+def _held_throughout(runs: Sequence[tuple[str, str | None]] | None, holders: Holders) -> Holders:
+    """Who held the device while nobody looked: those who did before and do now; otherwise it is not known."""
+    if runs is None or holders is None:
+        return None
+    before = tuple(Holder(run=RunIdentity(run_id, job_id)) for run_id, job_id in runs)
+    return before if [one.run for one in before] == [one.run for one in holders] else None
+
+
+def _unknown(reading: Reading, t0_us: int, t1_us: int, *, note: str) -> Span:
+    gap = Interval(
+        device_uuid=reading.device_uuid,
+        device_name=reading.name,
+        scope=reading.scope,
+        t0_us=t0_us,
+        t1_us=t1_us,
+        mono_dt_ns=(t1_us - t0_us) * 1000,
+        energy_mj=0,
+        counter_end_mj=None,
+        method="counter",
+        quality="gap",
+        uncertainty_pct=UNKNOWN_PCT,
+        note=note,
+    )
+    return Span(gap, None)
 
 
 def cut(interval: Interval, marks: Sequence[tuple[int, Holders]]) -> list[Span]:

@@ -98,7 +98,6 @@ class Uplink:
         self._limit = min(self._settings.batch_records, MAX_RECORDS)
         self._failures = 0
         self._trouble: str | None = None
-        self._posted: dict[str, int] = {}
         self._news = threading.Event()
         self._stopped = threading.Event()
         self.mismatch = threading.Event()
@@ -153,8 +152,7 @@ class Uplink:
                     return None
                 self._settle = None
             batch = Batch(origin=self._origin, sent_at_us=self._clock.now_us(), records=tuple(records))
-            for record in records:
-                self._posted[record.stream_epoch] = max(record.seq, self._posted.get(record.stream_epoch, 0))
+            self._outbox.sending(records)
             answer = self._transport.post_readings(pack(batch))
             return self._take(records, answer)
         except Transient as error:
@@ -184,7 +182,7 @@ class Uplink:
             record.stream_epoch, record.seq, record.device_uuid, kwh(record.energy_mj), said,
         )  # fmt: skip
         self._set_aside([record], said)
-        self._outbox.remove([record])
+        self._outbox.done([record])
         return self._backoff_s()
 
     def _forget(self, records: Sequence[Record], stored: dict[str, int]) -> bool:
@@ -200,12 +198,12 @@ class Uplink:
             through = stored.get(stream_epoch)
             if through is None:
                 continue
-            if through >= sent[0].seq:  # however high it claims to stand, it cannot hold what was never sent
-                self._outbox.ack(stream_epoch, min(through, self._posted[stream_epoch]))
+            if through >= sent[0].seq:
+                self._outbox.done([record for record in sent if record.seq <= through])
                 progress = True
             elif through < sent[0].seq - 1:
                 _log.debug("the server misses %s/%d to %d", stream_epoch, through + 1, sent[0].seq - 1)
-                self._outbox.remove(sent)
+                self._outbox.done(sent)
                 progress = True
         return progress
 

@@ -121,6 +121,16 @@ class Record:
                 "energy_mj", f"must equal shares + idle_mj + unattributed_mj = {parts}, got {self.energy_mj}"
             )
 
+    @classmethod
+    def from_dict(cls, message: object) -> Record:
+        """The reverse of `to_dict`. Raises Refused, naming the field, for anything that is not exactly a record."""
+        plain = _members(message, required=[field.name for field in fields(cls)])
+        shares = plain["shares"]
+        if not isinstance(shares, list):
+            raise _refused("shares", f"must be a list, got {_shown(shares)}")
+        plain["shares"] = tuple(_within(f"shares[{index}]", _share, one) for index, one in enumerate(shares))
+        return cls(**plain)
+
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, in the order of the fields."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -211,7 +221,8 @@ class Batch:
             raise _refused("records", f"must be a list, got {_shown(plain['records'])}")
         _check_count(len(plain["records"]))
         origin = Origin(**{field.name: plain[field.name] for field in fields(Origin)})
-        records = tuple(_within(f"records[{index}]", _record, one) for index, one in enumerate(plain["records"]))
+        given = enumerate(plain["records"])
+        records = tuple(_within(f"records[{index}]", Record.from_dict, one) for index, one in given)
         return cls(origin=origin, sent_at_us=plain["sent_at_us"], records=records)
 
 
@@ -233,16 +244,6 @@ def unpack(body: bytes, *, max_bytes: int = MAX_BYTES) -> Batch:
     if not stretch.eof or stretch.unused_data:
         raise Refused("the gzipped body is cut short or followed by something else; send it whole")
     return Batch.from_json(text)
-
-
-def _record(message: object) -> Record:
-    names = [field.name for field in fields(Record)]
-    plain = _members(message, required=names)
-    shares = plain["shares"]
-    if not isinstance(shares, list):
-        raise _refused("shares", f"must be a list, got {_shown(shares)}")
-    plain["shares"] = tuple(_within(f"shares[{index}]", _share, one) for index, one in enumerate(shares))
-    return Record(**plain)
 
 
 def _share(message: object) -> Share:

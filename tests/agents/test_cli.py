@@ -26,13 +26,13 @@ Spawn = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def spawn() -> Iterator[Spawn]:
+def spawn(tmp_path: Path) -> Iterator[Spawn]:
     started: list[subprocess.Popen[str]] = []
 
     def run(*argv: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *argv],
-            env={**CLEAN, "NO_PROXY": "127.0.0.1", **(env or {})},
+            env={**CLEAN, "NO_PROXY": "127.0.0.1", "KILOWAIT_STATE_DIR": str(tmp_path / "state"), **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -146,20 +146,10 @@ def test_records_reach_the_server_with_the_token_and_the_identity_of_the_state_d
         assert (batch.origin.node, batch.origin.region, batch.origin.source) == ("n1", "eu-north", "simulated")
 
 
-def test_a_server_that_runs_faster_than_the_day_gets_its_own_time(ingest: Ingest) -> None:
+def test_a_server_that_runs_faster_than_the_day_gets_its_own_time(tmp_path: Path, ingest: Ingest) -> None:
     ingest.grid_clock = {"speed": 3600.0, "origin_wall_us": time.time_ns() // 1000, "origin_grid_us": 10**15}
-    argv = [
-        "--server",
-        ingest.url,
-        "--meter",
-        "simulated",
-        "--sim-gpus",
-        "1",
-        "--interval",
-        "50ms",
-        "--duration",
-        "400ms",
-    ]
+    argv = ["--server", ingest.url, "--state-dir", str(tmp_path), "--meter", "simulated", "--sim-gpus", "1",
+            "--interval", "50ms", "--duration", "400ms"]  # fmt: skip
     assert main(argv, env={"KILOWAIT_TOKEN": "t", "KILOWAIT_REGION": f"region-{os.getpid()}"}) == 0
     records = [ingest.stored[key] for key in sorted(ingest.stored)]
     assert {batch.origin.clock_speed for batch in ingest.attempts} == {3600.0}
@@ -206,7 +196,7 @@ def test_records_that_the_server_will_never_take_are_kept_in_the_state_dir(tmp_p
     argv = ["--server", ingest.url, "--state-dir", str(tmp_path), "--meter", "simulated", "--sim-gpus", "1",
             "--interval", "100ms", "--flush", "100ms", "--duration", "400ms"]  # fmt: skip
     assert main(argv, env={"KILOWAIT_TOKEN": "t"}) == 0
-    (refused,) = lines(tmp_path / "set-aside.jsonl")
+    (refused,) = lines(tmp_path / "dead" / "refused.jsonl")
     assert (refused["seq"], refused["refused"]) == (1, "HTTP 422: this record is odd")
     assert Record(**{
         name: value for name, value in refused.items() if name not in ("refused", "shares")

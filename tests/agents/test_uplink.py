@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from kilowait_agents.errors import Refused, Transient
-from kilowait_agents.outbox import MemoryOutbox
+from kilowait_agents.spool import Spool
 from kilowait_agents.transport import GridClock, HttpTransport
 from kilowait_agents.uplink import Uplink, UplinkSettings
 from kilowait_agents.wire import Origin, Record
@@ -27,11 +28,11 @@ ORIGIN = Origin(agent_id="agent-1", node="node-1", region=None, source="simulate
 class Parts:
     """An uplink to the local server, its outbox, and what was set aside."""
 
-    def __init__(self, url: str, *, capacity: int = 10_000, batch_records: int = 4, settle: Any = None) -> None:
+    def __init__(self, url: str, folder: Path, *, batch_records: int = 4, settle: Any = None) -> None:
         # Loopback traffic must not look for a proxy; without TLS the certificates need not be loaded.
         self.client = httpx.Client(timeout=5, trust_env=False, verify=False)
         self.transport = HttpTransport(server=url, token=lambda: "s3cret", client=self.client)
-        self.outbox = MemoryOutbox(capacity=capacity)
+        self.outbox = Spool(folder / "spool")
         self.aside: list[tuple[int, str]] = []
         self.uplink = Uplink(
             outbox=self.outbox,
@@ -43,6 +44,10 @@ class Parts:
             settle=settle,
             settings=UplinkSettings(batch_records=batch_records),
         )
+
+    def close(self) -> None:
+        self.client.close()
+        self.outbox.close()
 
     def _keep(self, records: Sequence[Record], reason: str) -> None:
         self.aside += [(record.seq, reason) for record in records]
@@ -56,10 +61,10 @@ class Parts:
 
 
 @pytest.fixture
-def parts(ingest: Ingest) -> Iterator[Parts]:
-    made = Parts(ingest.url)
+def parts(ingest: Ingest, tmp_path: Path) -> Iterator[Parts]:
+    made = Parts(ingest.url, tmp_path)
     yield made
-    made.client.close()
+    made.close()
 
 
 def seqs(ingest: Ingest) -> list[int]:
@@ -132,10 +137,12 @@ def test_a_lost_ack_makes_duplicates_and_no_difference(parts: Parts, ingest: Ing
     assert sum(one.energy_mj for one in ingest.stored.values()) == 6 * 900
 
 
-def test_records_outlast_a_partition(ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_outlast_a_partition(
+    tmp_path: Path, ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket.socket() as closed:  # a port that is ours and that nobody listens on
         closed.bind(("127.0.0.1", 0))
-        parts = Parts(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        parts = Parts(f"http://127.0.0.1:{closed.getsockname()[1]}", tmp_path)
         parts.outbox.append([record(seq) for seq in range(1, 4)])
         assert all(delay > 0 for delay in parts.drain(steps=5))
     assert len(parts.outbox) == 3
@@ -144,7 +151,7 @@ def test_records_outlast_a_partition(ingest: Ingest, record: Make, caplog: pytes
     parts.drain()
     assert seqs(ingest) == [1, 2, 3]
     assert "takes readings again" in caplog.text
-    parts.client.close()
+    parts.close()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 307, 408])
@@ -230,20 +237,7 @@ def test_records_of_two_lives_of_an_agent_are_acknowledged_apart(parts: Parts, i
     assert len(ingest.stored) == 4
 
 
-def test_a_full_queue_lets_the_oldest_go_and_counts_them(
-    ingest: Ingest, record: Make, caplog: pytest.LogCaptureFixture
-) -> None:
-    parts = Parts(ingest.url, capacity=3)
-    parts.outbox.append([record(seq) for seq in range(1, 6)])
-    assert (parts.outbox.lost_records, parts.outbox.lost_mj) == (2, 1800)
-    assert "queue is full" in caplog.text
-    parts.drain()
-    assert seqs(ingest) == [3, 4, 5]
-    assert len(parts.outbox) == 0
-    parts.client.close()
-
-
-def test_nothing_is_sent_before_the_clock_is_settled(ingest: Ingest, record: Make) -> None:
+def test_nothing_is_sent_before_the_clock_is_settled(tmp_path: Path, ingest: Ingest, record: Make) -> None:
     answers: list[Any] = [Transient("down"), True]
 
     def settle() -> bool:
@@ -252,23 +246,23 @@ def test_nothing_is_sent_before_the_clock_is_settled(ingest: Ingest, record: Mak
             raise answer
         return bool(answer)
 
-    parts = Parts(ingest.url, settle=settle)
+    parts = Parts(ingest.url, tmp_path, settle=settle)
     parts.outbox.append([record(1), record(2)])
     first, second = parts.drain()
     assert first > 0
     assert second == 0
     assert (answers, len(ingest.attempts)) == ([], 1)
-    parts.client.close()
+    parts.close()
 
 
-def test_records_of_the_wrong_clock_are_never_sent(ingest: Ingest, record: Make) -> None:
-    parts = Parts(ingest.url, settle=lambda: False)
+def test_records_of_the_wrong_clock_are_never_sent(tmp_path: Path, ingest: Ingest, record: Make) -> None:
+    parts = Parts(ingest.url, tmp_path, settle=lambda: False)
     parts.outbox.append([record(1)])
     assert parts.uplink.step() is None
     assert parts.uplink.mismatch.is_set()
     assert ingest.attempts == []
     assert not parts.uplink.drain(within_s=1, wait=lambda _: None)
-    parts.client.close()
+    parts.close()
 
 
 def test_the_last_records_leave_when_the_sender_is_stopped(parts: Parts, ingest: Ingest, record: Make) -> None:

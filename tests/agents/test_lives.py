@@ -1,0 +1,236 @@
+"""Whole stretches of an agent's life against known truth: loads, faults, and being killed at any time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from fake_nvml import LOST, UNKNOWN, FakeNode
+from kilowait_agents.attribute import RunIdentity
+from kilowait_agents.errors import Permanent
+
+from .lives import Lives, energy_mj, in_order, of, run_mj
+
+TICK_MJ = 70_000  # what the hungriest load here draws in one tick of 100 ms
+
+
+@pytest.fixture
+def lives(node: FakeNode, tmp_path: Path) -> Lives:
+    node.at(10)
+    return Lives(node=node, folder=tmp_path / "spool")
+
+
+def test_a_minute_on_eight_boards_is_right_to_a_quarter_percent_on_every_load(lives: Lives) -> None:
+    node = lives.node
+    for phase in (0, 30):
+        keys = {"tick_ms": 100, "phase_ms": phase}
+        node.gpu(**keys).square(0, 100)
+        node.gpu(**keys).ramp(0, 100)
+        node.gpu(**keys).spiky(0, 100)
+        node.gpu(**keys).const(0, 100, 400)
+    node.write()
+    lives.run(70.05)
+    records = lives.finish()
+    for index, board in enumerate(node.boards):
+        truth_mj = node.truth_mj(index, 10, 70.05)
+        assert abs(energy_mj(of(records, board.uuid)) - truth_mj) <= 0.0025 * truth_mj
+    assert in_order(records)
+    assert {(record.quality, record.method) for record in records} == {("measured", "counter")}
+
+
+@pytest.mark.parametrize("load", ["const", "ramp"])
+def test_without_a_counter_power_is_right_to_one_percent_and_says_so(lives: Lives, load: str) -> None:
+    board = lives.node.gpu(energy=0)
+    board.const(0, 100, 400) if load == "const" else board.ramp(0, 100)
+    lives.node.write()
+    lives.run(70)
+    records = lives.finish()
+    truth_mj = lives.node.truth_mj(0, 10, 70)
+    assert abs(energy_mj(records) - truth_mj) <= 0.01 * truth_mj
+    assert {(one.method, one.quality, one.uncertainty_pct) for one in records} == {("power_avg", "measured", 7.0)}
+
+
+def test_killed_fifty_times_at_random_it_loses_nothing_and_counts_nothing_twice(lives: Lives) -> None:
+    node, rng = lives.node, random.Random(7)
+    node.gpu().square(0, 10_000)
+    node.gpu().const(0, 10_000, 333)
+    node.write()
+    lives.start()
+    for _ in range(50):
+        lives.run(node.now_s + rng.uniform(0, 20))
+        if rng.random() < 0.3:
+            lives.deliver()
+        lives.end()
+        node.advance(rng.choice([0.01, 1, 30, 120]))
+        lives.start()
+    lives.run(node.now_s + 10)
+    end_s = node.now_s
+    records = lives.finish()
+    for index, board in enumerate(node.boards):
+        mine = of(records, board.uuid)
+        assert abs(energy_mj(mine) - node.truth_mj(index, 10, end_s)) <= 2 * TICK_MJ
+    assert in_order(records)
+    for epoch in {record.stream_epoch for record in records}:
+        seqs = [record.seq for record in records if record.stream_epoch == epoch]
+        assert seqs == list(range(1, len(seqs) + 1))
+    assert {one.quality for one in records} == {"measured", "recovered"}
+
+
+def test_a_job_that_outlives_the_agent_pays_for_the_time_nobody_looked(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).process(11, 20, 150)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("run-1", "job-1")}
+    lives.run(40)
+    lives.end()
+    lives.node.at(100)
+    lives.run(180)
+    records = lives.finish()
+    assert energy_mj(records) == 500_000 * 170
+    assert abs(run_mj(records, "run-1") - 500_000 * 130) <= 2 * 500_000
+
+
+def test_who_held_a_board_while_nobody_looked_is_not_guessed(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).process(11, 0, 50).process(12, 60, 200)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("run-1", "job-1"), 12: RunIdentity("run-2", "job-2")}
+    lives.run(40)
+    lives.end()
+    lives.node.at(100)
+    lives.run(120)
+    (away,) = [one for one in lives.finish() if one.note == "the agent was not running"]
+    assert (away.unattributed_mj, away.quality) == (away.energy_mj, "recovered")
+
+
+def test_a_counter_that_restarts_is_never_negative_and_flagged(lives: Lives) -> None:
+    lives.node.gpu(base_mj=5_000_000).const(0, 200, 500).say("reset", 50.5)
+    lives.node.write()
+    lives.run(100)
+    records = lives.finish()
+    assert all(one.energy_mj >= 0 for one in records)
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 100)) <= 500_000
+    (flagged,) = [one for one in records if one.quality != "measured"]
+    assert (flagged.quality, "restarted" in (flagged.note or "")) == ("estimated", True)
+
+
+def test_a_counter_that_restarts_while_the_agent_is_away_counts_from_its_restart(lives: Lives) -> None:
+    lives.node.gpu(base_mj=90_000_000).const(0, 200, 500).say("reset", 70)
+    lives.node.write()
+    lives.run(50)
+    lives.end()
+    lives.node.at(90)
+    lives.run(100)
+    records = lives.finish()
+    (flagged,) = [one for one in records if one.quality == "estimated"]
+    assert (flagged.energy_mj, flagged.uncertainty_pct) == (20 * 500_000, 100.0)
+    assert in_order(records)
+
+
+def test_another_boot_is_a_restart_even_where_the_counter_has_passed_its_old_value(lives: Lives) -> None:
+    lives.node.gpu().const(0, 30, 100).const(60, 200, 500).say("reset", 50)
+    lives.node.write()
+    lives.run(20)  # 2,000,000 mJ counted
+    lives.end()
+    lives.boot_id = "boot-2"
+    lives.node.at(90)  # 15,000,000 mJ since the machine was started
+    booted_s = 50.0
+    real_mono = lives.node.mono_ns
+    lives.node.mono_ns = lambda: round((lives.node.now_s - booted_s) * 1e9)  # type: ignore[method-assign]
+    lives.run(100)
+    lives.node.mono_ns = real_mono  # type: ignore[method-assign]
+    records = lives.finish()
+    off, since = [one for one in records if one.boot_id == "boot-2" and one.quality != "measured"]
+    assert (off.quality, off.note, off.energy_mj) == ("gap", "the machine was restarted", 0)
+    assert (since.quality, since.energy_mj) == ("recovered", 15_000_000)
+    assert in_order(records)
+
+
+def test_a_board_that_is_lost_for_a_while_comes_back_with_all_its_energy(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).fault(40, 70, "all", LOST)
+    lives.node.write()
+    lives.run(120)
+    records = lives.finish()
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 120)) <= TICK_MJ
+    assert "recovered" in {one.quality for one in records}
+
+
+def test_a_board_that_is_lost_for_good_leaves_a_gap_and_not_a_zero(lives: Lives) -> None:
+    lives.node.gpu().const(0, 2000, 500).fault(40, 9999, "all", LOST)
+    lives.node.gpu().const(0, 2000, 300)
+    lives.node.write()
+    lives.run(1200)
+    records = lives.finish()
+    lost = of(records, lives.node.boards[0].uuid)
+    assert {one.quality for one in lost if one.t0_us > lost[0].t0_us + 40_000_000} == {"gap"}
+    assert in_order(records), "until the end it is said that nothing is known"
+    assert abs(energy_mj(of(records, lives.node.boards[1].uuid)) - 300_000 * 1190) <= TICK_MJ
+
+
+def test_a_board_that_is_gone_when_the_agent_starts_anew_is_a_gap_until_it_is_back(lives: Lives) -> None:
+    lives.node.gpu().const(0, 3000, 500).fault(40, 300, "all", LOST)
+    lives.node.gpu().const(0, 3000, 300)
+    lives.node.write()
+    lives.run(30)
+    lives.end()
+    lives.node.at(100)
+    lives.run(600)
+    records = lives.finish()
+    assert abs(energy_mj(of(records, lives.node.boards[0].uuid)) - 500_000 * 590) <= TICK_MJ
+    assert in_order(records)
+
+
+def test_a_driver_that_is_away_for_a_minute_costs_nothing_while_the_counter_goes_on(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500)
+    lives.node.say("driver_down", 40, 100)
+    lives.node.write()
+    lives.run(150)
+    assert abs(energy_mj(lives.finish()) - lives.node.truth_mj(0, 10, 150)) <= TICK_MJ
+
+
+def test_a_driver_that_no_longer_fits_the_library_ends_the_process_for_a_restart(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500)
+    lives.node.say("mismatch", 40)
+    lives.node.write()
+    with pytest.raises(Permanent, match="restart the agent"):
+        lives.run(60)
+
+
+@pytest.mark.parametrize("catch_up", [True, False], ids=["catches up", "goes on"])
+def test_a_counter_that_stands_still_is_stood_in_for_by_power_once(lives: Lives, catch_up: bool) -> None:
+    lives.node.gpu().const(0, 200, 500).say("stall", 40, 70, int(catch_up))
+    lives.node.write()
+    lives.run(120)
+    records = lives.finish()
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 120)) <= 0.02 * lives.node.truth_mj(0, 10, 120)
+    assert any("stands still" in (one.note or "") for one in records)
+
+
+def test_a_counter_that_stood_still_through_a_kill_is_not_counted_twice(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).say("stall", 40, 90, 1)
+    lives.node.write()
+    lives.run(70)
+    lives.end()
+    lives.node.at(80)
+    lives.run(120)
+    records = lives.finish()
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 120)) <= 0.03 * lives.node.truth_mj(0, 10, 120)
+
+
+def test_a_jump_that_no_board_can_draw_is_put_aside_and_both_values_are_said(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).say("jump", 50.5, 10**9)
+    lives.node.write()
+    lives.run(100)
+    records = lives.finish()
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 100)) <= 500_000
+    (flagged,) = [one for one in records if one.quality != "measured"]
+    assert "implausible" in (flagged.note or "")
+
+
+def test_a_counter_that_fails_for_a_moment_is_waited_for(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500).fault(40, 45, "energy", UNKNOWN)
+    lives.node.write()
+    lives.run(100)
+    records = lives.finish()
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 100)) <= TICK_MJ
+    assert {one.method for one in records} == {"counter"}
