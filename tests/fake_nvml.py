@@ -39,6 +39,7 @@ class Board:
     uuid: str
     keys: dict[str, float]
     lines: list[str] = field(default_factory=list)
+    starts: dict[int, float] = field(default_factory=dict)
 
     def say(self, *words: object) -> Board:
         self.lines.append(" ".join(str(word) for word in words))
@@ -56,8 +57,11 @@ class Board:
     def spiky(self, t0: float, t1: float) -> Board:
         return self.say("seg", t0, t1, "spiky", 90, 700, 0.02, 0.333)
 
-    def process(self, pid: int, t0: float, t1: float, *, sm: int = 90, instance: int | None = None) -> Board:
-        return self.say("proc", pid, t0, t1, sm, *([] if instance is None else [instance]))
+    def process(
+        self, pid: int, t0: float, t1: float, *, sm: int = 90, instance: int | None = None, mps: bool = False
+    ) -> Board:
+        self.starts[pid] = t0
+        return self.say("proc", pid, t0, t1, sm, *([] if instance is None else [instance]), *(["mps"] if mps else []))
 
     def fault(self, t0: float, t1: float, what: str, code: int) -> Board:
         return self.say("fault", t0, t1, what, code)
@@ -137,6 +141,11 @@ class FakeNode:
 
     def mono_ns(self) -> int:
         return round(self.now_s * 1e9) + 5_000_000_000
+
+    def start_ns(self, pid: int) -> int | None:
+        """When a process of the scenario was started, as `mono_ns` counts."""
+        starts = [board.starts[pid] for board in self.boards if pid in board.starts]
+        return round(min(starts) * 1e9) + 5_000_000_000 if starts else None
 
     def truth_mj(self, gpu: int, t0: float, t1: float) -> float:
         """What the board drew on [t0, t1), in closed form."""

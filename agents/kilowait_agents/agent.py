@@ -1,4 +1,4 @@
-"""The loop: read the meter, integrate, attribute, hand on records; once a second, for years."""
+"""The loop: look who holds the devices, read their counters, integrate, attribute, hand on records; for years."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .anchors import Resume
-from .attribute import RunIdentity, attribute, holders_of
+from .attribute import RunIdentity, attribute, holders_of, parties
+from .cadence import Cadence
 from .clock import boot_ns
 from .coarsen import STEPS_US, coarsen
 from .errors import Transient
+from .idle import IdlePower
 from .integrate import Limits
-from .meter import Meter, Process
+from .meter import Device, Meter, Process
 from .reading import Reading
 from .stream import DeviceStream, Holders, Span
 from .wire import Record
@@ -20,15 +22,6 @@ from .wire import Record
 _UNSTORED = 4000  # records kept in memory while the disk takes none; above it they are coarsened
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """How often, in real seconds: readings, and records at the latest. `speed` is that of the meter's clock."""
-
-    interval_s: float = 1.0
-    flush_s: float = 5.0
-    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +36,11 @@ class Stream:
 class Agent:
     """One node's meter, turned into interval records.
 
-    `identify` names the run of a pid (None: not known), `alive` says whether it runs; `emit` keeps finished records,
-    in order; should it raise OSError they are offered again. Between two readings the state seen at the first holds.
-    Per device the records adjoin, from the first reading to the last (or from where an earlier life stopped, as
-    `resumes` has it), and conserve: what the meter counted is in them, once.
+    `identify` names the run of a pid (None: not known), `alive` says whether it runs, `started` when it was started, in
+    ns since boot (None: not known); `now_us` is the meter's clock, `watch` is told the pids on the devices. `emit`
+    keeps finished records, in order; should it raise OSError they are offered again. Per device the records adjoin,
+    from the first reading to the last (or from where an earlier life stopped, as `resumes` has it), and conserve: what
+    the meter counted is in them, once.
     """
 
     def __init__(
@@ -58,11 +52,17 @@ class Agent:
         emit: Callable[[Sequence[Record]], None],
         stream: Stream,
         cadence: Cadence,
+        now_us: Callable[[], int],
+        started: Callable[[int], int | None] = lambda pid: None,
+        watch: Callable[[set[int]], None] = lambda pids: None,
         resumes: Mapping[str, Resume] | None = None,
     ) -> None:
         self._meter = meter
         self._identify = identify
         self._alive = alive
+        self._now_us = now_us
+        self._started = started
+        self._watch = watch
         self._emit = emit
         self._stream = stream
         self._cadence = cadence
@@ -70,53 +70,52 @@ class Agent:
         self._trouble: str | None = None
         self._unstored: list[Record] = []
         self._known: dict[str, dict[int, RunIdentity]] = {}
+        self._held: dict[str, Holders] = {}
+        self._looked_us: int | None = None
+        self._idle: dict[str, IdlePower] = {}
         self._resumes = dict(resumes or {})
         self._devices: dict[str, DeviceStream] = {}
 
-    def run(self, wait: Callable[[float], bool], *, for_s: float | None = None) -> None:
-        """Tick until `wait(seconds)` says True (stop), or for `for_s` seconds; then settle the last partial interval.
+    def run(
+        self, wait: Callable[[float], bool], *, for_s: float | None = None, now: Callable[[], int] = boot_ns
+    ) -> None:
+        """Tick and look until `wait(seconds)` says True (stop), or for `for_s` seconds; then settle what is open.
 
-        Ticks that were missed (a busy or suspended machine) are not made up for: one difference covers them.
-        Raises Permanent from the meter, after the records so far have been handed on.
+        `wait` may return early, to have a look at once. Ticks that were missed (a busy or suspended machine) are not
+        made up for: one difference covers them. Raises Permanent from the meter, after the records so far have been
+        handed on.
         """
-        interval_ns, flush_ns = round(self._cadence.interval_s * 1e9), round(self._cadence.flush_s * 1e9)
-        start_ns = boot_ns()
-        next_flush_ns = start_ns + flush_ns
+        start_ns = now()
         end_ns = None if for_s is None else start_ns + round(for_s * 1e9)
+        next_tick_ns = next_look_ns = next_flush_ns = start_ns
         try:
             while True:
-                self.tick()
-                now_ns = boot_ns()
+                now_ns = now()
+                if now_ns >= next_tick_ns or (end_ns is not None and now_ns >= end_ns):
+                    self.tick()
+                    next_tick_ns = _due(now_ns, start_ns, self._cadence.interval_s)
+                else:
+                    self.look()
+                next_look_ns = _due(now_ns, start_ns, self._cadence.look_s)
                 if now_ns >= next_flush_ns:
                     self.flush()
-                    next_flush_ns = now_ns + flush_ns
-                due_ns = start_ns + ((now_ns - start_ns) // interval_ns + 1) * interval_ns
-                if end_ns is not None:
-                    if now_ns >= end_ns:
-                        return
-                    due_ns = min(due_ns, end_ns)
-                if wait((due_ns - now_ns) / 1e9):
+                    next_flush_ns = _due(now_ns, start_ns, self._cadence.flush_s)
+                if end_ns is not None and now_ns >= end_ns:
+                    return
+                due_ns = min(next_tick_ns, next_look_ns, *([] if end_ns is None else [end_ns]))
+                if wait(max(0, due_ns - now()) / 1e9):
                     self.tick()
                     return
         finally:
             self.close()
 
     def tick(self) -> None:
-        """One look at the meter and at who holds the devices."""
-        try:
-            readings = self._meter.read()
-        except Transient as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                _log.warning("the meter cannot be read: %s; counters make up for it when they are back", error)
-            return
-        self._trouble = None
-        processes = self._meter.processes()
-        closed: list[Span] = []
-        for reading in [*readings, *self._missing(readings)]:
-            holders = self._holders(reading.device_uuid, processes.get(reading.device_uuid))
-            closed += self._stream_of(reading.device_uuid).push(reading, holders)
-        self._hand_on(closed)
+        """A look at who holds the devices, and a reading of all of them."""
+        self._step(everything=True)
+
+    def look(self) -> None:
+        """A look at who holds the devices; a reading only where that has changed, or where there is no counter."""
+        self._step(everything=False)
 
     def flush(self) -> None:
         """Hand on what is pending."""
@@ -126,11 +125,56 @@ class Agent:
         """Hand on everything up to the last reading."""
         self._hand_on(span for stream in self._devices.values() for span in stream.close())
 
-    def _stream_of(self, uuid: str) -> DeviceStream:
+    def _step(self, *, everything: bool) -> None:
+        devices = {device.uuid: device for device in self._meter.devices()}
+        looked_us, before_us = self._now_us(), self._looked_us
+        listed = self._meter.processes()
+        self._watch({process.pid for processes in listed.values() for process in processes})
+        holders = {uuid: self._holders(uuid, listed.get(uuid)) for uuid in devices}
+        changed = {uuid for uuid in self._held if parties(self._held[uuid]) != parties(holders.get(uuid))}
+        powered = {uuid for uuid, device in devices.items() if not device.counter}
+        closed: list[Span] = []
+        try:
+            readings: list[Reading] = []
+            if changed:
+                readings += self._meter.read(changed, exact=True)
+            if rest := (devices.keys() - changed if everything else powered - changed):
+                readings += self._meter.read(rest)
+        except Transient as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.warning("the meter cannot be read: %s; counters make up for it when they are back", error)
+            return
+        self._trouble, self._looked_us = None, looked_us
+        for reading in readings if not everything else [*readings, *self._missing(readings)]:
+            uuid = reading.device_uuid
+            now = holders.get(uuid, self._holders(uuid, listed.get(uuid)))
+            since_us = self._since(reading, listed.get(uuid, ()), looked_us=before_us) if uuid in changed else None
+            idle_mw = self._idle.setdefault(uuid, IdlePower()).mw
+            closed += self._stream_of(uuid, devices).push(reading, now, since_us=since_us, idle_mw=idle_mw)
+            self._held[uuid] = now
+        for uuid in holders.keys() & self._devices.keys() - {reading.device_uuid for reading in readings}:
+            self._devices[uuid].note(looked_us, holders[uuid])
+        self._hand_on(closed)
+
+    def _since(self, reading: Reading, processes: Sequence[Process], *, looked_us: int | None) -> int | None:
+        """Since when those who are new have held the device, where that can be told: at the earliest since the last
+        look, or since they were started.
+
+        Of one that was started before that look, only that it came between the two is known: half way is the best
+        guess.
+        """
+        starts = [start for process in processes if (start := self._started(process.pid)) is not None]
+        if self._held[reading.device_uuid] != () or looked_us is None or not starts:
+            return None
+        start_us = reading.t_us - (reading.mono_ns - min(starts)) // 1000
+        return start_us if start_us > looked_us else (looked_us + reading.t_us) // 2
+
+    def _stream_of(self, uuid: str, devices: Mapping[str, Device]) -> DeviceStream:
         if uuid not in self._devices:
-            limit_mw = next((device.limit_mw for device in self._meter.devices() if device.uuid == uuid), None)
+            limits = Limits().at_cadence(self._cadence.interval_s).at_speed(self._cadence.speed)
             self._devices[uuid] = DeviceStream(
-                limits=Limits().at_speed(self._cadence.speed).with_power_limit(limit_mw),
+                limits=limits.with_power_limit(devices[uuid].limit_mw if uuid in devices else None),
                 merge_us=round(self._cadence.flush_s * 1_000_000),
                 resume=self._resumes.get(uuid),
                 boot_id=self._stream.boot_id,
@@ -157,22 +201,25 @@ class Agent:
         """The parties on a device; None if its processes are not known.
 
         A process that has just ended is listed by the driver until it has let go of the device: it keeps the run it
-        had here a moment ago.
+        had here a moment ago. Where clients work through a server process, the server is none of the parties.
         """
         if processes is None:
             return None
         before = self._known.get(device_uuid, {})
+        served = any(process.client for process in processes)
         now: dict[int, RunIdentity] = {}
-        parties: list[tuple[RunIdentity | None, int | None]] = []
+        held: list[tuple[RunIdentity | None, Process]] = []
         for process in processes:
             run = self._identify(process.pid)
             if run is None and not self._alive(process.pid):
                 run = before.get(process.pid)
             if run is not None:
                 now[process.pid] = run
-            parties.append((run, process.weight))
+            elif served and not process.client:
+                continue
+            held.append((run, process))
         self._known[device_uuid] = now
-        return holders_of(parties)
+        return holders_of(held)
 
     def _hand_on(self, spans: Iterable[Span]) -> None:
         records = self._unstored + [self._record(span) for span in spans]
@@ -183,7 +230,7 @@ class Agent:
         except OSError as error:
             if not self._unstored:
                 _log.error("records cannot be stored: %s; they are kept in memory until they can", error)
-            for longest_us in STEPS_US if len(records) > _UNSTORED else ():
+            for longest_us in STEPS_US:
                 if len(records) > _UNSTORED:
                     records = coarsen(records, longest_us=longest_us)
             self._unstored, self._seq = records, records[-1].seq
@@ -194,7 +241,16 @@ class Agent:
 
     def _record(self, span: Span) -> Record:
         self._seq += 1
-        interval, split = span.interval, attribute(span.interval.energy_mj, span.holders)
+        interval = span.interval
+        idle = self._idle[interval.device_uuid]
+        if span.holders == () and interval.quality == "measured":
+            idle.see(at_us=interval.t1_us, energy_mj=interval.energy_mj, length_ns=interval.mono_dt_ns)
+        split = attribute(
+            interval.energy_mj,
+            span.holders,
+            idle_mj=None if idle.mw is None else idle.mw * interval.mono_dt_ns // 1_000_000_000,
+            slices=next((one.slices for one in self._meter.devices() if one.uuid == interval.device_uuid), 0),
+        )
         return Record(
             agent_id=self._stream.agent_id,
             boot_id=self._stream.boot_id,
@@ -216,3 +272,9 @@ class Agent:
             unattributed_mj=split.unattributed_mj,
             note=interval.note,
         )
+
+
+def _due(now_ns: int, start_ns: int, every_s: float) -> int:
+    """The next moment after now on the grid of `every_s` from the start."""
+    every_ns = round(every_s * 1e9)
+    return start_ns + ((now_ns - start_ns) // every_ns + 1) * every_ns

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .energy import split_mj
+from .meter import Process
 from .wire import Basis, Share
 
 
@@ -21,11 +22,13 @@ class RunIdentity:
 class Holder:
     """One party on a device: a run, or (`run` None) all its processes that no run is known for.
 
-    `weight` is the party's work on the device in any one unit, None if the meter cannot tell.
+    `weight` is the party's work on the device in any one unit, None if the meter cannot tell; `slices` are what it
+    holds of a partitioned device, 0 where the device is whole.
     """
 
     run: RunIdentity | None
     weight: int | None = None
+    slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,46 +40,79 @@ class Attribution:
     unattributed_mj: int
 
 
-def holders_of(processes: Iterable[tuple[RunIdentity | None, int | None]]) -> tuple[Holder, ...]:
-    """One holder per run (and one for all processes without one) from (run, weight) per process, in a fixed order.
+def holders_of(processes: Iterable[tuple[RunIdentity | None, Process]]) -> tuple[Holder, ...]:
+    """One holder per run (and one for all processes without one) from the processes of a device, in a fixed order.
 
-    The ranks of a run weigh together, so a run with many processes on a device is still one party. One process of
-    unknown weight makes its party's weight unknown. A run is known by its `run_id`; should its processes name several
-    jobs, the first by name stands for them.
+    The ranks of a run weigh together, so a run with many processes on a device is still one party; the slices it holds
+    count once each. One process of unknown weight makes its party's weight unknown. A run is known by its `run_id`;
+    should its processes name several jobs, the first by name stands for them.
     """
     weights: dict[str | None, int | None] = {}
+    slices: dict[str | None, dict[int, int]] = {}
     jobs: dict[str, set[str]] = {}
-    for run, weight in processes:
+    for run, process in processes:
         run_id = None if run is None else run.run_id
         known = weights.get(run_id, 0)
-        weights[run_id] = None if known is None or weight is None else known + weight
+        weights[run_id] = None if known is None or process.weight is None else known + process.weight
+        if process.part is not None:
+            slices.setdefault(run_id, {})[process.part.instance] = process.part.slices
         if run is not None:
             jobs.setdefault(run.run_id, set()).update([run.job_id] if run.job_id else [])
-    holders = [
-        Holder(run=RunIdentity(run_id, min(jobs[run_id], default=None)), weight=weights[run_id])
-        for run_id in sorted(jobs)
-    ]
-    return (*holders, Holder(run=None, weight=weights[None])) if None in weights else tuple(holders)
+    return tuple(
+        Holder(
+            run=None if run_id is None else RunIdentity(run_id, min(jobs[run_id], default=None)),
+            weight=weights[run_id],
+            slices=sum(slices.get(run_id, {}).values()),
+        )
+        for run_id in sorted(weights, key=lambda run_id: (run_id is None, run_id or ""))
+    )
 
 
-def attribute(energy_mj: int, holders: Sequence[Holder] | None) -> Attribution:
+def parties(holders: Sequence[Holder] | None) -> tuple[object, ...] | None:
+    """What makes holders other holders: the runs and their slices; how much each works does not."""
+    return None if holders is None else tuple((holder.run, holder.slices) for holder in holders)
+
+
+def attribute(
+    energy_mj: int, holders: Sequence[Holder] | None, *, idle_mj: int | None = None, slices: int = 0
+) -> Attribution:
     """`energy_mj` of one device over an interval in which `holders` held it throughout.
 
-    No holders: idle. A single run: all of it, its idle draw included, because holding a device is using it. Several:
-    by weight where every party's is known, else in equal parts. The part of processes without a run is unattributed,
-    and so is everything where the holders are not known (None).
+    No holders: idle. A single run on a whole device: all of it, its idle draw included, because holding a device is
+    using it. Several: what the device draws doing nothing (`idle_mj`; None: not known) in equal parts and the rest by
+    weight; all of it in equal parts where a weight is not known. On a device cut in `slices`, both go by slices; the
+    idle draw of slices that nobody holds is idle. The part of processes without a run is unattributed, and so is
+    everything where the holders are not known (None).
     """
     if holders is None:
         return Attribution(shares=(), idle_mj=0, unattributed_mj=energy_mj)
     if not holders:
         return Attribution(shares=(), idle_mj=energy_mj, unattributed_mj=0)
-    known = [holder.weight for holder in holders if holder.weight is not None]
-    weighed = len(known) == len(holders) and any(known)
-    basis: Basis = "exclusive" if len(holders) == 1 else "weight" if weighed else "equal"
-    parts = split_mj(energy_mj, known if weighed else [1] * len(holders))
+    parts, basis, free_mj = _parts(energy_mj, holders, idle_mj=idle_mj, slices=slices)
     shares = tuple(
         Share(run_id=holder.run.run_id, job_id=holder.run.job_id, energy_mj=part, basis=basis)
         for holder, part in zip(holders, parts, strict=True)
         if holder.run is not None
     )
-    return Attribution(shares=shares, idle_mj=0, unattributed_mj=energy_mj - sum(share.energy_mj for share in shares))
+    given_mj = sum(share.energy_mj for share in shares)
+    return Attribution(shares=shares, idle_mj=free_mj, unattributed_mj=energy_mj - free_mj - given_mj)
+
+
+def _parts(
+    energy_mj: int, holders: Sequence[Holder], *, idle_mj: int | None, slices: int
+) -> tuple[list[int], Basis, int]:
+    """Each holder's part, why, and what is left for slices that nobody holds."""
+    still_mj = min(energy_mj, idle_mj or 0)
+    held = [holder.slices for holder in holders]
+    if slices and all(held):
+        *standing, free_mj = split_mj(still_mj, [*held, max(0, slices - sum(held))])
+        working = split_mj(energy_mj - still_mj, held)
+        return [a + b for a, b in zip(standing, working, strict=True)], "slice", free_mj
+    if len(holders) == 1:
+        return [energy_mj], "exclusive", 0
+    known = [holder.weight for holder in holders if holder.weight is not None]
+    if len(known) < len(holders) or not any(known):
+        return split_mj(energy_mj, [1] * len(holders)), "equal", 0
+    standing = split_mj(still_mj, [1] * len(holders))
+    working = split_mj(energy_mj - still_mj, known)
+    return [a + b for a, b in zip(standing, working, strict=True)], "weight", 0

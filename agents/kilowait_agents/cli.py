@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .agent import Agent, Cadence, Stream
+from .agent import Agent, Stream
 from .anchors import Resume
-from .clock import CompressedClock, WallClock
+from .cadence import Cadence, affordable
+from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
 from .meter import Meter
@@ -27,7 +28,7 @@ from .settings import Settings, parse_settings
 from .simulated import SimulatedMeter
 from .sink import JsonLines
 from .spool import Spool
-from .stopping import Stop, on_signals
+from .stopping import Exits, Stop, on_signals
 from .uplink import Uplink
 from .wire import Origin, Record, valid_id
 
@@ -96,8 +97,13 @@ def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
     try:
         with JsonLines(path=path, origin=origin) as sink:
             resumes = _resumes(sink.resumes, meter=meter, clock=clock)
-            agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=sink.write, resumes=resumes)
-            agent.run(stop.wait, for_s=settings.duration_s)
+            exits = Exits()
+            agent = _agent(
+                settings, meter=meter, clock=clock, owners=owners, stream=stream, emit=sink.write, exits=exits,
+                resumes=resumes,
+            )  # fmt: skip
+            agent.run(lambda seconds: stop.wait(seconds, exits), for_s=settings.duration_s)
+            exits.close()
     finally:
         meter.close()
 
@@ -183,16 +189,21 @@ def _report(
         uplink.wake()
 
     def wait(seconds: float) -> bool:
-        return stop.wait(seconds) or uplink.mismatch.is_set()
+        return stop.wait(seconds, exits) or uplink.mismatch.is_set()
 
     resumes = _resumes(spool.resumes, meter=meter, clock=wall) if grid is None else {}
-    agent = _agent(settings, meter=meter, owners=owners, stream=stream, emit=emit, resumes=resumes, speed=speed)
+    exits = Exits()
+    agent = _agent(
+        settings, meter=meter, clock=clock, owners=owners, stream=stream, emit=emit, exits=exits, resumes=resumes,
+        speed=speed,
+    )  # fmt: skip
     uplink.wake()  # for what an earlier life left
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()
     try:
         agent.run(wait, for_s=settings.duration_s)
     finally:
+        exits.close()
         uplink.stop()
         sender.join(_JOIN_S)
         waiting = len(spool)
@@ -217,8 +228,10 @@ def _agent(
     settings: Settings,
     *,
     meter: Meter,
+    clock: Clock,
     owners: Owners,
     stream: Stream,
+    exits: Exits,
     emit: Callable[[Sequence[Record]], None],
     resumes: Mapping[str, Resume],
     speed: float = 1.0,
@@ -227,11 +240,28 @@ def _agent(
         meter=meter,
         identify=owners.identify,
         alive=owners.alive,
+        # A simulated device draws for a run from the look that found it, and not before.
+        started=owners.started_ns if meter.source != "simulated" else lambda pid: None,
+        watch=exits.follow,
         emit=emit,
         stream=stream,
-        cadence=Cadence(interval_s=settings.interval_s, flush_s=settings.flush_s, speed=speed),
+        cadence=_cadence(settings, meter=meter, speed=speed),
+        now_us=clock.now_us,
         resumes=resumes,
     )
+
+
+def _cadence(settings: Settings, *, meter: Meter, speed: float) -> Cadence:
+    """As asked, else as rarely as the driver's cost demands."""
+    if settings.interval_s is not None:
+        look_s = min(1.0, settings.interval_s)
+        return Cadence(look_s=look_s, interval_s=settings.interval_s, flush_s=settings.flush_s, speed=speed)
+    try:
+        cadence = affordable(meter, flush_s=settings.flush_s, speed=speed)
+    except Transient:
+        return Cadence(flush_s=settings.flush_s, speed=speed)
+    _log.info("counters are read every %g s, processes looked at every %g s", cadence.interval_s, cadence.look_s)
+    return cadence
 
 
 def _open_meter(settings: Settings, *, owners: Owners, clock: WallClock) -> Meter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from .clock import CompressedClock
@@ -30,7 +30,7 @@ class CompressedMeter:
     def devices(self) -> Sequence[Device]:
         return self._meter.devices()
 
-    def read(self) -> Sequence[Reading]:
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         return [
             replace(
                 reading,
@@ -38,7 +38,7 @@ class CompressedMeter:
                 mono_ns=self._clock.scale(reading.mono_ns),
                 counter_mj=None if reading.counter_mj is None else self._clock.scale(reading.counter_mj),
             )
-            for reading in self._meter.read()
+            for reading in self._meter.read(only, exact=exact)
         ]
 
     def processes(self) -> Mapping[str, Sequence[Process]]:

@@ -62,6 +62,10 @@ class Limits:
     power_limit_mw: int = 3_000_000
     """What the device can draw at most; the default is above any board or module sold, for devices that do not say."""
 
+    def at_cadence(self, interval_s: float) -> Limits:
+        """The same for counters that are read every `interval_s`: two readings apart is nothing unusual."""
+        return replace(self, max_gap_ns=max(self.max_gap_ns, round(2.5 * interval_s * 1e9)))
+
     def at_speed(self, speed: float) -> Limits:
         """The same patience on a clock that runs `speed` times as fast."""
         return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,14 +19,29 @@ class Device:
     name: str
     limit_mw: int | None = None
     """The highest power limit the board can be set to; None if it does not say. Bounds what a counter may claim."""
+    counter: bool = True
+    """It counts its energy. Where it does not, its power has to be read often."""
+    slices: int = 0
+    """Into how many slices it can be cut, where it is cut (MIG); 0 for a whole device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a partitioned device (a MIG instance): its number on the device and its size."""
+
+    instance: int
+    slices: int
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that holds a device; `weight` is its share of the device's work, None if the meter cannot tell."""
+    """A process that holds a device, or a part of it; `weight` is its share of the device's work, None if the meter
+    cannot tell. `client` marks those that work through a server process on the device (MPS)."""
 
     pid: int
     weight: int | None = None
+    part: Part | None = None
+    client: bool = False
 
 
 class Meter(Protocol):
@@ -41,15 +56,16 @@ class Meter(Protocol):
         """The devices of this node that were found so far; later ones come at the end."""
         ...
 
-    def read(self) -> Sequence[Reading]:
-        """One reading per device, in the order of `devices()`; a device that fails is silent, the others still answer.
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
+        """One reading per device (of `only`, by UUID), in the order of `devices()`; a device that fails is silent.
 
+        Counters move in ticks; with `exact` they are drawn out to this very moment, which may take two ticks to know.
         Raises Transient if nothing could be read for now, Permanent if this process can never read again.
         """
         ...
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
-        """Who holds which device (by UUID) as of the last `read()`.
+        """Who holds which device (by UUID) now.
 
         An empty list means that nobody does. A device that is missing here is one whose processes are not known.
         """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .clock import Clock
 from .errors import Permanent, Transient
 from .meter import Device, Process
+from .nvml_processes import GpuProcesses
 from .reading import PowerKind, Reading
 from .wire import Scope, Source
 
@@ -35,11 +37,17 @@ _VERSION_MISMATCH = 18
 _MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
 _FIRST_RETRY_NS = 1_000_000_000  # a lost GPU is looked for after 1 s, then at doubling distances
-_LAST_RETRY_NS = 60_000_000_000  # ... up to this (energy.md 7d)
+_LAST_RETRY_NS = 60_000_000_000  # ... up to this
+
+# The counter moves every 100 ms (docs/benchmarks/agent.md); what time stamp a field carries is that of the call.
+_TICK_NS = 100_000_000
+_PATIENCE_NS = 250_000_000  # a counter that has not moved by then (an idle board of old) is taken as it stands
+_GLANCE_S = 0.008  # between two looks for the tick: each costs the driver 3 ms
 
 _log = logging.getLogger(__name__)
 
 PowerField = tuple[int, int]
+_Power = PowerField | Literal["usage"] | None
 
 
 @dataclass(slots=True)
@@ -47,8 +55,9 @@ class _Gpu:
     device: Device
     handle: Any
     counter: bool
-    power: PowerField | Literal["usage"] | None
+    power: _Power
     fields: bool
+    processes: GpuProcesses
     failing: bool = False
     retry_at_ns: int = 0
     retry_after_ns: int = 0
@@ -81,9 +90,10 @@ class NvmlMeter:
     is opened anew. Only a driver that was replaced under this process is final: the old library stays loaded.
     """
 
-    def __init__(self, *, nvml: Any, clock: Clock) -> None:
+    def __init__(self, *, nvml: Any, clock: Clock, wait: Callable[[float], object] = time.sleep) -> None:
         self._nvml = nvml
         self._clock = clock
+        self._wait = wait
         self._open = False
         self._said: set[tuple[str, int]] = set()
         self._gpus: list[_Gpu] = []
@@ -104,37 +114,57 @@ class NvmlMeter:
     def devices(self) -> Sequence[Device]:
         return [gpu.device for gpu in self._gpus]
 
-    def read(self) -> Sequence[Reading]:
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         if not self._open:
             self._restart()
         self._look_for_broken()
-        readings: list[Reading] = []
-        for gpu in self._gpus:
-            counter_mj = power_mw = None
-            before_ns = self._clock.mono_ns()
-            if before_ns >= gpu.retry_at_ns:
-                try:
-                    if gpu.retry_after_ns:
-                        gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
-                    counter_mj, power_mw = self._values(gpu)
-                    self._answered(gpu)
-                except self._nvml.NVMLError as error:
-                    self._failed(gpu, error=error, now_ns=before_ns)
-            # The driver answered somewhere between the two looks at the clock: the middle halves the doubt.
-            after_ns = self._clock.mono_ns()
-            readings.append(
-                Reading(
-                    device_uuid=gpu.device.uuid,
-                    name=gpu.device.name,
-                    scope=gpu.scope,
-                    counter_mj=counter_mj,
-                    power_mw=power_mw,
-                    t_us=self._clock.now_us() - (after_ns - before_ns) // 2000,
-                    mono_ns=(before_ns + after_ns) // 2,
-                    power_kind=gpu.power_kind,
-                )
-            )
-        return readings
+        asked = [gpu for gpu in self._gpus if only is None or gpu.device.uuid in only]
+        readings = [self._reading(gpu) for gpu in asked]
+        return self._drawn_out(asked, readings) if exact else readings
+
+    def _reading(self, gpu: _Gpu) -> Reading:
+        counter_mj = power_mw = None
+        before_ns = self._clock.mono_ns()
+        if before_ns >= gpu.retry_at_ns:
+            try:
+                if gpu.retry_after_ns:
+                    gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
+                counter_mj, power_mw = self._values(gpu)
+                self._answered(gpu)
+            except self._nvml.NVMLError as error:
+                self._failed(gpu, error=error, now_ns=before_ns)
+        # The driver answered somewhere between the two looks at the clock: the middle halves the doubt.
+        after_ns = self._clock.mono_ns()
+        return Reading(
+            device_uuid=gpu.device.uuid,
+            name=gpu.device.name,
+            scope=gpu.scope,
+            counter_mj=counter_mj,
+            power_mw=power_mw,
+            t_us=self._clock.now_us() - (after_ns - before_ns) // 2000,
+            mono_ns=(before_ns + after_ns) // 2,
+            power_kind=gpu.power_kind,
+        )
+
+    def _drawn_out(self, gpus: Sequence[_Gpu], readings: Sequence[Reading]) -> Sequence[Reading]:
+        """The same moments, each counter on the straight line between its ticks before and after.
+
+        The tick after is waited for; the one before was a period earlier. Boards tick apart, so each is watched alone.
+        """
+        drawn = dict(enumerate(readings))
+        open_at = {place for place, reading in drawn.items() if reading.counter_mj is not None}
+        last = dict(drawn)
+        while open_at and last[min(open_at)].mono_ns - readings[0].mono_ns < _PATIENCE_NS:
+            self._wait(_GLANCE_S)
+            for place in sorted(open_at):
+                now, before = self._reading(gpus[place]), last[place]
+                last[place] = now
+                if now.counter_mj is None:
+                    open_at.discard(place)
+                elif now.counter_mj != before.counter_mj:
+                    open_at.discard(place)
+                    drawn[place] = _between_ticks(readings[place], now, tick_ns=(before.mono_ns + now.mono_ns) // 2)
+        return [drawn[place] for place in range(len(readings))]
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
         found: dict[str, Sequence[Process]] = {}
@@ -142,11 +172,9 @@ class NvmlMeter:
             if not self._open or gpu.retry_after_ns:
                 continue
             try:
-                running = self._nvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
+                found[gpu.device.uuid] = gpu.processes.look(gpu.handle)
             except self._nvml.NVMLError as error:
                 self._say(gpu, error=error, what="its processes are not known and its energy stays unattributed")
-                continue
-            found[gpu.device.uuid] = [Process(pid=pid) for pid in sorted({int(process.pid) for process in running})]
         return found
 
     def close(self) -> None:
@@ -188,6 +216,7 @@ class NvmlMeter:
                 index=index,
                 name=str(nvml.nvmlDeviceGetName(handle)),
                 limit_mw=self._limit_mw(handle),
+                slices=self._slices(handle),
             )
             gpu = self._probe(device, handle)
         except nvml.NVMLError as error:
@@ -208,6 +237,19 @@ class NvmlMeter:
         except self._nvml.NVMLError:
             return None
         return int(highest_mw) or None
+
+    def _slices(self, handle: Any) -> int:
+        """Into how many parts the GPU can be cut, if it is cut at all."""
+        try:
+            current, _ = self._nvml.nvmlDeviceGetMigMode(handle)
+            return int(self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) if current else 0
+        except self._nvml.NVMLError:
+            return 0
+
+    def _gpu(self, device: Device, handle: Any, *, counter: bool, power: _Power, fields: bool) -> _Gpu:
+        processes = GpuProcesses(nvml=self._nvml, partitioned=device.slices > 0, now_us=self._clock.now_us)
+        known = replace(device, counter=counter)
+        return _Gpu(device=known, handle=handle, counter=counter, power=power, fields=fields, processes=processes)
 
     def _probe(self, device: Device, handle: Any) -> _Gpu:
         """Which of the device's sensors answer. With a counter, power only serves as a check, so the moment's is read;
@@ -233,13 +275,13 @@ class NvmlMeter:
             )
         power = answering[0] if answering else None
         if power is None and self._answers("nvmlDeviceGetPowerUsage", handle):
-            return _Gpu(device=device, handle=handle, counter=counter, power="usage", fields=True)
-        return _Gpu(device=device, handle=handle, counter=counter, power=power, fields=True)
+            return self._gpu(device, handle, counter=counter, power="usage", fields=True)
+        return self._gpu(device, handle, counter=counter, power=power, fields=True)
 
     def _probe_old_driver(self, device: Device, handle: Any) -> _Gpu:
-        return _Gpu(
-            device=device,
-            handle=handle,
+        return self._gpu(
+            device,
+            handle,
             counter=self._answers("nvmlDeviceGetTotalEnergyConsumption", handle),
             power="usage" if self._answers("nvmlDeviceGetPowerUsage", handle) else None,
             fields=False,
@@ -300,6 +342,15 @@ class NvmlMeter:
         if key not in self._said:
             self._said.add(key)
             _log.warning("GPU %s (%s): %s; %s", gpu.device.index, gpu.device.uuid, error, what)
+
+
+def _between_ticks(at: Reading, after: Reading, *, tick_ns: int) -> Reading:
+    """`at` with the counter of its own moment; `after` is the first reading that saw the next tick, at `tick_ns`."""
+    assert at.counter_mj is not None
+    assert after.counter_mj is not None
+    gained_mj = after.counter_mj - at.counter_mj
+    since_ns = min(max(0, at.mono_ns - (tick_ns - _TICK_NS)), _TICK_NS)
+    return replace(at, counter_mj=at.counter_mj + max(0, gained_mj) * since_ns // _TICK_NS)
 
 
 def _value(field: Any) -> int | None:

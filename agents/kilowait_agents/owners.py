@@ -82,6 +82,11 @@ class Owners:
         stat = self._stat(pid)
         return stat is not None and stat.alive
 
+    def started_ns(self, pid: int) -> int | None:
+        """When the process was started, in ns since boot (to a hundredth of a second); None if it is gone."""
+        stat = self._stat(pid)
+        return None if stat is None else stat.start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
     def identify(self, pid: int) -> RunIdentity | None:
         """The run that `pid` works for: its own, else its nearest ancestor's, else its group leader's.
 

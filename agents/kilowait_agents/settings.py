@@ -39,7 +39,7 @@ class Settings:
     sim_gpus: int
     sim_busy_w: float
     sim_idle_w: float
-    interval_s: float
+    interval_s: float | None
     flush_s: float
 
     def read_token(self) -> str:
@@ -92,7 +92,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         interval_s=given.interval,
         flush_s=given.flush,
     )
-    if settings.interval_s < _SHORTEST_INTERVAL_S:
+    if settings.interval_s is not None and settings.interval_s < _SHORTEST_INTERVAL_S:
         raise Refused(f"--interval {settings.interval_s:g}s is too short; take {_SHORTEST_INTERVAL_S:g}s or more")
     if settings.server:
         settings.read_token()
@@ -129,8 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--region", metavar="NAME", help="region of this node; only runs of this region count as runs")
     what.add_argument("--node", metavar="NAME", help="name of this node (default: its host name)")
     what.add_argument(
-        "--interval", metavar="1s", type=_duration, default=1.0, help="time between readings (default: 1s)"
-    )
+        "--interval", metavar="1s", type=_duration,
+        help="time between readings (default: 1s, or up to 30s where reading the driver costs more CPU)",
+    )  # fmt: skip
     what.add_argument(
         "--flush", metavar="5s", type=_duration, default=5.0, help="longest time a record covers (default: 5s)"
     )

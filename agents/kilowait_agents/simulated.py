@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .clock import Clock
 from .errors import Refused
@@ -28,7 +28,7 @@ class SimulatedMeter:
 
     A run is alive while any of its processes is, workers kept idle apart. It holds as many devices as its
     KILOWAIT_GPUS says, as far as there are any left, and keeps them until it ends; who came first chooses first. Power
-    changes only when `read` looks: what was seen at one reading holds until the next. The counter is the exact
+    changes only when `processes` looks: what was seen at one look holds until the next. The counter is the exact
     integral of that power over the clock's monotonic hand, from 0 at the start.
     """
 
@@ -73,15 +73,9 @@ class SimulatedMeter:
     def devices(self) -> Sequence[Device]:
         return self._devices
 
-    def read(self) -> Sequence[Reading]:
-        """Counters up to now by the state seen at the reading before, then a look at who runs now."""
-        now_ns, now_us = self._clock.mono_ns(), self._clock.now_us()
-        busy = self._busy()
-        for index in range(len(self._devices)):
-            watts = self._busy_w if index in busy else self._idle_w
-            self._energy_mj[index] += 1000 * self._energy_j(index, watts=watts, from_ns=self._last_ns, to_ns=now_ns)
-        self._last_ns = now_ns
-        self._look()
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
+        """Counters up to now by the state seen at the last look; they are always exact."""
+        now_us, now_ns = self._clock.now_us(), self._count_up()
         busy = self._busy()
         return [
             Reading(
@@ -96,9 +90,13 @@ class SimulatedMeter:
                 mono_ns=now_ns,
             )
             for device in self._devices
+            if only is None or device.uuid in only
         ]
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
+        """A look at who runs now; up to here counts the state seen before."""
+        self._count_up()
+        self._look()
         holders = {index: run_id for run_id, indices in self._allotted.items() for index in indices}
         return {
             device.uuid: [Process(pid=pid) for pid in self._pids[holders[device.index]]]
@@ -109,6 +107,16 @@ class SimulatedMeter:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _count_up(self) -> int:
+        """The energy up to now; the moment in monotonic ns."""
+        now_ns = self._clock.mono_ns()
+        busy = self._busy()
+        for index in range(len(self._devices)):
+            watts = self._busy_w if index in busy else self._idle_w
+            self._energy_mj[index] += 1000 * self._energy_j(index, watts=watts, from_ns=self._last_ns, to_ns=now_ns)
+        self._last_ns = now_ns
+        return now_ns
 
     def _busy(self) -> set[int]:
         return {index for indices in self._allotted.values() for index in indices}

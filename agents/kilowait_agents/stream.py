@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from .anchors import Resume
-from .attribute import Holder, RunIdentity
+from .attribute import Holder, RunIdentity, parties
 from .energy import split_mj
 from .integrate import UNKNOWN_PCT, Integrator, Interval, Limits
 from .reading import Reading
@@ -38,24 +37,36 @@ class DeviceStream:
         self._resume = resume
         self._boot_id = boot_id
         self._marks: list[tuple[int, Holders]] = []
+        self._free_mw: int | None = None
         self._pending: Span | None = None
 
-    def push(self, reading: Reading, holders: Holders) -> list[Span]:
-        """The spans that this reading closes; `holders` hold the device from this reading on.
+    def note(self, t_us: int, holders: Holders) -> None:
+        """The same parties hold the device at `t_us`; they may work otherwise than before."""
+        if self._marks and self._marks[-1][0] < t_us and self._marks[-1][1] != holders:
+            self._marks.append((t_us, holders))
 
-        What happened since the reading before belongs to the holders seen then. A change of holders closes the span.
+    def push(
+        self, reading: Reading, holders: Holders, *, since_us: int | None = None, idle_mw: int | None = None
+    ) -> list[Span]:
+        """The spans that this reading closes; `holders` hold the device from this reading on, or since `since_us`.
+
+        What happened before belongs to the holders seen then. A change of holders closes the span. `idle_mw` is what
+        the device is known to draw while nobody holds it.
         """
         closed: list[Span] = []
         if self._resume is not None:
             closed, self._resume = self._take_up(self._resume, reading, holders), None
-        closed += self._take(self._integrator.push(reading))
+        from_us = reading.t_us
+        if since_us is not None and self._marks:
+            from_us = min(reading.t_us, max(since_us, self._marks[-1][0] + 1))
+        changed = bool(self._marks) and parties(self._marks[-1][1]) != parties(holders)
         if not self._marks:
             self._marks = [(reading.t_us, holders)]
         elif self._marks[-1][1] != holders:
-            earlier = [mark for mark in self._marks if mark[0] < reading.t_us]
-            self._marks = [*earlier, (reading.t_us, holders)]
-            closed += self.flush()
-        return closed
+            self._marks = [*(mark for mark in self._marks if mark[0] < from_us), (from_us, holders)]
+        closed += self._take(self._integrator.push(reading), free_mw=self._free_mw if idle_mw is None else idle_mw)
+        self._free_mw = reading.power_mw if holders == () else None
+        return closed + (self.flush() if changed else [])
 
     def flush(self) -> list[Span]:
         """The span that is pending, closed."""
@@ -64,7 +75,7 @@ class DeviceStream:
 
     def close(self) -> list[Span]:
         """Everything up to the last reading; for the end of the process."""
-        return self._take(self._integrator.close()) + self.flush()
+        return self._take(self._integrator.close(), free_mw=self._free_mw) + self.flush()
 
     def _take_up(self, resume: Resume, reading: Reading, holders: Holders) -> list[Span]:
         """Begin where the earlier life stopped; the spans of the time of which nothing can be known."""
@@ -96,11 +107,11 @@ class DeviceStream:
         self._marks = [(start_us, held)]
         return unknown
 
-    def _take(self, interval: Interval | None) -> list[Span]:
+    def _take(self, interval: Interval | None, *, free_mw: int | None) -> list[Span]:
         if interval is None:
             return []
         closed: list[Span] = []
-        for span in cut(interval, self._marks):
+        for span in cut(interval, self._marks, free_mw=free_mw):
             joined = None if self._pending is None else _join(self._pending, span, longest_us=self._merge_us)
             if joined is None:
                 closed += self.flush()
@@ -135,17 +146,19 @@ def _unknown(reading: Reading, t0_us: int, t1_us: int, *, note: str) -> Span:
     return Span(gap, None)
 
 
-def cut(interval: Interval, marks: Sequence[tuple[int, Holders]]) -> list[Span]:
-    """`interval` in pieces of one owner set; `marks` are (from when, holders) in order, the first not after its start.
+def cut(interval: Interval, marks: Sequence[tuple[int, Holders]], *, free_mw: int | None = None) -> list[Span]:
+    """`interval` in pieces of one set of parties; `marks` are (from when, holders) in order, the first not after its
+    start.
 
-    Energy and monotonic length are divided by time, exactly. The counter is known only at the end of the last piece.
+    Energy and monotonic length are divided exactly: by time, except that a piece in which nobody held the device draws
+    `free_mw` (as it did before; None: not known) and the rest goes to those who did. The counter is known only at the
+    end of the last piece.
     """
-    relevant = _marks_from(marks, interval.t0_us)
-    starts = [interval.t0_us, *(t_us for t_us, _ in relevant[1:] if t_us < interval.t1_us)]
-    if len(starts) == 1:
-        return [Span(interval, relevant[0][1])]
-    edges = list(pairwise([*starts, interval.t1_us]))
-    lengths = [t1 - t0 for t0, t1 in edges]
+    pieces = _pieces(interval, marks)
+    if len(pieces) == 1:
+        return [Span(interval, pieces[0][2])]
+    lengths = [t1 - t0 for t0, t1, _ in pieces]
+    energies = _divided(interval.energy_mj, lengths, [holders == () for *_, holders in pieces], free_mw=free_mw)
     return [
         Span(
             replace(
@@ -158,10 +171,50 @@ def cut(interval: Interval, marks: Sequence[tuple[int, Holders]]) -> list[Span]:
             ),
             holders,
         )
-        for (t0, t1), mono_dt_ns, energy_mj, (_, holders) in zip(
-            edges, split_mj(interval.mono_dt_ns, lengths), split_mj(interval.energy_mj, lengths), relevant, strict=False
+        for (t0, t1, holders), mono_dt_ns, energy_mj in zip(
+            pieces, split_mj(interval.mono_dt_ns, lengths), energies, strict=True
         )
     ]
+
+
+def _pieces(interval: Interval, marks: Sequence[tuple[int, Holders]]) -> list[tuple[int, int, Holders]]:
+    """(from, to, holders) of each stretch of the same parties, how much they worked averaged over it."""
+    relevant = _marks_from(marks, interval.t0_us)
+    inside = [(max(interval.t0_us, t_us), holders) for t_us, holders in relevant if t_us < interval.t1_us]
+    ends = [*(t_us for t_us, _ in inside[1:]), interval.t1_us]
+    pieces: list[tuple[int, int, list[tuple[int, Holders]]]] = []
+    for (t0, holders), t1 in zip(inside, ends, strict=True):
+        if pieces and parties(pieces[-1][2][0][1]) == parties(holders):
+            pieces[-1] = (pieces[-1][0], t1, [*pieces[-1][2], (t1 - t0, holders)])
+        else:
+            pieces.append((t0, t1, [(t1 - t0, holders)]))
+    return [(t0, t1, _averaged(several)) for t0, t1, several in pieces]
+
+
+def _averaged(several: Sequence[tuple[int, Holders]]) -> Holders:
+    """The same parties, their weights averaged over (length, holders); not known if it is not known at any time."""
+    if len(several) == 1 or several[0][1] is None:
+        return several[0][1]
+    whole = sum(length for length, _ in several)
+    known = [(length, holders) for length, holders in several if holders is not None]
+    columns = zip(*(holders for _, holders in known), strict=True)
+    averaged: list[Holder] = []
+    for column in columns:
+        weights = [holder.weight for holder in column]
+        total = sum((weight or 0) * length for weight, (length, _) in zip(weights, known, strict=True))
+        averaged.append(replace(column[0], weight=None if None in weights else total // whole))
+    return tuple(averaged)
+
+
+def _divided(energy_mj: int, lengths: Sequence[int], free: Sequence[bool], *, free_mw: int | None) -> list[int]:
+    if free_mw is None or all(free) or not any(free):
+        return split_mj(energy_mj, lengths)
+    still = [free_mw * length // 1_000_000 if is_free else 0 for length, is_free in zip(lengths, free, strict=True)]
+    rest_mj = energy_mj - sum(still)
+    if rest_mj < 0:
+        return split_mj(energy_mj, lengths)
+    rest = split_mj(rest_mj, [0 if is_free else length for length, is_free in zip(lengths, free, strict=True)])
+    return [a + b for a, b in zip(still, rest, strict=True)]
 
 
 def _marks_from(marks: Sequence[tuple[int, Holders]], t_us: int) -> list[tuple[int, Holders]]:
@@ -174,7 +227,7 @@ def _join(first: Span, second: Span, *, longest_us: int) -> Span | None:
     """Adjoining spans as one; None if they differ in more than time and energy, or would be too long together."""
     a, b = first.interval, second.interval
     alike = (
-        first.holders == second.holders
+        parties(first.holders) == parties(second.holders)
         and b.t1_us - a.t0_us <= longest_us
         and (a.method, a.quality, a.uncertainty_pct, a.scope) == (b.method, b.quality, b.uncertainty_pct, b.scope)
         and a.note == b.note
@@ -182,4 +235,4 @@ def _join(first: Span, second: Span, *, longest_us: int) -> Span | None:
     if not alike:
         return None
     whole = replace(b, t0_us=a.t0_us, mono_dt_ns=a.mono_dt_ns + b.mono_dt_ns, energy_mj=a.energy_mj + b.energy_mj)
-    return Span(whole, second.holders)
+    return Span(whole, _averaged([(a.mono_dt_ns, first.holders), (b.mono_dt_ns, second.holders)]))

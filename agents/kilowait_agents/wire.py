@@ -32,8 +32,8 @@ Method = Literal["counter", "power_avg", "power_inst", "model"]
 """Difference of an energy counter; integral of averaged or instantaneous power; a model."""
 Quality = Literal["measured", "recovered", "estimated", "gap"]
 """Seen as it happened; the sum known but not its course; stood in for; not known (the energy is a place holder)."""
-Basis = Literal["exclusive", "weight", "equal"]
-"""Why a run got its share: it had the device alone, by the work of its processes, or in equal parts."""
+Basis = Literal["exclusive", "weight", "slice", "equal"]
+"""Why a run got its share: it had the device alone, by its processes' work, by its slices of it, or in equal parts."""
 
 _T = TypeVar("_T")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from fake_nvml import FakeNode
-from kilowait_agents.agent import Agent, Cadence, Stream
+from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.attribute import RunIdentity
+from kilowait_agents.cadence import Cadence
 from kilowait_agents.nvml import NvmlMeter
 from kilowait_agents.spool import Spool
 from kilowait_agents.wire import Record
@@ -34,24 +35,30 @@ class Lives:
         self.born += 1
         self.spool = Spool(self.folder, sync=lambda _: None)
         self.agent = Agent(
-            meter=NvmlMeter(nvml=self.node.pynvml(), clock=self.node),
+            meter=NvmlMeter(nvml=self.node.pynvml(), clock=self.node, wait=self.node.advance),
             identify=self.runs.get,
             alive=lambda pid: True,
             emit=self.spool.append,
             stream=Stream(agent_id="agent-1", boot_id=self.boot_id, stream_epoch=f"epoch-{self.born}"),
-            cadence=Cadence(),
+            cadence=Cadence(interval_s=self.interval_s),
+            now_us=self.node.now_us,
+            started=lambda pid: self.node.start_ns(pid),
             resumes=self.spool.resumes,
         )
         return self.agent
 
     def run(self, until_s: float, *, flush_s: float = 5) -> None:
-        """Tick once an interval up to `until_s` of the scenario."""
+        """Look once a second, tick once an interval, up to `until_s` of the scenario."""
         agent = self.agent or self.start()
-        flushed = self.node.now_s
+        flushed = ticked = self.node.now_s
         agent.tick()
         while self.node.now_s < until_s - 1e-9:
-            self.node.at(min(until_s, self.node.now_s + self.interval_s))
-            agent.tick()
+            self.node.at(min(until_s, self.node.now_s + min(1.0, self.interval_s)))
+            if self.node.now_s - ticked < self.interval_s - 1e-9 and self.node.now_s < until_s - 1e-9:
+                agent.look()
+            else:
+                agent.tick()
+                ticked = self.node.now_s
             if self.node.now_s - flushed >= flush_s:
                 agent.flush()
                 flushed = self.node.now_s

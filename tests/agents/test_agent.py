@@ -3,15 +3,16 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilowait_agents.agent import Agent, Cadence, Stream
+from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.attribute import RunIdentity
-from kilowait_agents.clock import CompressedClock
+from kilowait_agents.cadence import Cadence
+from kilowait_agents.clock import Clock, CompressedClock
 from kilowait_agents.compressed import CompressedMeter
 from kilowait_agents.errors import Permanent, Transient
 from kilowait_agents.meter import Device, Meter, Process
@@ -31,6 +32,7 @@ class Board:
         self.uuids = [f"GPU-{index}" for index in range(gpus)]
         self.listed: dict[str, list[Process]] = {uuid: [] for uuid in self.uuids}
         self.fails: Exception | None = None
+        self.reads: list[tuple[bool, set[str]]] = []
         self.closed = False
 
     @property
@@ -40,9 +42,10 @@ class Board:
     def devices(self) -> Sequence[Device]:
         return [Device(uuid=uuid, index=index, name="board") for index, uuid in enumerate(self.uuids)]
 
-    def read(self) -> Sequence[Reading]:
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         if self.fails is not None:
             raise self.fails
+        self.reads.append((exact, set(self.uuids if only is None else only)))
         return [
             Reading(
                 device_uuid=uuid,
@@ -54,6 +57,7 @@ class Board:
                 mono_ns=self.clock.mono_ns(),
             )
             for uuid in self.uuids
+            if only is None or uuid in only
         ]
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
@@ -66,11 +70,20 @@ class Board:
 class Bench:
     """An agent on such a board, with the runs of pids by hand; `records` is what it handed on."""
 
-    def __init__(self, clock: HandClock, *, meter: Meter | None = None, gpus: int = 1, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        clock: HandClock,
+        *,
+        meter: Meter | None = None,
+        grid: Clock | None = None,
+        gpus: int = 1,
+        speed: float = 1.0,
+    ) -> None:
         self.clock = clock
         self.board = Board(clock, gpus=gpus)
         self.runs: dict[int, RunIdentity] = {1: A, 2: B}
         self.dead: set[int] = set()
+        self.starts: dict[int, int] = {}
         self.records: list[Record] = []
         self.agent = Agent(
             meter=meter or self.board,
@@ -79,6 +92,8 @@ class Bench:
             emit=self.records.extend,
             stream=Stream(agent_id="agent-1", boot_id="b00t", stream_epoch="epoch-1"),
             cadence=Cadence(speed=speed),
+            now_us=(grid or clock).now_us,
+            started=self.starts.get,
         )
 
     def hold(self, *pids: int, gpu: int = 0) -> None:
@@ -94,6 +109,13 @@ class Bench:
             ({share.run_id: share.energy_mj for share in one.shares}, one.idle_mj, one.unattributed_mj)
             for one in self.records
         ]
+
+    def totals(self) -> dict[str, int]:
+        found = {"idle": sum(one.idle_mj for one in self.records)}
+        for one in self.records:
+            for share in one.shares:
+                found[share.run_id] = found.get(share.run_id, 0) + share.energy_mj
+        return found
 
 
 def test_a_run_that_starts_and_ends_gets_the_energy_between_and_idle_the_rest(clock: HandClock) -> None:
@@ -117,6 +139,76 @@ def test_a_start_or_an_end_is_handed_on_at_once(clock: HandClock) -> None:
     bench.hold(1)
     bench.tick()
     assert len(bench.records) == 1
+
+
+def test_a_look_reads_only_where_the_parties_changed_and_there_exactly(clock: HandClock) -> None:
+    bench = Bench(clock, gpus=3)
+    bench.agent.tick()
+    bench.board.reads.clear()
+    clock.advance(1)
+    bench.agent.look()
+    assert bench.board.reads == []
+    bench.hold(1, gpu=1)
+    clock.advance(1)
+    bench.agent.look()
+    assert bench.board.reads == [(True, {"GPU-1"})]
+    bench.agent.look()
+    assert len(bench.board.reads) == 1
+
+
+def test_a_run_pays_from_the_start_of_its_process_if_that_was_since_the_last_look(clock: HandClock) -> None:
+    bench = Bench(clock)
+    bench.agent.tick()
+    bench.tick(10)
+    bench.starts[1] = clock.mono_ns() + 4_000_000_000
+    bench.hold(1)
+    bench.tick(10)
+    bench.agent.close()
+    assert bench.totals() == {"idle": 14 * 400_000, "run-a": 6 * 400_000}
+
+
+def test_of_a_process_that_is_older_than_the_last_look_half_the_time_since_is_assumed(clock: HandClock) -> None:
+    bench = Bench(clock)
+    bench.agent.tick()
+    bench.starts[1] = clock.mono_ns()
+    bench.tick(10)
+    bench.hold(1)
+    bench.tick(10)
+    bench.agent.close()
+    assert bench.totals() == {"idle": 15 * 400_000, "run-a": 5 * 400_000}
+
+
+def test_the_server_process_of_mps_is_none_of_the_parties(clock: HandClock) -> None:
+    bench = Bench(clock)
+    bench.board.listed["GPU-0"] = [Process(99), Process(1, client=True, weight=30), Process(2, client=True, weight=10)]
+    bench.agent.tick()
+    bench.tick()
+    bench.agent.close()
+    assert bench.parts() == [({"run-a": 300_000, "run-b": 100_000}, 0, 0)]
+
+
+def test_records_the_disk_does_not_take_are_offered_again_and_joined_when_they_are_many(clock: HandClock) -> None:
+    bench = Bench(clock)
+    full = True
+    kept: list[Record] = []
+
+    def emit(records: Sequence[Record]) -> None:
+        if full:
+            raise OSError("no space left")
+        kept.extend(records)
+
+    bench.agent._emit = emit
+    bench.agent.tick()
+    for _ in range(5000):
+        bench.tick()
+        bench.agent.flush()
+    full = False
+    bench.tick()
+    bench.agent.close()
+    assert sum(one.energy_mj for one in kept) == 5001 * 400_000
+    assert len(kept) < 4500
+    assert [one.seq for one in kept] == list(range(1, len(kept) + 1))
+    assert all(a.t1_us == b.t0_us for a, b in itertools.pairwise(kept))
 
 
 def test_flushing_hands_on_one_record_per_device(clock: HandClock) -> None:
@@ -184,7 +276,7 @@ def test_a_meter_that_fails_for_good_ends_the_run_after_what_it_knew(clock: Hand
         return False
 
     with pytest.raises(Permanent, match="replaced"):
-        bench.agent.run(wait)
+        bench.agent.run(wait, now=clock.mono_ns)
     assert bench.records[-1].energy_mj > 0
 
 
@@ -203,7 +295,7 @@ def test_a_stop_settles_the_last_partial_interval(clock: HandClock) -> None:
 
 def test_on_a_compressed_clock_power_stays_and_energy_and_time_are_multiplied(clock: HandClock) -> None:
     grid = CompressedClock(wall=clock, origin_wall_us=START_US, origin_grid_us=0, speed=3600)
-    bench = Bench(clock, meter=CompressedMeter(meter=Board(clock), clock=grid), speed=3600)
+    bench = Bench(clock, meter=CompressedMeter(meter=Board(clock), clock=grid), grid=grid, speed=3600)
     bench.agent.tick()
     bench.tick(times=3)
     bench.agent.close()

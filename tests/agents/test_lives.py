@@ -234,3 +234,93 @@ def test_a_counter_that_fails_for_a_moment_is_waited_for(lives: Lives) -> None:
     records = lives.finish()
     assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, 100)) <= TICK_MJ
     assert {one.method for one in records} == {"counter"}
+
+
+def test_a_job_is_charged_to_the_tick_at_both_its_ends_however_rarely_counters_are_read(lives: Lives) -> None:
+    """Thirty jobs of 5 s each: the process's start is known, its end is told when it happens."""
+    rng = random.Random(3)
+    lives.interval_s = 30.0
+    board, at = lives.node.gpu(tick_ms=100, phase_ms=40), 12.0
+    spans = []
+    for number in range(30):
+        begin, length = at + rng.uniform(0.2, 2), 5.0
+        board.const(at, begin, 90).const(begin, begin + length, 690).process(100 + number, begin, begin + length)
+        lives.runs[100 + number] = RunIdentity(f"run-{number}", f"job-{number}")
+        spans.append((begin, begin + length))
+        at = begin + length
+    board.const(at, 1000, 90)
+    board.const(0, 12, 90)
+    lives.node.write()
+    for _, end in spans:
+        lives.run(end)  # the kernel tells the end: the loop looks at that moment
+    lives.run(at + 40)
+    records = lives.finish()
+    errors = []
+    for number, (begin, end) in enumerate(spans):
+        truth_mj = lives.node.truth_mj(0, begin, end)
+        errors.append(abs(run_mj(records, f"run-{number}") - truth_mj) / truth_mj)
+    assert sorted(errors)[int(0.95 * len(errors))] <= 0.01
+    assert in_order(records)
+    assert abs(energy_mj(records) - lives.node.truth_mj(0, 10, at + 40)) <= TICK_MJ
+
+
+def test_jobs_that_share_a_board_pay_by_their_work_and_ranks_count_once(lives: Lives) -> None:
+    board = lives.node.gpu().const(0, 40, 100).const(40, 200, 500)
+    board.process(11, 40, 200, sm=20).process(12, 40, 200, sm=20).process(13, 40, 200, sm=20)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("a", "a"), 12: RunIdentity("a", "a"), 13: RunIdentity("b", "b")}
+    lives.run(140)
+    records = lives.finish()
+    shared_s = (run_mj(records, "a") + run_mj(records, "b")) / 500_000
+    assert shared_s == pytest.approx(100, abs=1)
+    assert run_mj(records, "a") == pytest.approx(shared_s * (50_000 + 400_000 * 2 / 3), rel=0.01)
+    assert run_mj(records, "b") == pytest.approx(shared_s * (50_000 + 400_000 / 3), rel=0.01)
+    assert {share.basis for one in records for share in one.shares} == {"weight"}
+
+
+def test_clients_of_mps_are_the_parties_and_not_their_server(lives: Lives) -> None:
+    board = lives.node.gpu().const(0, 200, 500).process(10, 0, 200, sm=90)
+    board.process(11, 0, 200, sm=30, mps=True).process(12, 0, 200, sm=10, mps=True)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("a", "a"), 12: RunIdentity("b", "b")}
+    lives.run(60)
+    records = lives.finish()
+    assert (run_mj(records, "a"), run_mj(records, "b")) == (3 * run_mj(records, "b"), energy_mj(records) // 4)
+
+
+def test_parts_of_a_board_pay_by_their_slices_and_the_board_s_energy_is_counted_once(lives: Lives) -> None:
+    board = lives.node.gpu().const(0, 60, 70).const(60, 300, 490)
+    board.say("mig", 1, 3, 40_000, 60).say("mig", 2, 2, 20_000, 32)
+    board.process(11, 60, 300, instance=1).process(12, 60, 300, instance=2)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("a", "a"), 12: RunIdentity("b", "b")}
+    lives.run(160)
+    records = lives.finish()
+    assert energy_mj(records) == pytest.approx(lives.node.truth_mj(0, 10, 160), abs=TICK_MJ)
+    shared_s = 100
+    assert run_mj(records, "a") == pytest.approx(shared_s * (30_000 + 420_000 * 3 / 5), rel=0.02)
+    assert run_mj(records, "b") == pytest.approx(shared_s * (20_000 + 420_000 * 2 / 5), rel=0.02)
+    assert {share.basis for one in records for share in one.shares} == {"slice"}
+    assert {record.device_uuid for record in records} == {board.uuid}
+
+
+def test_clock_steps_and_suspend_leave_records_in_order_and_energy_whole(lives: Lives) -> None:
+    from kilowait_agents.clock import WallClock
+
+    lives.node.gpu().const(0, 30_000, 500)
+    lives.node.write()
+    step_us = 0
+    real_now = lives.node.now_us
+    clock = WallClock(wall_ns=lambda: (real_now() + step_us) * 1000, mono_ns=lives.node.mono_ns)
+    lives.node.now_us = clock.now_us  # type: ignore[method-assign]
+    lives.run(60)
+    step_us = 3_600_000_000
+    lives.run(120)
+    step_us = -3_600_000_000
+    lives.run(180)
+    lives.node.at(8000)  # suspended for two hours; the board went on counting
+    lives.run(8030)
+    records = lives.finish()
+    assert energy_mj(records) == 500_000 * (8030 - 10)
+    assert in_order(records)
+    assert all(one.t0_us < one.t1_us for one in records)

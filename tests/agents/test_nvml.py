@@ -108,6 +108,15 @@ class FakeNvml:
         self._called("processes", gpu)
         return [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in gpu.pids]
 
+    def nvmlDeviceGetMPSComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
+        return []
+
+    def nvmlDeviceGetProcessUtilization(self, gpu: FakeGpu, since_us: int) -> list[Any]:
+        raise pynvml.NVMLError(NOT_SUPPORTED)
+
+    def nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:
+        return [0, 0]
+
 
 def meter(clock: HandClock, *gpus: FakeGpu) -> tuple[NvmlMeter, FakeNvml]:
     nvml = FakeNvml(*gpus)

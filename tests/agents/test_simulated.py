@@ -55,10 +55,10 @@ def test_the_counter_is_the_integral_of_idle_and_busy_power(clock: HandClock) ->
     meter = SimulatedMeter(node="n", gpus=2, clock=clock, runs=cluster, busy_w=400, idle_w=60)
     clock.advance(7)
     cluster.live["a"] = (1, 2)
-    meter.read()
+    meter.processes()
     clock.advance(33.3)
     cluster.live.clear()
-    meter.read()
+    meter.processes()
     clock.advance(10)
     first, second = counters(meter)
     expected = (
@@ -95,7 +95,6 @@ def test_runs_get_devices_in_order_of_appearance_and_keep_them(clock: HandClock)
     before = meter.processes()
     assert [[one.pid for one in processes] for processes in before.values()] == [[1000], [1000], [2000], []]
     cluster.live = {"b": (1, 1), "c": (2, 1)}
-    meter.read()
     assert held(meter) == [True, True, True, False]
     assert meter.processes()["SIM-n-2"] == [type(before["SIM-n-2"][0])(pid=1000)], "b kept its device"
 
@@ -106,7 +105,6 @@ def test_a_run_that_found_too_few_devices_takes_the_next_that_are_free(clock: Ha
     meter = SimulatedMeter(node="n", gpus=3, clock=clock, runs=cluster)
     assert [len(processes) for processes in meter.processes().values()] == [1, 1, 1]
     del cluster.live["old"]
-    meter.read()
     assert held(meter) == [True, False, True]
 
 
@@ -124,16 +122,16 @@ def test_a_run_that_does_not_say_how_many_gpus_it_holds_gets_none_and_is_named_o
     cluster.live = {"a": (None, 1)}
     meter = SimulatedMeter(node="n", gpus=1, clock=clock, runs=cluster)
     meter.read()
-    meter.read()
     assert held(meter) == [False]
     assert [entry.getMessage().split(" does")[0] for entry in caplog.records] == ["run a"]
 
 
-def test_power_follows_what_was_seen_at_this_reading(clock: HandClock) -> None:
+def test_power_follows_what_was_seen_at_the_last_look(clock: HandClock) -> None:
     cluster = Cluster()
     meter = SimulatedMeter(node="n", gpus=1, clock=clock, runs=cluster, busy_w=400, idle_w=60)
     cluster.live = {"a": (1, 1)}
     clock.advance(1)
+    meter.processes()
     (seen,) = meter.read()
     assert seen.power_mw == pytest.approx(400_000, rel=0.021)
     assert seen.counter_mj == pytest.approx(60_000, rel=0.021)

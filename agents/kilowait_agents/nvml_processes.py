@@ -1,0 +1,89 @@
+"""Who is on a GPU, by NVML: processes, clients of MPS, parts of MIG, and how much each works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .meter import Part, Process
+
+_NOT_FOUND = 6
+_INVALID_ARGUMENT = 2
+_NO_INSTANCE = 0xFFFFFFFF
+_ASK_EVERY_US = 10_000_000
+
+
+class GpuProcesses:
+    """The processes of one GPU. `now_us` is the wall clock that NVML stamps its samples with.
+
+    The driver is asked as little as it can be: for MPS only where something runs, for the work of each process (which
+    takes it milliseconds) only where several share the GPU.
+    """
+
+    def __init__(self, *, nvml: Any, partitioned: bool, now_us: Callable[[], int]) -> None:
+        self._nvml = nvml
+        self._partitioned = partitioned
+        self._now_us = now_us
+        self._parts: dict[int, Part] = {}
+        self._asked_us = self._seen_us = 0
+        self._work: dict[int, int] = {}
+
+    def look(self, handle: Any) -> list[Process]:
+        """The processes now, by pid. Raises NVMLError if the driver does not say."""
+        running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        if not running:
+            return []
+        parts = {int(one.pid): self._part_of(handle, one) for one in running}
+        clients = self._clients(handle)
+        pids = sorted(parts.keys() | clients)
+        work = self._work_of(handle, pids) if len(pids) > 1 and not self._partitioned else {}
+        return [Process(pid=pid, weight=work.get(pid), part=parts.get(pid), client=pid in clients) for pid in pids]
+
+    def _clients(self, handle: Any) -> set[int]:
+        try:
+            return {int(one.pid) for one in self._nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle)}
+        except self._nvml.NVMLError:
+            return set()
+
+    def _part_of(self, handle: Any, process: Any) -> Part | None:
+        if not self._partitioned or process.gpuInstanceId in (None, _NO_INSTANCE):
+            return None
+        instance = int(process.gpuInstanceId)
+        if instance not in self._parts:
+            self._parts = {part.instance: part for part in self._list_parts(handle)}
+        return self._parts.get(instance)
+
+    def _list_parts(self, handle: Any) -> Sequence[Part]:
+        nvml, found = self._nvml, []
+        for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            try:
+                part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+            except nvml.NVMLError as error:
+                if error.value in (_NOT_FOUND, _INVALID_ARGUMENT):
+                    continue
+                raise
+            slices = int(nvml.nvmlDeviceGetAttributes(part).gpuInstanceSliceCount)
+            found.append(Part(instance=int(nvml.nvmlDeviceGetGpuInstanceId(part)), slices=slices))
+        return found
+
+    def _work_of(self, handle: Any, pids: Sequence[int]) -> dict[int, int]:
+        """The share of the multiprocessors that each process kept busy, in 1/1000 %; empty if the driver cannot tell.
+
+        Where it has nothing new to say, what it said last holds; a process it never sampled did nothing.
+        """
+        now_us = self._now_us()
+        if now_us - self._asked_us < _ASK_EVERY_US and self._work.keys() >= set(pids):
+            return {pid: self._work[pid] for pid in pids}
+        self._asked_us = now_us
+        try:
+            samples = self._nvml.nvmlDeviceGetProcessUtilization(handle, self._seen_us or now_us - _ASK_EVERY_US)
+        except self._nvml.NVMLError as error:
+            if error.value != _NOT_FOUND:
+                return {}
+            samples = []
+        for sample in samples:
+            self._seen_us = max(self._seen_us, int(sample.timeStamp))
+        known = {pid: self._work[pid] for pid in pids if pid in self._work}
+        known |= {int(sample.pid): 1000 * int(sample.smUtil) for sample in samples if int(sample.pid) in pids}
+        self._work = {pid: known.get(pid, 0) for pid in pids} if known else {}
+        return self._work
