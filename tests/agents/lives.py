@@ -12,7 +12,7 @@ from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.attribute import RunIdentity
 from kilowait_agents.cadence import Cadence
 from kilowait_agents.nvml import NvmlMeter
-from kilowait_agents.spool import Spool
+from kilowait_agents.spool import Spool, SpoolLimits
 from kilowait_agents.wire import Record
 
 
@@ -25,6 +25,7 @@ class Lives:
     runs: dict[int, RunIdentity] = field(default_factory=dict)
     boot_id: str = "boot-1"
     interval_s: float = 1.0
+    limits: SpoolLimits | None = None
     spool: Spool | None = None
     agent: Agent | None = None
     delivered: list[Record] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Lives:
     def start(self) -> Agent:
         self.end()
         self.born += 1
-        self.spool = Spool(self.folder, sync=lambda _: None)
+        self.spool = Spool(self.folder, limits=self.limits, sync=lambda _: None)
         self.agent = Agent(
             meter=NvmlMeter(nvml=self.node.pynvml(), clock=self.node, wait=self.node.advance),
             identify=self.runs.get,

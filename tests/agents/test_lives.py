@@ -5,12 +5,19 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fake_nvml import LOST, UNKNOWN, FakeNode
 from kilowait_agents.attribute import RunIdentity
+from kilowait_agents.clock import WallClock
 from kilowait_agents.errors import Permanent
+from kilowait_agents.spool import SpoolLimits
+from kilowait_agents.transport import HttpTransport
+from kilowait_agents.uplink import Uplink
+from kilowait_agents.wire import Origin
 
+from .conftest import Ingest
 from .lives import Lives, energy_mj, in_order, of, run_mj
 
 TICK_MJ = 70_000  # what the hungriest load here draws in one tick of 100 ms
@@ -305,8 +312,6 @@ def test_parts_of_a_board_pay_by_their_slices_and_the_board_s_energy_is_counted_
 
 
 def test_clock_steps_and_suspend_leave_records_in_order_and_energy_whole(lives: Lives) -> None:
-    from kilowait_agents.clock import WallClock
-
     lives.node.gpu().const(0, 30_000, 500)
     lives.node.write()
     step_us = 0
@@ -324,3 +329,52 @@ def test_clock_steps_and_suspend_leave_records_in_order_and_energy_whole(lives: 
     assert energy_mj(records) == 500_000 * (8030 - 10)
     assert in_order(records)
     assert all(one.t0_us < one.t1_us for one in records)
+
+
+def test_three_days_without_a_server_fit_in_the_bound_and_arrive_to_the_millijoule(
+    lives: Lives, ingest: Ingest
+) -> None:
+    node = lives.node
+    node.gpu().const(0, 1e6, 500)
+    node.gpu().square(0, 1e6)
+    node.write()
+    lives.interval_s, lives.limits = 30.0, SpoolLimits(whole=400_000, segment=100_000, free_share=0)
+    agent = lives.start()
+    for at in range(10, 3 * 86_400 + 10, 30):
+        node.at(at)
+        agent.tick()
+        agent.flush()
+        assert lives.spool is not None
+    assert lives.spool.bytes <= 400_000 + 100_000 + 2_000
+    agent.close()
+    rng = random.Random(5)
+    with httpx.Client(timeout=5, trust_env=False, verify=False) as client:
+        uplink = Uplink(
+            outbox=lives.spool,
+            transport=HttpTransport(server=ingest.url, token=lambda: "t", client=client),
+            origin=Origin(agent_id="agent-1", node="n1", region=None, source="nvml"),
+            clock=node,
+            rng=rng,
+            set_aside=lambda records, reason: pytest.fail(reason),
+        )
+        while uplink.step() is not None:
+            ingest.script = ["lose-ack"] if rng.random() < 0.3 else []
+    lives.end()
+    assert ingest.duplicates > 0
+    for index, board in enumerate(node.boards):
+        mine = sorted(of(list(ingest.stored.values()), board.uuid), key=lambda one: one.t0_us)
+        assert mine[-1].counter_end_mj is not None
+        assert energy_mj(mine) == mine[-1].counter_end_mj - round(node.truth_mj(index, 0, 10))
+        assert in_order(mine)
+
+
+def test_eight_boards_cost_at_most_forty_calls_a_second_of_the_driver(lives: Lives) -> None:
+    for index in range(8):
+        lives.node.gpu().const(0, 200, 500).process(10 + index, 0, 200)
+    lives.node.write()
+    lives.runs = {10 + index: RunIdentity("a", "a") for index in range(8)}
+    lives.start()
+    lives.run(11)
+    before = lives.node.calls
+    lives.run(71)
+    assert (lives.node.calls - before) / 60 <= 40
