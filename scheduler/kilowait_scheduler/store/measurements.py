@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Table, func
@@ -181,13 +182,18 @@ class Measurements(ABC):
 
 
 def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:
-    key = (ReadingRow.agent_id == batch[0].agent_id, ReadingRow.stream_epoch == batch[0].stream_epoch)
-    query = select(ReadingRow.seq, ReadingRow.digest).where(*key, col(ReadingRow.seq).in_([r.seq for r in batch]))
-    known = dict(session.exec(query).all())
-    fresh = [reading for reading in batch if reading.seq not in known]
-    insert_new(session, ReadingRow, [_reading_row(reading) for reading in fresh])
-    insert_new(session, ShareRow, [row for reading in fresh for row in _share_rows(reading)])
-    return [reading.seq for reading in batch if known.get(reading.seq, reading.digest) != reading.digest]
+    """Store what is new of a stream's readings; the sequences that were stored before with other content."""
+    fresh = _insert_many(session, ReadingRow, [_reading_row(reading) for reading in batch])
+    if fresh == len(batch):
+        conflicts: list[int] = []
+    else:
+        key = (ReadingRow.agent_id == batch[0].agent_id, ReadingRow.stream_epoch == batch[0].stream_epoch)
+        query = select(ReadingRow.seq, ReadingRow.digest).where(*key, col(ReadingRow.seq).in_([r.seq for r in batch]))
+        known = dict(session.exec(query).all())
+        conflicts = [reading.seq for reading in batch if known[reading.seq] != reading.digest]
+    taken = batch if not conflicts else [reading for reading in batch if reading.seq not in set(conflicts)]
+    _insert_many(session, ShareRow, [row for reading in taken for row in _share_rows(reading)])
+    return conflicts
 
 
 def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> StreamRow:
@@ -199,21 +205,26 @@ def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> Str
 
 def _advance(session: Session, stream: StreamRow, *, at: datetime) -> int:
     key = (ReadingRow.agent_id == stream.agent_id, ReadingRow.stream_epoch == stream.stream_epoch)
-    later = select(ReadingRow.seq).where(*key, col(ReadingRow.seq) > stream.stored_through)
-    for seq in session.exec(later.order_by(col(ReadingRow.seq))):
-        if seq != stream.stored_through + 1:
-            break
-        stream.stored_through = seq
+    later = col(ReadingRow.seq) > stream.stored_through
+    count, highest = session.exec(select(func.count(), func.max(ReadingRow.seq)).where(*key, later)).one()
+    if count and highest == stream.stored_through + count:
+        stream.stored_through = highest
+    elif count:  # there is a hole
+        for seq in session.exec(select(ReadingRow.seq).where(*key, later).order_by(col(ReadingRow.seq))):
+            if seq != stream.stored_through + 1:
+                break
+            stream.stored_through = seq
     stream.last_seen_at = at
     session.add(stream)
     return stream.stored_through
 
 
-def _reading_row(reading: Reading) -> dict[str, Any]:
-    return {name: value for name, value in vars(reading).items() if name != "shares"}
+_READING_COLUMNS = tuple(ReadingRow.__table__.columns.keys())  # type: ignore[attr-defined]
+_reading_row = attrgetter(*_READING_COLUMNS)
+_SHARE_COLUMNS = tuple(ShareRow.__table__.columns.keys())  # type: ignore[attr-defined]
 
 
-def _share_rows(reading: Reading) -> list[dict[str, Any]]:
+def _share_rows(reading: Reading) -> list[tuple[Any, ...]]:
     common = {
         "agent_id": reading.agent_id,
         "stream_epoch": reading.stream_epoch,
@@ -224,7 +235,38 @@ def _share_rows(reading: Reading) -> list[dict[str, Any]]:
         "uncertainty_pct": reading.uncertainty_pct,
         "estimated": reading.quality == "estimated",
     }
-    return [{**common, **vars(share)} for share in reading.shares]
+    rows = [{**common, **vars(share)} for share in reading.shares]
+    return [tuple([row[name] for name in _SHARE_COLUMNS]) for row in rows]
+
+
+def _insert_many(session: Session, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows (values in the order of the table's columns), leaving those whose key is there already; how many were
+    new.
+
+    Straight to the driver: for thousands of rows a second, building each through the ORM costs more than the database.
+    """
+    if not rows:
+        return 0
+    target: Table = table.__table__  # type: ignore[attr-defined]
+    dialect = session.get_bind().dialect
+    mark = "%s" if dialect.name == "postgresql" else "?"
+    names = ", ".join(f'"{column.name}"' for column in target.columns)
+    marks = ", ".join([mark] * len(target.columns))
+    binds = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in target.columns]
+    converted: list[tuple[Any, ...]] = list(zip(*map(_bound, binds, zip(*rows, strict=True)), strict=True))
+    done = session.connection().exec_driver_sql(
+        f'INSERT INTO "{target.name}" ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING',  # noqa: S608 - our own names
+        converted,
+    )
+    return done.rowcount
+
+
+def _bound(bind: Any, values: Sequence[Any]) -> Sequence[Any]:
+    """A column's values as the driver takes them; many are the same, so each is converted once."""
+    if bind is None:
+        return values
+    known = {value: bind(value) for value in set(values)}
+    return [known[value] for value in values]
 
 
 def _plain(series: IntensitySeries | None) -> list[list[Any]] | None:
