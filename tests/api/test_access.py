@@ -77,7 +77,7 @@ def test_no_token_shows_in_logs_errors_or_lists(door: Door, caplog: pytest.LogCa
         door.call("GET", "/jobs", token=secret + "x"),
     ]
     (listed,) = [token for token in shown[0].json() if token["name"] == "u"]
-    assert set(listed) == {"id", "name", "role", "created_at"}
+    assert set(listed) == {"id", "name", "role", "node", "created_at"}
     text = caplog.text + "".join(answer.text for answer in shown)
     assert secret not in text
     assert door.admin not in text

@@ -113,3 +113,24 @@ def test_an_agent_that_does_not_know_its_region_is_heard(door: Door) -> None:
     origin = replace(Origin("node-1", "node", "aa", "simulated"), region=None)
     assert send(door, pack(Batch(origin, T0_US, (record(1),))))[0] == 200
     assert [line.region for line in door.world.server.store.region_energy()] == ["unknown"]
+
+
+def test_a_token_of_a_node_sends_only_that_node_s_readings(door: Door) -> None:
+    made = door.call("POST", "/tokens", json={"name": "n", "role": "agent", "node": "node"}).json()
+    assert send(door, batch(record(1)), token=made["secret"])[0] == 200
+    origin = Origin("node-1", "another", "aa", "simulated")
+    status, problem = send(door, pack(Batch(origin, T0_US, (record(2),))), token=made["secret"])
+    assert status == 403
+    assert "only send the readings of node node, not of another" in str(problem["detail"])
+    assert send(door, batch(record(2)), token=made["secret"])[0] == 200
+
+
+def test_a_token_of_a_node_cannot_speak_for_the_agent_of_another(door: Door) -> None:
+    send(door, batch(record(1)))
+    made = door.call("POST", "/tokens", json={"name": "n", "role": "agent", "node": "mine"}).json()
+    forged = pack(Batch(Origin("node-1", "mine", "aa", "simulated"), T0_US, (record(2),)))
+    assert send(door, forged, token=made["secret"])[0] == 403
+
+
+def test_only_an_agent_s_token_is_bound_to_a_node(door: Door) -> None:
+    assert door.call("POST", "/tokens", json={"name": "n", "role": "user", "node": "x"}).status_code == 400

@@ -175,9 +175,11 @@ def test_regions_keep_their_order_when_they_change(store: Store) -> None:
 
 def test_a_token_is_known_by_its_hash_until_it_is_revoked(store: Store) -> None:
     store.add_token(id_="t1", name="n", role="agent", sha256="h1", at=T0)
-    assert store.token_role("h1") == "agent"
-    assert store.token_role("h2") is None
+    store.add_token(id_="t2", name="n", role="agent", sha256="h2", at=T0, node="n1")
+    assert store.token_grant("h1") == ("agent", None)
+    assert store.token_grant("h2") == ("agent", "n1")
+    assert store.token_grant("h3") is None
     store.remove_token("t1")
-    assert store.token_role("h1") is None
+    assert store.token_grant("h1") is None
     with pytest.raises(NotFound):
         store.remove_token("t1")

@@ -15,7 +15,7 @@ from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.intake.readings import read_batch
 
-from .access import CanAdmin, CanLook, CanReport, ServerDep
+from .access import CanAdmin, CanLook, Reporter, ServerDep
 from .shapes import forecast_shape, health_shape, intensity_now, source_of
 
 log = logging.getLogger("kilowait.intake")
@@ -79,9 +79,12 @@ def clock(server: ServerDep) -> dict[str, Any]:
     return {**server.clock.describe(), "now": server.clock.now().isoformat()}
 
 
-@router.post("/readings", dependencies=[CanReport])
-async def readings(request: Request, server: ServerDep) -> dict[str, Any]:
-    """Store a gzipped batch of interval records once; answers how far each stream is stored without a hole."""
+@router.post("/readings")
+async def readings(request: Request, server: ServerDep, reporter: Reporter) -> dict[str, Any]:
+    """Store a gzipped batch of interval records once; answers how far each stream is stored without a hole.
+
+    A token that is bound to a node sends that node's readings only, under the name of an agent of that node.
+    """
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -90,6 +93,11 @@ async def readings(request: Request, server: ServerDep) -> dict[str, Any]:
     batch = read_batch(body)
     if not batch:
         return {"stored_through": {}}
+    if reporter.node is not None:
+        nodes = {batch[0].node} | await asyncio.to_thread(server.store.nodes_of, batch[0].agent_id)
+        if nodes != {reporter.node}:
+            others = ", ".join(sorted(nodes - {reporter.node}))
+            raise HTTPException(403, f"this token may only send the readings of node {reporter.node}, not of {others}")
     stored, conflicts = await asyncio.to_thread(server.store.add_readings, batch, at=server.clock.now())
     if conflicts:
         log.error("agent %s sent other content under known sequences %s", batch[0].agent_id, conflicts[:5])

@@ -97,6 +97,7 @@ async def savings(
 class NewToken(BaseModel):
     name: str
     role: str = "user"
+    node: str | None = None
 
 
 @router.get("/tokens", dependencies=[CanAdmin])
@@ -108,7 +109,7 @@ def tokens(server: ServerDep) -> list[dict[str, Any]]:
 @router.post("/tokens", status_code=201, dependencies=[CanAdmin])
 def make_token(body: NewToken, server: ServerDep) -> dict[str, str]:
     """A new token; this answer is the only place its secret is ever shown."""
-    id_, secret = server.tokens.make(name=body.name, role=body.role, at=server.clock.now())
+    id_, secret = server.tokens.make(name=body.name, role=body.role, node=body.node, at=server.clock.now())
     return {"id": id_, "name": body.name, "role": body.role, "secret": secret}
 
 

@@ -168,9 +168,9 @@ def tokens(
     if o is not Format.TABLE:
         output.data(found, o)
         return
-    shown = table("id", "name", "role", "made")
+    shown = table("id", "name", "role", "node", "made")
     for one in found:
-        shown.add_row(one["id"], one["name"], one["role"], local(one["created_at"]))
+        shown.add_row(one["id"], one["name"], one["role"], one["node"] or "", local(one["created_at"]))
     output.out.print(shown)
 
 
@@ -178,13 +178,14 @@ def tokens(
 def create_token(
     name: Annotated[str, typer.Argument(help="Whose token it is.")],
     role: Annotated[str, typer.Option(help="user, agent or admin.")] = "user",
+    node: Annotated[str | None, typer.Option(help="For an agent: the one node whose readings it may send.")] = None,
     server: ServerOption = None,
     token_file: TokenOption = None,
     o: OutputOption = Format.TABLE,
 ) -> None:
     """Make a token; its secret is printed once, to stdout."""
     with connect(server, token_file) as client:
-        made = client.post("tokens", json={"name": name, "role": role})
+        made = client.post("tokens", json={"name": name, "role": role, "node": node})
     if o is not Format.TABLE:
         output.data(made, o)
         return

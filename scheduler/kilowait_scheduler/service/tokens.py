@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,28 +22,39 @@ class Role(StrEnum):
     AGENT = "agent"
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What a token's holder may do; an agent's token may be bound to the readings of one node."""
+
+    role: Role
+    node: str | None = None
+
+
 class Tokens:
     """Makes, checks and revokes tokens."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def make(self, *, name: str, role: str, at: datetime) -> tuple[str, str]:
-        """(id, secret) of a new token; the secret cannot be read again."""
+    def make(self, *, name: str, role: str, at: datetime, node: str | None = None) -> tuple[str, str]:
+        """(id, secret) of a new token; the secret cannot be read again. Only an agent's token may name a node."""
         if role not in set(Role):
             raise BadInput(f"token: role {role!r} does not exist; use {', '.join(Role)}")
+        if node is not None and role != Role.AGENT:
+            raise BadInput(f"token: only an agent's token is bound to a node, not one of role {role}")
         id_, secret = secrets.token_hex(4), f"kw_{secrets.token_urlsafe(32)}"
-        self._store.add_token(id_=id_, name=name, role=role, sha256=_hash(secret), at=at)
+        self._store.add_token(id_=id_, name=name, role=role, sha256=_hash(secret), at=at, node=node)
         return id_, secret
 
-    def role_of(self, secret: str) -> Role | None:
-        """The role a secret grants, or None."""
-        role = self._store.token_role(_hash(secret))
-        return Role(role) if role else None
+    def grant_of(self, secret: str) -> Grant | None:
+        """What a secret grants, or None."""
+        grant = self._store.token_grant(_hash(secret))
+        return Grant(Role(grant[0]), grant[1]) if grant else None
 
     def ensure_admin(self, path: Path, *, at: datetime) -> bool:
         """Write an admin token to `path` (mode 0600) unless one that works is there; whether it was written."""
-        if path.exists() and self.role_of(path.read_text().strip()) is Role.ADMIN:
+        known = self.grant_of(path.read_text().strip()) if path.exists() else None
+        if known is not None and known.role is Role.ADMIN:
             return False
         _, secret = self.make(name="admin", role=Role.ADMIN, at=at)
         path.unlink(missing_ok=True)

@@ -50,6 +50,12 @@ class Measurements(ABC):
                 stored[epoch] = _advance(session, stream, at=at)
         return stored, conflicts
 
+    def nodes_of(self, agent_id: str) -> set[str]:
+        """The node that an agent's readings were of so far; none before its first."""
+        query = select(ReadingRow.node).where(ReadingRow.agent_id == agent_id).limit(1)
+        with self.reading() as session:
+            return set(session.exec(query).all())
+
     def job_energy(self, job_id: str) -> list[EnergyInterval]:
         """Every interval of energy attributed to a job, in order."""
         query = select(ShareRow).where(ShareRow.job_id == job_id, col(ShareRow.energy_mj) > 0)

@@ -187,15 +187,15 @@ class Store(Measurements):
 
     # Tokens
 
-    def add_token(self, *, id_: str, name: str, role: str, sha256: str, at: datetime) -> None:
+    def add_token(self, *, id_: str, name: str, role: str, sha256: str, at: datetime, node: str | None = None) -> None:
         with self.writing() as session:
-            session.add(TokenRow(id=id_, name=name, role=role, sha256=sha256, created_at=at))
+            session.add(TokenRow(id=id_, name=name, role=role, sha256=sha256, created_at=at, node=node))
 
-    def token_role(self, sha256: str) -> str | None:
-        """The role of a token by its hash; None where it is unknown."""
+    def token_grant(self, sha256: str) -> tuple[str, str | None] | None:
+        """(role, node it is bound to) of a token by its hash; None where it is unknown."""
         with self.reading() as session:
             row = session.exec(select(TokenRow).where(TokenRow.sha256 == sha256)).first()
-            return row.role if row else None
+            return (row.role, row.node) if row else None
 
     def tokens(self) -> list[TokenRow]:
         with self.reading() as session:

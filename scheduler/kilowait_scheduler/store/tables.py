@@ -191,12 +191,16 @@ class LedgerRow(SQLModel, table=True):
 
 
 class TokenRow(SQLModel, table=True):
-    """Bearer tokens by their SHA-256; the secret itself is shown once and kept nowhere."""
+    """Bearer tokens by their SHA-256; the secret itself is shown once and kept nowhere.
+
+    `node` is the only node whose readings an agent's token may send; without one, those of any.
+    """
 
     __tablename__ = "token"
 
     id: str = Field(primary_key=True)
     name: str
     role: str = Field(sa_column=Column(String, nullable=False))
+    node: str | None = Field(default=None)
     sha256: str = Field(unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)

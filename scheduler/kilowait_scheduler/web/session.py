@@ -84,7 +84,8 @@ AGENTS_DO_NOT_LOOK = "An agent's token only reports energy; it may not look. Sig
 
 def role_of(server: Server, secret: str) -> Role | None:
     """The role of a secret from a cookie or a form; None where it is unknown."""
-    return server.tokens.role_of(secret) if secret else None
+    grant = server.tokens.grant_of(secret) if secret else None
+    return grant.role if grant else None
 
 
 def local_path(wanted: str) -> str:

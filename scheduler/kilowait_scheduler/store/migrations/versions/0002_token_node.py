@@ -1,0 +1,19 @@
+"""tokens that are bound to one node"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002_token_node"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("token", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("node", sa.String(), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("token", schema=None) as batch_op:
+        batch_op.drop_column("node")
