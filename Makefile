@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles bench-planner
+.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles prepare-peers bench-planner bench-agent
 
 demo: prepare-run  ## two Ray clusters, a server, agents, jobs delayed, moved, suspended and resumed
 	@$(VENV)/kilowait demo $(DEMO_ARGS)
@@ -32,7 +32,10 @@ types: prepare-dev
 wheel: prepare-dev  ## the wheel builds, installs into a clean environment and runs there
 	sh requirements/try_wheel.sh
 
-bench: bench-planner  ## every benchmark
+bench: bench-planner bench-agent  ## every benchmark
+
+bench-agent: prepare-dev prepare-peers  ## writes docs/benchmarks/agent.md; takes about five minutes
+	$(VENV)/python docs/benchmarks/agent_bench.py
 
 bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md; takes about half an hour
 	$(VENV)/python docs/benchmarks/planner_bench.py
@@ -41,6 +44,7 @@ pins:  ## compile requirements/*.txt anew from pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --extra all -o requirements/run.txt pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --all-extras -c requirements/run.txt -o requirements/dev.txt pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements/oracles.txt requirements/oracles.in
+	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate -o requirements/peers.txt requirements/peers.in
 
 prepare-run:
 	@$(PYTHON) requirements/prepare.py run
@@ -51,5 +55,8 @@ prepare-dev:
 prepare-oracles:
 	@$(PYTHON) requirements/prepare.py oracles
 
+prepare-peers:
+	@$(PYTHON) requirements/prepare.py peers
+
 clean:
-	rm -rf .venv .venv-oracles dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-oracles .venv-peers dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

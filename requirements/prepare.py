@@ -1,6 +1,9 @@
 """Prepares `.venv` from the pinned requirements. Needs Python 3.11 or newer and nothing else.
 
-usage: python3 requirements/prepare.py run|dev|oracles   (oracles: a second environment, .venv-oracles, for CP-SAT)
+usage: python3 requirements/prepare.py run|dev|oracles|peers
+
+`oracles` makes a second environment, .venv-oracles, for CP-SAT, and `peers` a third, .venv-peers, for the tools that the
+agent is measured beside.
 
 Looks for a Python that Ray has wheels for, makes the environment with it, installs the hash-pinned requirements (with
 uv, fetched first, for speed) and the project itself. Does nothing where all that is there already.
@@ -17,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KIND = sys.argv[1] if len(sys.argv) == 2 else ""
-VENV = ROOT / (".venv-oracles" if KIND == "oracles" else ".venv")
+VENV = ROOT / (f".venv-{KIND}" if KIND in ("oracles", "peers") else ".venv")
 PYTHON = VENV / "bin" / "python"
 # Pythons that the pinned Ray has Linux and macOS wheels for, best tested first.
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
@@ -77,8 +80,8 @@ def is_ready(kind: str) -> bool:
 
 def main() -> None:
     kind = KIND
-    if kind not in ("run", "dev", "oracles"):
-        stop("usage: python3 requirements/prepare.py run|dev|oracles")
+    if kind not in ("run", "dev", "oracles", "peers"):
+        stop("usage: python3 requirements/prepare.py run|dev|oracles|peers")
     if is_ready(kind) or (kind == "run" and is_ready("dev")):  # what development needs holds all that running needs
         return
     say(1, "looking for a suitable Python")
@@ -92,7 +95,7 @@ def main() -> None:
     say(3, f"installing requirements/{kind}.txt (a minute or two with an empty cache)")
     pins = ROOT / "requirements" / f"{kind}.txt"
     run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", pins)
-    if kind != "oracles":
+    if kind in ("run", "dev"):
         say(4, "installing kilowait itself and compiling its planner (half a minute, once)")
         run(uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "-e", ROOT)
         run(PYTHON, "-c", "from kilowait_scheduler.planner.joint import warm_up; warm_up()")

@@ -24,6 +24,7 @@ from .errors import AgentError, Permanent, Refused, Transient
 from .meter import Meter
 from .nvml import open_nvml
 from .owners import Owners
+from .rapl import RaplMeter
 from .settings import Settings, parse_settings
 from .simulated import SimulatedMeter
 from .sink import JsonLines
@@ -218,7 +219,7 @@ def _report(
 
 def _resumes(found: Mapping[str, Resume], *, meter: Meter, clock: WallClock) -> Mapping[str, Resume]:
     """Where an earlier life stopped, for a meter whose counters outlived it; our time goes on from there as well."""
-    if meter.source == "simulated":
+    if meter.source != "nvml":  # a simulation ends with its process, and a CPU's counter wraps while nobody looks
         return {}
     clock.not_before(max((resume.anchor.t_us for resume in found.values()), default=0))
     return found
@@ -267,6 +268,13 @@ def _cadence(settings: Settings, *, meter: Meter, speed: float) -> Cadence:
 def _open_meter(settings: Settings, *, owners: Owners, clock: WallClock) -> Meter:
     """The meter that was asked for, said on stderr. Raises Refused where NVML was demanded and is not there."""
     why = "as asked"
+    if settings.meter == "rapl":
+        try:
+            cpus = RaplMeter(node=settings.node, clock=clock)
+        except Permanent as error:
+            raise Refused(f"--meter rapl cannot be had: {error}") from error
+        _log.info("meter: RAPL, %d CPU packages", len(cpus.devices()))
+        return cpus
     if settings.meter != "simulated":
         try:
             meter = open_nvml(clock=clock)

@@ -15,7 +15,7 @@ from .duration import parse_duration
 from .errors import Refused
 from .wire import valid_id
 
-MeterChoice = Literal["auto", "nvml", "simulated"]
+MeterChoice = Literal["auto", "nvml", "rapl", "simulated"]
 
 _SHORTEST_INTERVAL_S = 0.05  # half a tick of a board's counter; faster reading tells nothing more
 
@@ -85,7 +85,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         state_dir=given.state_dir or (_state_dir(env) if server else None),
         meter=given.meter,
         region=_named("--region", given.region or env.get("KILOWAIT_REGION") or None),
-        node=_named("--node", given.node or env.get("KILOWAIT_NODE")) or _host(),
+        node=_named("--node", given.node or env.get("KILOWAIT_NODE")) or host(),
         sim_gpus=given.sim_gpus,
         sim_busy_w=given.sim_busy_w,
         sim_idle_w=given.sim_idle_w,
@@ -123,8 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     what = parser.add_argument_group("what is measured")
     what.add_argument(
-        "--meter", choices=("auto", "nvml", "simulated"), default="auto",
-        help="auto: NVML where it finds a GPU, else simulated; it says which and why (default: %(default)s)",
+        "--meter", choices=("auto", "nvml", "rapl", "simulated"), default="auto",
+        help="auto: NVML where it finds a GPU, else simulated; rapl: the CPU packages; it says which and why "
+        "(default: %(default)s)",
     )  # fmt: skip
     what.add_argument("--region", metavar="NAME", help="region of this node; only runs of this region count as runs")
     what.add_argument("--node", metavar="NAME", help="name of this node (default: its host name)")
@@ -174,7 +175,7 @@ def _state_dir(env: Mapping[str, str]) -> Path:
     return Path(env.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kilowait-agent"
 
 
-def _host() -> str:
+def host() -> str:
     """The host's name, made fit to be a name here."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:128].lstrip("._-")
     return name or "node"

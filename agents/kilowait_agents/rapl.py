@@ -1,0 +1,105 @@
+"""The RAPL meter: energy of CPU packages from Linux's powercap files; read-only, on Intel and AMD."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clock import Clock
+from .errors import Permanent
+from .meter import Device, Process
+from .reading import Reading
+from .wire import Source
+
+POWERCAP = Path("/sys/class/powercap")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Package:
+    device: Device
+    energy: Path
+    range_uj: int
+    last_uj: int
+    whole_uj: int
+    trouble: bool = False
+
+
+class RaplMeter:
+    """One device per CPU package; `root` is /sys/class/powercap, or where a container has the host's.
+
+    The counter of the files wraps at a range that a busy package fills in minutes (about 262 kJ); it is unwound here,
+    which takes a reading at least once in that time. Only packages are read: their parts are contained in them, and
+    the platform's own zone (psys) contains them. Whose processes used a package is not known here. Raises Permanent,
+    saying why, where no package can be read.
+    """
+
+    def __init__(self, *, node: str, clock: Clock, root: Path = POWERCAP) -> None:
+        self._clock = clock
+        self._packages: list[_Package] = []
+        why = f"{root} has no intel-rapl zones; the kernel or the container does not show them"
+        for zone in sorted(root.glob("intel-rapl:*")):
+            try:
+                name = (zone / "name").read_text(encoding="ascii").strip()
+                if not name.startswith("package"):
+                    continue
+                range_uj = int((zone / "max_energy_range_uj").read_text(encoding="ascii"))
+                first_uj = int((zone / "energy_uj").read_text(encoding="ascii"))
+            except (OSError, ValueError) as error:
+                # Without its range a wrap cannot be told from nonsense, so such a zone is not read at all.
+                why = f"{zone} cannot be read: {error}; energy counters are for root only since Linux 5.10"
+                _log.warning("%s", why)
+                continue
+            if range_uj <= 0:
+                why = f"{zone} says that its range is {range_uj}"
+                continue
+            device = Device(uuid=f"CPU-{node}-{name}", index=len(self._packages), name=f"CPU {name}")
+            self._packages.append(_Package(device, zone / "energy_uj", range_uj=range_uj, last_uj=first_uj, whole_uj=0))
+        if not self._packages:
+            raise Permanent(why)
+
+    @property
+    def source(self) -> Source:
+        return "rapl"
+
+    def devices(self) -> Sequence[Device]:
+        return [package.device for package in self._packages]
+
+    def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
+        """The energy since this meter was opened; a counter moves every millisecond, so it is always exact."""
+        return [
+            Reading(
+                device_uuid=package.device.uuid,
+                name=package.device.name,
+                scope="cpu",
+                counter_mj=self._counter_mj(package),
+                power_mw=None,
+                t_us=self._clock.now_us(),
+                mono_ns=self._clock.mono_ns(),
+            )
+            for package in self._packages
+            if only is None or package.device.uuid in only
+        ]
+
+    def processes(self) -> Mapping[str, Sequence[Process]]:
+        return {}
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _counter_mj(self, package: _Package) -> int | None:
+        try:
+            now_uj = int(package.energy.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            if not package.trouble:
+                _log.warning("%s cannot be read: %s", package.energy, error)
+            package.trouble = True
+            return None
+        package.trouble = False
+        gained_uj = now_uj - package.last_uj
+        package.whole_uj += gained_uj if gained_uj >= 0 else gained_uj + package.range_uj
+        package.last_uj = now_uj
+        return package.whole_uj // 1000
