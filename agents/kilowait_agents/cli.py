@@ -9,7 +9,7 @@ import random
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
 from .meter import Meter
+from .metrics import Counted, Sample
 from .nvml import open_nvml
 from .owners import Owners
 from .rapl import RaplMeter
@@ -185,8 +186,11 @@ def _report(
         settle=settle,
     )
 
+    counted = Counted()
+
     def emit(records: Sequence[Record]) -> None:
         spool.append(records)
+        counted.count(records)
         uplink.wake()
 
     def wait(seconds: float) -> bool:
@@ -202,7 +206,8 @@ def _report(
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()
     try:
-        agent.run(wait, for_s=settings.duration_s)
+        with _metrics(settings, lambda: [*counted.samples(), *_of_delivery(uplink, spool)]):
+            agent.run(wait, for_s=settings.duration_s)
     finally:
         exits.close()
         uplink.stop()
@@ -215,6 +220,33 @@ def _report(
     if waiting:
         _log.warning("%d records wait in %s for the next start", waiting, settings.state_dir)
     return False
+
+
+@contextmanager
+def _metrics(settings: Settings, samples: Callable[[], Iterable[Sample]]) -> Iterator[None]:
+    """The metrics' door, where one was asked for."""
+    if settings.metrics is None:
+        yield
+        return
+    from .exporter import serving
+
+    try:
+        with serving(settings.metrics, samples):
+            yield
+    except OSError as error:
+        raise Refused(f"--metrics {settings.metrics[0]}:{settings.metrics[1]} cannot be had: {error}") from error
+
+
+def _of_delivery(uplink: Uplink, spool: Spool) -> list[Sample]:
+    known = [
+        ("clock_skew_seconds", "How far the server's clock is ahead of this machine's.", uplink.skew_s),
+        ("last_delivery_timestamp_seconds", "When the server last took records.", uplink.delivered_at_s),
+        ("waiting_records", "Records that the server does not hold yet.", float(len(spool))),
+        ("spool_bytes", "What they take on disk.", float(spool.bytes)),
+        ("refused_records", "Records set aside since the start, because the server will not take them.",
+         float(uplink.refused_records)),
+    ]  # fmt: skip
+    return [(name, "gauge", what, [({}, value)]) for name, what, value in known if value is not None]
 
 
 def _resumes(found: Mapping[str, Resume], *, meter: Meter, clock: WallClock) -> Mapping[str, Resume]:

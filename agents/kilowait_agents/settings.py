@@ -41,6 +41,7 @@ class Settings:
     sim_idle_w: float
     interval_s: float | None
     flush_s: float
+    metrics: tuple[str, int] | None
 
     def read_token(self) -> str:
         """The bearer token as it stands now; a file is read anew each time. Raises Refused if there is none to read."""
@@ -91,6 +92,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         sim_idle_w=given.sim_idle_w,
         interval_s=given.interval,
         flush_s=given.flush,
+        metrics=given.metrics,
     )
     if settings.interval_s is not None and settings.interval_s < _SHORTEST_INTERVAL_S:
         raise Refused(f"--interval {settings.interval_s:g}s is too short; take {_SHORTEST_INTERVAL_S:g}s or more")
@@ -120,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
         "--state-dir", metavar="DIR", type=Path,
         help="the agent's identity, and records until they are delivered (default with --server: "
         "/var/lib/kilowait-agent for root, else ~/.local/state/kilowait-agent)",
+    )  # fmt: skip
+    where.add_argument(
+        "--metrics", metavar="HOST:PORT", type=_address,
+        help="answer Prometheus at http://HOST:PORT/metrics (default: nobody)",
     )  # fmt: skip
     what = parser.add_argument_group("what is measured")
     what.add_argument(
@@ -155,6 +161,13 @@ def _duration(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all; give more than zero")
     return seconds
+
+
+def _address(text: str) -> tuple[str, int]:
+    name, colon, port = text.rpartition(":")
+    if not (name and colon and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it like 127.0.0.1:9101")
+    return name.strip("[]"), int(port)
 
 
 def _named(option: str, name: str | None) -> str | None:

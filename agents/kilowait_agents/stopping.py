@@ -10,6 +10,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 
+_LONGEST_S = 1_000_000.0  # poll takes no more than 2^31 ms; eleven days are as good as for ever
+
+
 class Stop:
     """Raised once, stays raised.
 
@@ -35,7 +38,7 @@ class Stop:
         poll.register(self._raised, select.POLLIN)
         for file in exits.files if exits is not None else ():
             poll.register(file, select.POLLIN)
-        ready = {file for file, _ in poll.poll(max(0.0, seconds) * 1000)}
+        ready = {file for file, _ in poll.poll(min(max(0.0, seconds), _LONGEST_S) * 1000)}
         if exits is not None:
             exits.happened(ready)
         return self._raised in ready

@@ -48,7 +48,10 @@ class HttpTransport:
             content=body,
         )
         return Answer(
-            status=response.status_code, body=response.content, retry_after=response.headers.get("Retry-After")
+            status=response.status_code,
+            body=response.content,
+            retry_after=response.headers.get("Retry-After"),
+            date=response.headers.get("Date"),
         )
 
     def grid_clock(self) -> GridClock | None:

@@ -34,16 +34,19 @@ _ADVICE = {
     **dict.fromkeys((301, 302, 303, 307, 308), "it redirects; give --server the address it redirects to"),
 }
 
+_SKEW_S = 2.5  # two seconds, and the half that the header's cut may hide
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back over HTTP; `retry_after` is the raw header."""
+    """What came back over HTTP; `retry_after` and `date` are the raw headers."""
 
     status: int
     body: bytes = b""
     retry_after: str | None = None
+    date: str | None = None
 
 
 class Transport(Protocol):
@@ -98,6 +101,12 @@ class Uplink:
         self._limit = min(self._settings.batch_records, MAX_RECORDS)
         self._failures = 0
         self._trouble: str | None = None
+        self._skewed = False
+        self.skew_s: float | None = None
+        """How far the server's clock is ahead of this machine's, to half a second; None before it was heard of."""
+        self.delivered_at_s: float | None = None
+        """When the server last took records, in seconds since 1970."""
+        self.refused_records = 0
         self._news = threading.Event()
         self._stopped = threading.Event()
         self.mismatch = threading.Event()
@@ -160,11 +169,13 @@ class Uplink:
 
     def _take(self, records: Sequence[Record], answer: Answer) -> float:
         if 200 <= answer.status < 300:
+            self._compare_clocks(answer.date)
             stored = _stored_through(answer.body)
             if not self._forget(records, stored):
                 raise Transient("the server answered 200 but stored nothing; see its log")
             self._limit = min(2 * self._limit, self._settings.batch_records, MAX_RECORDS)
             self._failures = 0
+            self.delivered_at_s = time.time()
             if self._trouble is not None:
                 _log.warning("the server takes readings again; %d records wait", len(self._outbox))
                 self._trouble = None
@@ -181,6 +192,7 @@ class Uplink:
             "record %s/%d of %s (%.6f kWh) is refused by the server and set aside: %s",
             record.stream_epoch, record.seq, record.device_uuid, kwh(record.energy_mj), said,
         )  # fmt: skip
+        self.refused_records += 1
         self._set_aside([record], said)
         self._outbox.done([record])
         return self._backoff_s()
@@ -206,6 +218,20 @@ class Uplink:
                 self._outbox.done(sent)
                 progress = True
         return progress
+
+    def _compare_clocks(self, date: str | None) -> None:
+        """Say it once if this machine's clock is wrong: energy would be put into the wrong hour of the grid."""
+        if date is None or self._origin.clock_speed != 1:
+            return
+        try:
+            there_s = parsedate_to_datetime(date).timestamp() + 0.5  # the header is cut to whole seconds
+        except ValueError:
+            return
+        self.skew_s = there_s - time.time()
+        skewed = abs(self.skew_s) > _SKEW_S
+        if skewed and not self._skewed:
+            _log.warning("the server's clock is %.1f s ahead of this machine's; let NTP set both", self.skew_s)
+        self._skewed = skewed
 
     def _later(self, reason: str, *, retry_after_s: float | None) -> float:
         if reason != self._trouble:

@@ -51,7 +51,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "no agents": {"agent": {"enabled": False}},
     "agents only": {
         "server": {"enabled": False},
-        "agent": {"server": "https://kilowait.example.com", "region": "eu-north"},
+        "agent": {"server": "https://kilowait.example.com", "region": "eu-north", "hostStateDir": ""},
         "networkPolicy": {"enabled": True},
     },
     "network policies": {"networkPolicy": {"enabled": True}},
@@ -106,6 +106,7 @@ MATRIX: dict[str, dict[str, Any]] = {
             "interval": "500ms",
             "flush": "10s",
             "hostStateDir": "/var/lib/kilowait-agent",
+            "metricsPort": 9101,
             "runtimeClassName": "nvidia",
             "priorityClassName": "system-node-critical",
             "nodeSelector": {},
