@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kilowait_agents.nvml_library import NvmlLibrary
+
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 _SLOTS = 64  # doubles shared with the library
 _NOW, _CALLS, _LIMITS = 0, 1, 2
@@ -43,6 +45,11 @@ class Board:
 
     def say(self, *words: object) -> Board:
         self.lines.append(" ".join(str(word) for word in words))
+        return self
+
+    def without_counter(self) -> Board:
+        """As boards before Volta: power alone."""
+        self.lines[0] += " energy 0"
         return self
 
     def const(self, t0: float, t1: float, watts: float) -> Board:
@@ -112,6 +119,10 @@ class FakeNode:
 
         pynvml.nvmlLib = ctypes.CDLL(str(self.library))
         return pynvml
+
+    def nvml(self) -> NvmlLibrary:
+        """The agent's binding, bound to this library."""
+        return NvmlLibrary(str(self.library))
 
     def environment(self) -> dict[str, str]:
         """For processes of their own that shall find this node."""

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
-
 _LONGEST_S = 1_000_000.0  # poll takes no more than 2^31 ms; eleven days are as good as for ever
 
 

@@ -164,6 +164,7 @@ class _Measured:
             for uuid in self._ours
         }
         self._intervals: list[Interval] = []
+        self._one_at_a_time = threading.Lock()
         self._begun, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(cadence.interval_s,), daemon=True)
         self._thread.start()
@@ -175,8 +176,8 @@ class _Measured:
     def close(self) -> tuple[str, list[Interval]]:
         """(the meter's source, the intervals from the start to now)."""
         self._done.set()
-        self._thread.join()
         self._read(exact=True)
+        self._thread.join()
         self._intervals += [one for each in self._integrators.values() if (one := each.close()) is not None]
         self._meter.close()
         for file in self._held:
@@ -192,15 +193,16 @@ class _Measured:
     def _read(self, *, exact: bool) -> None:
         if not self._ours:
             return
-        try:
-            readings = self._meter.read(self._ours, exact=exact)
-        except (Transient, Permanent) as error:
-            _log.warning("the meter cannot be read: %s", error)
-            return
-        for reading in readings:
-            interval = self._integrators[reading.device_uuid].push(reading)
-            if interval is not None:
-                self._intervals.append(interval)
+        with self._one_at_a_time:
+            try:
+                readings = self._meter.read(self._ours, exact=exact)
+            except (Transient, Permanent) as error:
+                _log.warning("the meter cannot be read: %s", error)
+                return
+            for reading in readings:
+                interval = self._integrators[reading.device_uuid].push(reading)
+                if interval is not None:
+                    self._intervals.append(interval)
 
     def _take(self, locks: Path, key: str) -> bool:
         """Whether this device is ours to count: the first rank of a start to ask gets it, until it ends."""

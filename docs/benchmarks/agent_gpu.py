@@ -21,18 +21,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-ENERGY, AVERAGE, INSTANT = 83, 185, 186
-BOTH = [ENERGY, (INSTANT, 0), (AVERAGE, 0)]
-SUCCESS = 0
-SQUARE_S = 1.3  # not a multiple of any likely tick
+from gpu_trace import AVERAGE, BOTH, ENERGY, INSTANT, Load, Trace, load, spread, value_of
+
 JOB, RUN = "benchjob", "kw-benchjob-1"
 
 _started = time.monotonic()
@@ -40,128 +36,6 @@ _started = time.monotonic()
 
 def say(what: str) -> None:
     print(f"[{time.monotonic() - _started:5.1f} s] {what}", file=sys.stderr, flush=True)
-
-
-# --- the load: a process of its own, told what to do on its standard input ------------------------------------------
-
-
-def load() -> None:
-    """`matmul S`, `square S`, `idle S` on stdin; answers each with the monotonic ns at which it began and ended."""
-    import torch
-
-    torch.cuda.init()
-    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    b = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    a @ b
-    torch.cuda.synchronize()
-    print(json.dumps({"ready": time.monotonic_ns(), "pid": os.getpid()}), flush=True)
-    for line in sys.stdin:
-        kind, seconds = line.split()
-        began = time.monotonic_ns()
-        end = time.monotonic() + float(seconds)
-        while (now := time.monotonic()) < end:
-            phase = (now - began / 1e9) % SQUARE_S
-            if kind == "idle" or (kind == "square" and phase >= SQUARE_S / 2):
-                time.sleep(min(0.005, max(0.0, end - now)))
-                continue
-            for _ in range(4):
-                a @ b
-            torch.cuda.synchronize()
-        print(json.dumps({"began": began, "ended": time.monotonic_ns()}), flush=True)
-
-
-class Load:
-    """The load process, seen from here."""
-
-    def __init__(self, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--load"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
-        )  # fmt: skip
-        self.ready = self._answer()
-
-    def do(self, kind: str, seconds: float) -> dict[str, int]:
-        self.begin(kind, seconds)
-        return self._answer()
-
-    def begin(self, kind: str, seconds: float) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{kind} {seconds}\n")
-        self._process.stdin.flush()
-
-    def _answer(self) -> dict[str, int]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the load process ended; is PyTorch with CUDA installed?")
-        return dict(json.loads(line))
-
-    wait = _answer
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def value_of(field: Any) -> int | None:
-    members = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
-    return int(getattr(field.value, members[field.valueType])) if field.nvmlReturn == SUCCESS else None
-
-
-class Trace:
-    """Reads counter and powers as fast as it is worth it, in a thread; afterwards tells when which of them changed."""
-
-    def __init__(self, nvml: Any, handle: Any, *, pause_s: float = 0.001) -> None:
-        self._nvml, self._handle, self._pause_s = nvml, handle, pause_s
-        self.rows: list[tuple[int, int, int, int | None, int | None, int | None]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Trace:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            before = time.monotonic_ns()
-            fields = self._nvml.nvmlDeviceGetFieldValues(self._handle, BOTH)
-            after = time.monotonic_ns()
-            self.rows.append(((before + after) // 2, after - before, int(fields[0].timestamp), *map(value_of, fields)))
-            time.sleep(self._pause_s)
-
-    def changes(self, column: int, *, begin: int = 0, end: int = 1 << 62) -> list[tuple[int, int]]:
-        """(when, new value) of a column: 3 counter, 4 instant, 5 average; `when` is half way between two looks."""
-        rows = [row for row in self.rows if begin <= row[0] < end and row[column] is not None]
-        return [((a[0] + b[0]) // 2, int(b[column] or 0)) for a, b in pairwise(rows) if a[column] != b[column]]
-
-    def energy_at(self, when: int) -> float:
-        """The counter (mJ) at a moment, on the straight line between the two ticks around it."""
-        ticks = self.changes(3, begin=when - 2_000_000_000, end=when + 2_000_000_000)
-        place = bisect_right([at for at, _ in ticks], when)
-        (t0, e0), (t1, e1) = ticks[place - 1], ticks[place]
-        return e0 + (e1 - e0) * (when - t0) / (t1 - t0)
-
-    def raw_at(self, when: int) -> int:
-        """The counter (mJ) as a plain read at that moment gives it."""
-        return int(self.rows[bisect_right([row[0] for row in self.rows], when) - 1][3] or 0)
-
-
-def spread(values: Sequence[float], digits: int = 3) -> dict[str, float]:
-    ordered = sorted(values)
-    if not ordered:
-        return {"n": 0}
-    at = lambda q: round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], digits)  # noqa: E731
-    return {"n": len(ordered), "min": at(0), "p05": at(0.05), "p50": at(0.5), "p95": at(0.95), "p99": at(0.99),
-            "max": round(ordered[-1], digits), "mean": round(statistics.fmean(ordered), digits),
-            "sd": round(statistics.pstdev(ordered), digits)}  # fmt: skip
 
 
 def tick_facts(trace: Trace, *, begin: int, end: int) -> dict[str, Any]:
@@ -338,6 +212,55 @@ def bursts(nvml: Any, handle: Any, worker: Load) -> dict[str, Any]:
     return found
 
 
+def memory_steps() -> dict[str, int]:
+    """Resident memory (kB) of a process that does what the agent does, step by step: what of it is whose."""
+    code = (
+        "import json\n"
+        "def rss(): return int([l for l in open('/proc/self/status') if l.startswith('VmRSS')][0].split()[1])\n"
+        "steps = {'python': rss()}\n"
+        "import kilowait_agents.cli; steps['agent'] = rss()\n"
+        "from kilowait_agents.nvml_library import NvmlLibrary; n = NvmlLibrary(); steps['library'] = rss()\n"
+        "n.nvmlInit(); steps['nvmlInit'] = rss()\n"
+        "h = n.nvmlDeviceGetHandleByIndex(0); steps['handle'] = rss()\n"
+        "n.nvmlDeviceGetFieldValues(h, [83]); n.nvmlDeviceGetComputeRunningProcesses(h); steps['read'] = rss()\n"
+        "import httpx; httpx.Client(); steps['httpx'] = rss()\n"
+        "import pynvml; steps['nvidia-ml-py, which the agent does not load'] = rss()\n"
+        "print(json.dumps(steps))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def tracked(nvml: Any, handle: Any, worker: Load) -> dict[str, Any]:
+    """The in-process tracker against the trace's ticks, beside what a plain difference of the counter gives."""
+    from kilowait_agents.track import track
+
+    found: dict[str, Any] = {}
+    rng = random.Random(2)
+    with Trace(nvml, handle) as trace, tempfile.TemporaryDirectory() as locks:
+        time.sleep(0.5)
+        rows: dict[float, list[tuple[int, int, int]]] = {}
+        for seconds, times in ((1.0, 8), (5.0, 3)):
+            for _ in range(times):
+                time.sleep(0.3 + rng.random() / 5)
+                with track("burst", csv=None, locks=Path(locks)) as run:
+                    began = time.monotonic_ns()
+                    worker.do("matmul", seconds)
+                    ended = time.monotonic_ns()
+                assert run.result is not None
+                rows.setdefault(seconds, []).append((began, ended, run.result.gpu_mj or 0))
+        time.sleep(0.5)
+    for seconds, runs in rows.items():
+        exact = [trace.energy_at(ended) - trace.energy_at(began) for began, ended, _ in runs]
+        raw = [trace.raw_at(ended) - trace.raw_at(began) for began, ended, _ in runs]
+        ours = [mj for *_, mj in runs]
+        found[f"{seconds:g}s"] = {
+            f"{name}_pct": spread([100 * (mj - e) / e for mj, e in zip(values, exact, strict=True)], 2)
+            for name, values in (("tracker", ours), ("raw", raw))
+        }
+    return found
+
+
 def cpu_s(pid: int) -> float:
     rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
@@ -363,12 +286,12 @@ def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
         found["pids"] = {"ours": pid, "by_driver": [process.pid for process in seen],
                          "namespaced": status_of(pid).get("NSpid"),
                          "used_memory": [process.usedGpuMemory for process in seen]}  # fmt: skip
-        worker.begin("square", 12)
+        worker.begin("square", 24)
         time.sleep(3)
         cpu_at, at = cpu_s(first.pid), time.monotonic()
         samples = nvml.nvmlDeviceGetProcessUtilization(handle, time.time_ns() // 1000 - 3_000_000)
         found["utilization_samples"] = [[s.pid, s.timeStamp, s.smUtil, s.memUtil] for s in samples][:40]
-        time.sleep(5)
+        time.sleep(16)
         found["cpu_s_per_hour"] = round(3600 * (cpu_s(first.pid) - cpu_at) / (time.monotonic() - at), 2)
         found["memory"] = {key: status_of(first.pid).get(key) for key in ("VmRSS", "VmHWM", "RssAnon", "Threads")}
         first.send_signal(signal.SIGKILL)
@@ -445,10 +368,17 @@ def table(facts: dict[str, Any]) -> str:
     for length in ("1s", "5s"):
         jobs = several("bursts", length, of=("raw_sd_pct", "interpolated_sd_pct"))
         rows.append((f"equal jobs of {length}: spread, % (raw difference / tick interpolation)", jobs))
+    for length in ("1s", "5s"):
+        tracker = several("tracked", length, "tracker_pct", of=("min", "p50", "max"))
+        rows.append((f"tracker on jobs of {length}: error, % (least / median / most)", tracker))
     rows += [
         ("agent beside a job, killed once: error, %", get("agent", "agent_error_pct")),
         ("agent: CPU s per hour", get("agent", "cpu_s_per_hour")),
         ("agent: memory", get("agent", "memory", "VmRSS")),
+        (
+            "memory, kB: " + " / ".join(get("memory_steps") or ()),
+            several("memory_steps", of=list(get("memory_steps") or ())),
+        ),
     ]
     return "| what | measured |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows)
 
@@ -487,6 +417,7 @@ def main() -> int:
     part("board", lambda: board(nvml, handle))
     part("idle", lambda: mean_w(nvml, handle, seconds=10))
     part("latency_idle", lambda: latencies(nvml, handle))
+    part("memory_steps", memory_steps)
     part("agent", lambda: agent_beside(nvml, handle))
     try:
         worker = Load()
@@ -500,6 +431,7 @@ def main() -> int:
         part("latency_busy", lambda: latencies(nvml, handle, calls=100))
         worker.wait()
         part("bursts", lambda: bursts(nvml, handle, worker))
+        part("tracked", lambda: tracked(nvml, handle, worker))
         worker.close()
     say("done")
     print(table(facts))
