@@ -62,18 +62,8 @@ class Scene:
 
     def start(self, tool: str, seconds: float) -> subprocess.Popen[str]:
         if tool == "kilowait":
-            sink = str(self.folder / "records.jsonl")
-            words = [
-                sys.executable,
-                "-m",
-                "kilowait_agents",
-                "--sink",
-                sink,
-                "--meter",
-                "nvml",
-                "--duration",
-                f"{seconds}s",
-            ]
+            words = [sys.executable, "-m", "kilowait_agents", "--sink", str(self.folder / "records.jsonl"),
+                     "--meter", "nvml", "--duration", f"{seconds}s"]  # fmt: skip
         else:
             words = [str(PEERS), str(HERE / "agent_peers.py"), tool, str(seconds)]
         return subprocess.Popen(
@@ -104,10 +94,7 @@ class Scene:
 
 def loads(library: Path, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     scenes = {name: Scene(library, folder / name, gpus=8, load=load) for name, load in LOADS.items()}
-    running = {name: {tool: scene.start(tool, MINUTE_S) for tool in TOOLS} for name, scene in scenes.items()}
-    return {
-        name: {tool: scenes[name].answer(tool, one) for tool, one in tools.items()} for name, tools in running.items()
-    }
+    return _beside(scenes, seconds=MINUTE_S)
 
 
 def faults(library: Path, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -126,9 +113,15 @@ def faults(library: Path, folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
     scenes = {
         name: Scene(library, folder / str(index), gpus=1, load=load) for index, (name, load) in enumerate(kinds.items())
     }
-    running = {name: {tool: scene.start(tool, 30) for tool in TOOLS} for name, scene in scenes.items()}
+    return _beside(scenes, seconds=30)
+
+
+def _beside(scenes: dict[str, Scene], *, seconds: float) -> dict[str, dict[str, dict[str, Any]]]:
+    """All tools on all scenes at once; what each says, and its error."""
+    running = {name: {tool: scene.start(tool, seconds) for tool in TOOLS} for name, scene in scenes.items()}
     return {
-        name: {tool: scenes[name].answer(tool, one) for tool, one in tools.items()} for name, tools in running.items()
+        name: {tool: scenes[name].answer(tool, process) for tool, process in tools.items()}
+        for name, tools in running.items()
     }
 
 
@@ -158,8 +151,8 @@ def windows(library: Path, folder: Path) -> dict[float, dict[str, float]]:
 def footprint(library: Path, folder: Path) -> dict[str, float]:
     """CPU, memory and import of the agent on eight boards at 1 Hz, records kept on disk and offered to a server."""
     scene = Scene(library, folder, gpus=8, load=LOADS["square"])
-    words = [sys.executable, "-m", "kilowait_agents", "--server", "http://127.0.0.1:9", "--state-dir", str(folder / "state"),
-             "--meter", "nvml", "--interval", "1s"]  # fmt: skip
+    words = [sys.executable, "-m", "kilowait_agents", "--server", "http://127.0.0.1:9", "--meter", "nvml",
+             "--state-dir", str(folder / "state"), "--interval", "1s"]  # fmt: skip
     agent = subprocess.Popen(words, env={**scene.environment, "KILOWAIT_TOKEN": "t"}, stderr=subprocess.DEVNULL)
     time.sleep(6)
     before, calls, at = _cpu_s(agent.pid), scene.node.calls, time.monotonic()
@@ -173,7 +166,7 @@ def footprint(library: Path, folder: Path) -> dict[str, float]:
     }
     agent.terminate()
     agent.wait(30)
-    code = "import time; b = time.process_time(); import kilowait_agents.cli, pynvml, httpx; print(time.process_time() - b)"
+    code = "import time; b = time.process_time(); import kilowait_agents.cli, httpx; print(time.process_time() - b)"
     costs = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)]
     return {**found, "import_cpu_s": statistics.median(costs)}
 

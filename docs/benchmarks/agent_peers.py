@@ -1,6 +1,8 @@
 """Another tool measures this node for a while; run with .venv-peers' Python by agent_bench.py.
 
-usage: agent_peers.py codecarbon|zeus SECONDS    writes one JSON line: the moments of its first and last reading, J, CPU s
+usage: agent_peers.py codecarbon|zeus SECONDS
+
+Writes one JSON line: the moments of its first and last reading, joules, CPU and memory.
 """
 
 from __future__ import annotations

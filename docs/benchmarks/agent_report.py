@@ -14,8 +14,8 @@ def report(found: dict[str, Any]) -> str:
         "# The node agent, measured",
         f"Written by `make bench-agent` on {found['machine']}, shared with other work (load average"
         f" {found['load'][0]:.1f} at the start, {found['load'][1]:.1f} at the end). Boards are those of"
-        " `tests/fake_nvml.c`, whose energy is known in closed form; the tools of a table ran at the same time on the same"
-        " scenario, in real time, and each is held to the truth between its own first and last reading.",
+        " `tests/fake_nvml.c`, whose energy is known in closed form; the tools of a table ran at the same time on the"
+        " same scenario, in real time, and each is held to the truth between its own first and last reading.",
         "## Goals",
         _table(("what", "goal", "measured", ""), _goals(found)),
         "## One minute on eight boards, error in %",
@@ -36,8 +36,8 @@ def report(found: dict[str, Any]) -> str:
         ]),
         "## What it costs",
         _table(("", "CPU s per hour", "memory, MB", "import, CPU s"), _costs(found)),
-        "The agent keeps every record on disk meanwhile, at 1 Hz, with a server that does not answer. These boards answer in"
-        " microseconds; a real driver does not, see below.",
+        "The agent keeps every record on disk meanwhile, at 1 Hz, and no server answers. These boards answer"
+        " in microseconds; a real driver does not, see below.",
         "## Intake of the server, records per second",
         _table(("database", "wall", "per CPU second"), [
             (name, f"{one['per_s']:,.0f}", f"{one['per_cpu_s']:,.0f}") for name, one in found["intake"].items()
