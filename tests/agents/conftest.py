@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -156,10 +157,8 @@ def scripted() -> Callable[..., Callable[[Any], None]]:
     return answer
 
 
-@pytest.fixture
-def ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    state = Ingest()
+def serve(state: Ingest) -> ThreadingHTTPServer:
+    """The server of `state` on a free port of loopback; its socket is of the caller's network namespace."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -196,9 +195,24 @@ def ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    return server
+
+
+@contextmanager
+def running(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def ingest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    state = Ingest()
+    with running(serve(state)):
+        yield state
