@@ -152,7 +152,7 @@ def footprint(library: Path, folder: Path) -> dict[str, float]:
     """CPU, memory and import of the agent on eight boards at 1 Hz, records kept on disk and offered to a server."""
     scene = Scene(library, folder, gpus=8, load=LOADS["square"])
     words = [sys.executable, "-m", "kilowait_agents", "--server", "http://127.0.0.1:9", "--meter", "nvml",
-             "--state-dir", str(folder / "state"), "--interval", "1s"]  # fmt: skip
+             "--state-dir", str(folder / "agent"), "--interval", "1s"]  # fmt: skip
     agent = subprocess.Popen(words, env={**scene.environment, "KILOWAIT_TOKEN": "t"}, stderr=subprocess.DEVNULL)
     time.sleep(6)
     before, calls, at = _cpu_s(agent.pid), scene.node.calls, time.monotonic()
