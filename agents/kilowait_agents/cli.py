@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -127,7 +126,7 @@ def _to_server(settings: Settings, *, stop: Stop) -> None:
     try:
         while _report(settings, meter=meter, wall=wall, owners=owners, transport=transport, stop=stop):
             _log.warning(
-                "the server's clock is not the one assumed; starting anew on it, the records so far are dropped"
+                "the server's clock is not the one assumed; starting anew on it, the records so far are set aside"
             )
     finally:
         meter.close()
@@ -215,7 +214,10 @@ def _report(
         waiting = len(spool)
         spool.close()
     if uplink.mismatch.is_set() and not stop.is_set():
-        shutil.rmtree(settings.state_dir / "spool")  # its records are on a clock that this server does not have
+        # Its records are on a clock that this server does not have; but they may be owed to another server.
+        dead = settings.state_dir / "dead"
+        dead.mkdir(exist_ok=True)
+        (settings.state_dir / "spool").rename(dead / f"spool-{stream.stream_epoch}")
         return True
     if waiting:
         _log.warning("%d records wait in %s for the next start", waiting, settings.state_dir)
