@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="kilowait agent",
         description="Measure the energy of this node's GPUs, find out which runs used it, and report both.",
-        epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_STATE_DIR, "
+        epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_AGENT_STATE_DIR, "
         "KILOWAIT_REGION, KILOWAIT_NODE.",
         allow_abbrev=False,
     )
@@ -180,7 +180,7 @@ def _named(option: str, name: str | None) -> str | None:
 
 def _state_dir(env: Mapping[str, str]) -> Path:
     """The state directory where none is given: as the environment or systemd says, else where such things are kept."""
-    named = env.get("KILOWAIT_STATE_DIR") or env.get("STATE_DIRECTORY")
+    named = env.get("KILOWAIT_AGENT_STATE_DIR") or env.get("STATE_DIRECTORY")
     if named:
         return Path(named)
     if os.geteuid() == 0:

@@ -32,7 +32,7 @@ def spawn(tmp_path: Path) -> Iterator[Spawn]:
     def run(*argv: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *argv],
-            env={**CLEAN, "NO_PROXY": "127.0.0.1", "KILOWAIT_STATE_DIR": str(tmp_path / "state"), **(env or {})},
+            env={**CLEAN, "NO_PROXY": "127.0.0.1", "KILOWAIT_AGENT_STATE_DIR": str(tmp_path / "state"), **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
