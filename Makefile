@@ -13,10 +13,10 @@ serve: prepare-run  ## the server on 127.0.0.1:8080
 test: unit real  ## every test that this machine can run; skipped lanes say why
 
 unit: prepare-dev
-	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus and not cpsat"
+	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus and not cpsat and not peers and not network"
 
-real: prepare-dev prepare-oracles
-	$(VENV)/pytest -q -m "ray or browser or postgres or helm or prometheus or cpsat"
+real: prepare-dev prepare-oracles prepare-peers
+	$(VENV)/pytest -q -m "ray or browser or postgres or helm or prometheus or cpsat or peers or network"
 
 check: lint types wheel  ## everything CI checks besides the tests
 

@@ -2,8 +2,8 @@
 
 usage: python3 requirements/prepare.py run|dev|oracles|peers
 
-`oracles` makes a second environment, .venv-oracles, for CP-SAT, and `peers` a third, .venv-peers, for the tools that the
-agent is measured beside.
+`oracles` makes a second environment, .venv-oracles, for CP-SAT, and `peers` a third, .venv-peers, for the tools that
+the agent is measured beside.
 
 Looks for a Python that Ray has wheels for, makes the environment with it, installs the hash-pinned requirements (with
 uv, fetched first, for speed) and the project itself. Does nothing where all that is there already.

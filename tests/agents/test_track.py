@@ -78,6 +78,7 @@ def test_a_row_has_codecarbons_columns_and_leaves_out_what_is_not_known(
     assert known["gpu_model"] == "NVIDIA H100 80GB HBM3"
 
 
+@pytest.mark.peers
 def test_the_columns_are_those_of_codecarbon_where_it_is_installed(lane_missing: Callable[[str], None]) -> None:
     python = Path(__file__).parents[2] / ".venv-peers" / "bin" / "python"
     if not python.exists():
