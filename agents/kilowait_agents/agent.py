@@ -148,7 +148,7 @@ class Agent:
         self._trouble, self._looked_us = None, looked_us
         for reading in readings if not everything else [*readings, *self._missing(readings)]:
             uuid = reading.device_uuid
-            now = holders.get(uuid, self._holders(uuid, listed.get(uuid)))
+            now = holders.get(uuid)
             since_us = self._since(reading, listed.get(uuid, ()), looked_us=before_us) if uuid in changed else None
             idle_mw = self._idle.setdefault(uuid, IdlePower()).mw
             closed += self._stream_of(uuid, devices).push(reading, now, since_us=since_us, idle_mw=idle_mw)
