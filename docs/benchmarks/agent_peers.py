@@ -34,8 +34,9 @@ if tool == "codecarbon":
 
     tracker = EmissionsTracker(measure_power_secs=1, save_to_file=False, allow_multiple_runs=True, log_level="critical")
     imported = time.process_time() - _before
-    reads.clear()
     tracker.start()
+    # What it read while it looked around is not of its window; that begins with the last look at each board here.
+    del reads[: -pynvml.nvmlDeviceGetCount()]
     began = time.process_time()
     time.sleep(seconds)
     busy = time.process_time() - began

@@ -28,7 +28,10 @@ def report(found: dict[str, Any]) -> str:
             (fault, *(_error(tools[tool], flags=True) for tool in ("kilowait", "codecarbon", "zeus")))
             for fault, tools in found["faults"].items()
         ]),
-        "A gap is a stretch of which nothing is known: its energy is missing from the sum, and the record says so.",
+        "A gap is a stretch of which nothing is known: its energy is missing from the sum, and the record says so."
+        " Faults come at fixed times after the launch: a tool that takes longer to start than that, as both others did"
+        " on this busy machine, meets only the state after them, so their rows for the restart and the lost board say"
+        " little.",
         "## 300 windows at random moments of a square load, p95 of the error in %",
         _table(("length", "between the counter's ticks", "plain difference, as the others take it"), [
             (f"{length:g} s", f"{p95['between ticks']:.2f}", f"{p95['difference']:.2f}")
