@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles prepare-peers bench-planner bench-agent
+.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles prepare-peers bench-planner bench-agent bench-forecast
 
 demo: prepare-run  ## two Ray clusters, a server, agents, jobs delayed, moved, suspended and resumed
 	@$(VENV)/kilowait demo $(DEMO_ARGS)
@@ -32,13 +32,16 @@ types: prepare-dev
 wheel: prepare-dev  ## the wheel builds, installs into a clean environment and runs there
 	sh requirements/try_wheel.sh
 
-bench: bench-planner bench-agent  ## every benchmark
+bench: bench-planner bench-agent bench-forecast  ## every benchmark
 
 bench-agent: prepare-dev prepare-peers  ## writes docs/benchmarks/agent.md; takes about five minutes
 	$(VENV)/python docs/benchmarks/agent_bench.py
 
 bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md; takes about half an hour
 	$(VENV)/python docs/benchmarks/planner_bench.py
+
+bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes about 25 minutes
+	$(VENV)/python docs/benchmarks/forecast_bench.py $(BENCH_FORECAST_ARGS)
 
 pins:  ## compile requirements/*.txt anew from pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --extra all -o requirements/run.txt pyproject.toml

@@ -144,14 +144,6 @@ def test_a_name_stays_one_part_of_the_address(fails: Fails, stand_in: Any, comma
     assert "?" not in path
 
 
-def test_evaluating_a_forecast_is_refused_in_one_line_whatever_its_options(fails: Fails) -> None:
-    for words in ((), ("--zone", "DE", "--intensity", "x.csv", "--start", "2026-01-01")):
-        assert fails("forecast", "evaluate", *words) == (
-            2,
-            "kilowait: forecast evaluate: not part of this version yet\n",
-        )
-
-
 def test_numbers_that_are_none_are_not_sent(fails: Fails, stand_in: Any) -> None:
     assert fails("budget", "set", "b", "--limit-kg", "nan")[0] == 2
     region = ("regions", "add", "r", "--zone", "DE", "--address", "http://127.0.0.1:1", "--gpus", "1")

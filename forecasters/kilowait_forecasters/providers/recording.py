@@ -25,7 +25,7 @@ from .payload import shown
 TIME_COLUMN = "datetime"
 _ESTIMATED_COLUMN = "estimated"
 # What writers of CSV put where they have no value.
-_BLANK = frozenset({"", "nan", "na", "n/a", "null", "none"})
+BLANK = frozenset({"", "nan", "na", "n/a", "null", "none"})
 _FLAGS = {"0": False, "false": False, "": False, "1": True, "true": True}
 
 
@@ -65,13 +65,13 @@ class Recording:
 
 def columns_of(path: Path) -> list[str]:
     """The column names of `path`. Raises Refused where it cannot be read."""
-    with _rows(path) as rows:
+    with rows_of(path) as rows:
         return [name.strip() for name in next(rows, [])]
 
 
 def read_recording(path: Path, *, column: str) -> Recording:
     """The recording in `column` of `path`. Raises Refused, naming file, line, column and the remedy."""
-    with _rows(path) as rows:
+    with rows_of(path) as rows:
         header = [name.strip() for name in next(rows, [])]
         for name in (TIME_COLUMN, column):
             if name not in header:
@@ -125,7 +125,7 @@ def _value(text: str, *, where: str) -> float | None:
         value = math.nan
     if 0 <= value <= MOST_PLAUSIBLE_G_PER_KWH:
         return value
-    if text.strip().lower() in _BLANK:
+    if text.strip().lower() in BLANK:
         return None
     raise Refused(f"{where}: {shown(text)!r} is not between 0 and 3000 g/kWh; correct it, or leave it blank if unknown")
 
@@ -138,7 +138,7 @@ def _flag(text: str, *, where: str) -> bool:
 
 
 @contextmanager
-def _rows(path: Path) -> Iterator[Iterator[list[str]]]:
+def rows_of(path: Path) -> Iterator[Iterator[list[str]]]:
     """The rows of `path` as lists of texts; every way in which a file is unreadable becomes Refused."""
     try:
         with (

@@ -5,28 +5,30 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperGroup
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
+from .connect import OutputOption, ServerOption, TokenOption, connect, finite
+from .evaluation import evaluate
 from .output import Format, local, say, sparkline, table
 
 
-class _Forecast(TyperCommand):
-    """`forecast` takes a zone, and has no `evaluate` yet; that is said before options it would have are refused."""
+class _ZoneOrCommand(TyperGroup):
+    """`forecast evaluate ...` is a command; `forecast` followed by anything else shows forecasts."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args[:1] == ["evaluate"]:
-            raise UsageError("forecast evaluate: not part of this version yet")
-        return super().parse_args(ctx, args)
+        named = args[:1] in (["evaluate"], ["--help"])
+        return super().parse_args(ctx, args if named else ["show", *args])
 
 
 regions_app = typer.Typer(help="List regions, or add one.", invoke_without_command=True)
+forecast_app = typer.Typer(help="Show forecasts, or evaluate our own model on recorded data.", cls=_ZoneOrCommand)
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(regions_app, name="regions")
-    app.command(cls=_Forecast)(forecast)
+    app.add_typer(forecast_app, name="forecast")
+    forecast_app.command("evaluate")(evaluate)
 
 
 @regions_app.callback()
@@ -86,6 +88,7 @@ def add_region(
     say(f"region {name} added; `kilowait regions` shows its health in a few seconds")
 
 
+@forecast_app.command("show", hidden=True)
 def forecast(
     zone: Annotated[str | None, typer.Argument(help="Grid zone, e.g. DE.")] = None,
     server: ServerOption = None,

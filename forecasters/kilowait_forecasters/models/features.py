@@ -1,0 +1,195 @@
+"""What the learned candidates see: for every origin and lead, numbers known at the origin, and the weather forecast.
+
+All values of intensity are logarithms, and relative to the *anchor*: the mean of the same hour of day over the last
+seven known days. A candidate forecasts the difference to the anchor; one that has learned nothing gives the anchor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .hours import Floats, Hours
+
+Whole = NDArray[np.int64]
+
+DAY, WEEK = 24, 168
+# Hours before the first origin that features reach back: four weeks.
+LOOKBACK = 4 * WEEK
+# Sources below this share of generation say nothing worth a column.
+_LEAST_SHARE = 0.004
+# Where the effect of a weather column may bend: quantiles of its past.
+_KNOTS = (0.15, 0.4, 0.65, 0.9)
+# Hours before the origin whose departure from the anchor shows what is going on now.
+_RECENT = (1, 2, 4, 8, 14, 20)
+
+
+def causal_fill(values: Floats) -> Floats:
+    """`values` with every NaN replaced by the value a day earlier, else by the last one, else by the first there is."""
+    out = values.copy()
+    for i in np.flatnonzero(~np.isfinite(out)):
+        out[i] = out[i - DAY] if i >= DAY and np.isfinite(out[i - DAY]) else (out[i - 1] if i else np.nan)
+    there = np.flatnonzero(np.isfinite(out))
+    return np.where(np.isfinite(out), out, out[there[0]]) if len(there) else out
+
+
+def trailing_mean(values: Floats, width: int) -> Floats:
+    """Mean of the `width` values up to and including each; of fewer at the start."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(1, len(values) + 1)
+    start = np.maximum(index - width, 0)
+    return np.asarray((sums[index] - sums[start]) / (index - start), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend."""
+
+    sources: tuple[str, ...]
+    knots: Mapping[str, tuple[float, ...]]
+
+
+def layout_of(hours: Hours, *, weather: bool) -> Layout:
+    """The layout for fits on `hours` (trimmed), with their weather columns where `weather` is true."""
+    shares = _shares(hours)
+    sources = tuple(name for name, share in shares.items() if share.mean() > _LEAST_SHARE)
+    past = len(hours.g_per_kwh)
+    columns = hours.weather if weather else {}
+    knots = {name: tuple(np.nanquantile(values[:past], _KNOTS).tolist()) for name, values in columns.items()}
+    return Layout(sources, knots)
+
+
+class Features:
+    """Feature matrices of one zone's `hours` (trimmed), in the columns of `layout`.
+
+    `log` is the natural logarithm of intensity with missing hours filled causally; `target` the same with missing hours
+    NaN. Values below a thousandth of the median are lifted to it, so that a zero can be a logarithm.
+    """
+
+    def __init__(self, hours: Hours, layout: Layout) -> None:
+        self.first = hours.first
+        self.count = len(hours.g_per_kwh)
+        positive = hours.g_per_kwh[hours.g_per_kwh > 0]
+        self.floor = 1e-3 * float(np.median(positive)) if len(positive) else 1e-3
+        self.target = np.log(np.maximum(hours.g_per_kwh, self.floor))
+        self.log = causal_fill(self.target)
+        shares = _shares(hours)
+        unknown = np.full(self.count, np.nan)
+        self._mix = [shares.get(name, unknown) for name in layout.sources]
+        self._weather = [(causal_fill(hours.weather[name]), knots) for name, knots in layout.knots.items()]
+        self._day = trailing_mean(self.log, DAY)
+        self._week = trailing_mean(self.log, WEEK)
+
+    def anchor(self, origins: Whole, leads: Whole) -> Floats:
+        """Log of the anchor, shape (origins, leads)."""
+        return self._week_before(self.log, origins, leads)
+
+    def truth(self, origins: Whole, leads: Whole) -> Floats:
+        """Log intensity that came, NaN where it is missing or not known yet."""
+        at = origins[:, None] + leads
+        return np.where(at < self.count, self.target[np.minimum(at, self.count - 1)], np.nan)
+
+    def linear(self, origins: Whole, leads: Whole) -> Floats:
+        """For a linear candidate: shape (origins, leads, columns), float32."""
+        return self._stacked(origins, leads, [*self._common(origins, leads), *self._linear_only(origins, leads)])
+
+    def tree(self, origins: Whole, leads: Whole) -> Floats:
+        """For a candidate of trees: shape (origins, leads, columns), float32."""
+        return self._stacked(origins, leads, [*self._common(origins, leads), *self._tree_only(origins, leads)])
+
+    def _stacked(self, origins: Whole, leads: Whole, columns: list[Floats]) -> Floats:
+        shape = len(origins), len(leads)
+        return np.stack([np.broadcast_to(column, shape).astype(np.float32) for column in columns], axis=-1)
+
+    def _week_before(self, values: Floats, origins: Whole, leads: Whole) -> Floats:
+        """Mean of `values` at the same hour of day over the last seven days before each origin."""
+        last = origins[:, None] + leads - DAY * (leads // DAY + 1)
+        return _mean([values[last - DAY * k] for k in range(7)])
+
+    def _common(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
+        log, at = self.log, origins[:, None] + leads
+        anchor = self.anchor(origins, leads)
+        yesterday = at - DAY * (leads // DAY + 1)
+        before = (origins - 1)[:, None]
+        day, week = self._day[before], self._week[before]
+        yield log[yesterday] - anchor
+        yield log[yesterday - DAY] - anchor
+        yield _mean([log[at - WEEK * k] for k in (1, 2, 3, 4)]) - anchor
+        yield day - anchor
+        yield week - anchor
+        yield day - week
+        yield self._day[before - DAY] - week
+        yield anchor
+        number = self.first + at
+        weekday = (number // DAY + 3) % 7
+        yield (weekday >= 5) * 1.0
+        yield ((weekday - 1) % 7 >= 5) * 1.0
+        year = 2 * np.pi * number / (DAY * 365.2425)
+        yield np.sin(year)
+        yield np.cos(year)
+        for share in self._mix:
+            mean = trailing_mean(share, DAY)
+            yield mean[before]
+            yield share[before] - share[before - DAY]
+            yield share[yesterday] - mean[before]
+        for values, _ in self._weather:
+            smooth = _smooth(values)
+            for one in (values, smooth):
+                yield one[at]
+                yield one[at] - self._week_before(one, origins, leads)
+            yield values[at] - values[yesterday]
+            days = trailing_mean(values, DAY)
+            middle = np.minimum(at + DAY // 2, origins[:, None] + int(leads.max()))
+            yield days[middle] - self._week_before(days, origins, leads)
+
+    def _linear_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
+        weekday = ((self.first + origins[:, None] + leads) // DAY + 3) % 7
+        for day in range(6):
+            yield (weekday == day) * 1.0
+        for back in _RECENT:
+            yield self._departure(origins - back)[:, None]
+        for values, knots in self._weather:
+            smooth = _smooth(values)
+            for knot in knots:
+                beyond = np.maximum(smooth - knot, 0.0)
+                now = beyond[origins[:, None] + leads]
+                yield now
+                yield now - self._week_before(beyond, origins, leads)
+
+    def _tree_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
+        number = self.first + origins[:, None] + leads
+        yield leads * 1.0
+        yield number % DAY * 1.0
+        yield (number // DAY + 3) % 7 * 1.0
+        lately = _mean([self._departure(origins - back) for back in (1, 2, 3)])[:, None]
+        yield lately
+        for fading_h in (3.0, 8.0, 24.0):
+            yield lately * np.exp(-leads / fading_h)
+
+    def _departure(self, at: Whole) -> Floats:
+        """By how much each hour departs from the same hour of the seven days before it."""
+        return self.log[at] - _mean([self.log[at - DAY * k] for k in range(1, 8)])
+
+
+def _shares(hours: Hours) -> dict[str, Floats]:
+    """Share of each source in generation on the hours of the intensity, causally filled."""
+    count = len(hours.g_per_kwh)
+    table = np.full((len(hours.mix), count), np.nan)
+    for row, values in zip(table, hours.mix.values(), strict=True):
+        row[: min(len(values), count)] = np.maximum(values[:count], 0.0)
+    total = np.nansum(table, axis=0)
+    shares = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
+    return {name: causal_fill(row) for name, row in zip(hours.mix, shares, strict=True) if np.isfinite(row).any()}
+
+
+def _mean(parts: Sequence[Floats]) -> Floats:
+    return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
+
+def _smooth(values: Floats) -> Floats:
+    """Mean of five hours around each."""
+    padded = np.concatenate([values[:1], values[:1], values, values[-1:], values[-1:]])
+    return np.convolve(padded, np.full(5, 0.2), mode="valid")

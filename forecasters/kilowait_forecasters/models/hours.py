@@ -1,0 +1,96 @@
+"""A zone's past as arrays of whole hours, and what of it was known at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilowait_forecasters.errors import Refused
+from kilowait_forecasters.intensity import IntensitySeries, require_utc
+
+Floats = NDArray[np.floating[Any]]
+
+HOUR = timedelta(hours=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def hour_number(moment: datetime) -> int:
+    """Whole hours since 1970 at `moment` (UTC), rounded down."""
+    return (require_utc(moment, what="time") - _EPOCH) // HOUR
+
+
+def hour_start(number: int) -> datetime:
+    """The instant hour `number` starts."""
+    return _EPOCH + number * HOUR
+
+
+@dataclass(frozen=True)
+class Hours:
+    """Hourly values from hour `first` on; NaN where there is none.
+
+    `g_per_kwh` holds one value per hour up to the last one known. `mix` holds generation by source, in any unit, for
+    the same hours or fewer. `weather` columns are forecasts and may reach beyond the last known hour.
+    """
+
+    first: int
+    g_per_kwh: Floats
+    mix: Mapping[str, Floats] = field(default_factory=dict)
+    weather: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The hour after the last one known."""
+        return self.first + len(self.g_per_kwh)
+
+    def before(self, hour: int) -> Hours:
+        """What was known when `hour` started: actual values of the hours that had ended; weather forecasts stay."""
+        count = max(min(hour - self.first, len(self.g_per_kwh)), 0)
+        return replace(
+            self, g_per_kwh=self.g_per_kwh[:count], mix={name: values[:count] for name, values in self.mix.items()}
+        )
+
+    def trimmed(self) -> Hours:
+        """Without hours at the start and the end that have no intensity. Raises Refused where none has any."""
+        there = np.flatnonzero(np.isfinite(self.g_per_kwh))
+        if not len(there):
+            raise Refused("no hour with a value before the time asked for; give some days of history")
+        lead = int(there[0])
+        return Hours(
+            first=self.first + lead,
+            g_per_kwh=self.g_per_kwh[lead : int(there[-1]) + 1],
+            mix={name: values[lead : int(there[-1]) + 1] for name, values in self.mix.items()},
+            weather={name: values[lead:] for name, values in self.weather.items()},
+        )
+
+    def has_weather(self, until: int) -> bool:
+        """Whether every weather column has a value for the last known hours and each hour up to `until`."""
+        if not self.weather:
+            return False
+        ahead = slice(max(len(self.g_per_kwh) - 1, 0), until - self.first)
+        return all(
+            len(values) >= until - self.first and bool(np.isfinite(values[ahead]).all())
+            for values in self.weather.values()
+        )
+
+
+def hours_of(series: IntensitySeries) -> Hours:
+    """The series as whole-hour means by time; an hour that is not wholly covered has no value.
+
+    Five-minute and quarter-hour slots are averaged, longer ones repeated.
+    """
+    first = hour_number(series.start)
+    count = -(-(series.end - hour_start(first)) // HOUR)
+    sums, covered = np.zeros(count), np.zeros(count)
+    for slot in series.slots:
+        for hour in range(hour_number(slot.start) - first, -(-(slot.end - hour_start(first)) // HOUR)):
+            begin, end = hour_start(first + hour), hour_start(first + hour + 1)
+            share = (min(slot.end, end) - max(slot.start, begin)) / HOUR
+            sums[hour] += slot.g_per_kwh * share
+            covered[hour] += share
+    whole = covered > 1 - 1e-9
+    return Hours(first=first, g_per_kwh=np.where(whole, sums / np.where(whole, covered, 1.0), np.nan))

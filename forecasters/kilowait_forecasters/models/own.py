@@ -1,0 +1,224 @@
+"""Our own forecaster of one zone: candidates learned from its past, weighed by their record, with a calibrated band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from kilowait_forecasters.errors import Refused
+
+from . import baselines, blend
+from .band import offsets
+from .boosting import Boosting
+from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
+from .hours import Floats, Hours
+from .ridge import Ridge, fit_ridges
+
+HORIZON_H = 96
+# Actual values may be this late; older ones say too little about now.
+LATEST_H = 72
+# Learned again every four weeks, in the first half-year every week; on days counted from 1970, whoever asks when.
+_REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
+# Days on which a fit is tried that it has not learned from, twice, and the least number to learn from at all.
+_TRIAL_DAYS, _LEAST_DAYS = 56, 28
+# A record this many days old counts half: for the weights, and for the band, which has to follow the seasons' weather.
+_WEIGHTS_HALF_LIFE_DAYS, _BAND_HALF_LIFE_DAYS = 60.0, 30.0
+# Weights where there is no record, and what they lean to where candidates are equally good.
+_PRIOR = {
+    "ridge": 0.35,
+    "ridge, cautious": 0.25,
+    "boosting": 0.30,
+    "hour-of-day": 0.04,
+    "hour-of-week": 0.03,
+    "persistence": 0.03,
+}
+# No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
+_LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
+_PENALTIES = {"ridge": 100.0, "ridge, cautious": 400.0}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Quantiles of intensity for the hours from `first` on: g/kWh, shape (len(LEVELS), hours); `made_of` in words."""
+
+    first: int
+    quantiles: Floats
+    made_of: str
+
+
+@dataclass
+class _Fit:
+    """Candidates learned from what was known at `cut`, and their record on trial days before it."""
+
+    cut: int
+    layout: Layout
+    linear: Mapping[str, Ridge]
+    trees: Boosting | None
+    trials: _Record
+    since: dict[int, _Record] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What each candidate said at past origins (hours since 1970): logs of shape (origins, leads)."""
+
+    origins: Whole
+    said: Mapping[str, Floats]
+
+    def joined(self, other: _Record) -> _Record:
+        names = [name for name in self.said if name in other.said]
+        return _Record(
+            np.concatenate([self.origins, other.origins]),
+            {name: np.concatenate([self.said[name], other.said[name]]) for name in names},
+        )
+
+
+class OwnModel:
+    """Forecasts one zone, hourly, `HORIZON_H` hours ahead; keeps what it has learned until it is time to learn again.
+
+    Fits are made for one hour of issue and one delay of the data, when first needed: seconds, on one core. The result
+    depends on the past given and the hour of issue alone, not on what was asked before.
+    """
+
+    def __init__(self) -> None:
+        self._fits: dict[tuple[int, int, bool], _Fit] = {}
+
+    def outlook(self, hours: Hours, *, issued: int) -> Outlook:
+        """Quantiles for the `HORIZON_H` hours from hour `issued` on.
+
+        Reads of `hours` the intensity and mix before `issued`, and weather up to the horizon. Raises Refused where less
+        than a day is known, or nothing of the last LATEST_H hours.
+        """
+        known = _ahead(hours.before(issued).trimmed(), until=issued + HORIZON_H)
+        delay = issued - known.end
+        if len(known.g_per_kwh) < DAY:
+            raise Refused(f"{len(known.g_per_kwh)} hours of history; at least a day is needed to forecast from")
+        if delay > LATEST_H:
+            raise Refused(f"the last known hour is {delay} h before the forecast; at most {LATEST_H} h are bridged")
+        leads = np.arange(delay + HORIZON_H)
+        fit = self._fit(known, leads=leads, weather=known.has_weather(issued + HORIZON_H))
+        record, now = self._record(fit, known, leads) if fit else _simple_record(known, leads)
+        centre, misses, weight, made_of = _weighed(record, now, known, leads)
+        logs = Features(known, Layout((), {})).log[-LOOKBACK:]
+        past = known.g_per_kwh[np.isfinite(known.g_per_kwh)]
+        values = np.exp(centre + offsets(misses, weight, spread=float(logs.std())))
+        values = np.clip(values, _LEAST_OF_PAST * past.min(), _MOST_OF_PAST * past.max())
+        return Outlook(issued, values[:, delay:], made_of)
+
+    def _fit(self, known: Hours, *, leads: Whole, weather: bool) -> _Fit | None:
+        """The fit due for data that ends where `known` does; None where there is too little to learn from."""
+        every = _REFIT_H if known.end - known.first - _REFIT_H >= _EARLY_H else _EARLY_REFIT_H
+        cut = known.end // every * every
+        if cut - known.first < LOOKBACK + _LEAST_DAYS * DAY:
+            return None
+        key = known.end % DAY, len(leads), weather
+        fit = self._fits.get(key)
+        if fit is None or fit.cut != cut:
+            fit = self._fits[key] = _learn(known.before(cut), cut=cut, phase=known.end, leads=leads, weather=weather)
+        return fit
+
+    def _record(self, fit: _Fit, known: Hours, leads: Whole) -> tuple[_Record, _Record]:
+        """What was said on trial days and since the fit, and what is said now."""
+        features = Features(known, fit.layout)
+        due = np.arange(fit.cut + (known.end - fit.cut) % DAY, known.end + 1, DAY)
+        fresh = np.array([origin for origin in due if origin not in fit.since], dtype=np.int64)
+        if len(fresh):
+            said = _said(fit.linear, fit.trees, features, fresh - known.first, leads)
+            for i, origin in enumerate(fresh.tolist()):
+                fit.since[origin] = _Record(fresh[i : i + 1], {name: logs[i : i + 1] for name, logs in said.items()})
+        record = fit.trials
+        for origin in due[:-1].tolist():
+            record = record.joined(fit.since[origin])
+        return record, fit.since[int(due[-1])]
+
+
+def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool) -> _Fit:
+    """Fit on all of `known`, which ends at `cut`, after two trials on its last weeks, each learned from before.
+
+    Origins are at the hour of day of `phase`.
+    """
+    first_origin = known.first + LOOKBACK + (phase - known.first - LOOKBACK) % DAY
+    days = (cut - first_origin) // DAY
+    trial = min(_TRIAL_DAYS, days // 4) * DAY
+    trials: list[_Record] = []
+    for begin, end in ((cut - 2 * trial, cut - trial), (cut - trial, cut)):
+        earlier = known.before(begin)
+        linear, trees, layout = _learned(earlier, first_origin=first_origin, leads=leads, weather=weather)
+        features = Features(known, layout)
+        origins = np.arange(begin + (phase - begin) % DAY, end, DAY)
+        trials.append(_Record(origins, _said(linear, trees, features, origins - known.first, leads)))
+    linear, trees, layout = _learned(known, first_origin=first_origin, leads=leads, weather=weather)
+    return _Fit(cut, layout, linear, trees, trials[0].joined(trials[1]))
+
+
+def _learned(
+    known: Hours, *, first_origin: int, leads: Whole, weather: bool
+) -> tuple[Mapping[str, Ridge], Boosting, Layout]:
+    layout = layout_of(known, weather=weather)
+    features = Features(known, layout)
+    origins = np.arange(first_origin, known.end - DAY + 1, DAY) - known.first
+    # Columns read weather up to the end of each origin's horizon; the last origins' horizons must fit into the file.
+    if weather:
+        reach = min(len(values) for values in known.weather.values())
+        origins = origins[origins + len(leads) <= reach]
+    difference = features.truth(origins, leads) - features.anchor(origins, leads)
+    age_days = (len(known.g_per_kwh) - origins) / DAY
+    x = features.linear(origins, leads)
+    linear = fit_ridges(x, difference, age_days, penalties=_PENALTIES)
+    return linear, Boosting().fit(features.tree(origins, leads), difference), layout
+
+
+def _said(
+    linear: Mapping[str, Ridge], trees: Boosting | None, features: Features, origins: Whole, leads: Whole
+) -> dict[str, Floats]:
+    anchor = features.anchor(origins, leads)
+    x = features.linear(origins, leads)
+    said: dict[str, Floats] = {name: anchor + ridge.predict(x) for name, ridge in linear.items()}
+    if trees is not None:
+        said["boosting"] = anchor + trees.predict(features.tree(origins, leads))
+    for name, values in baselines.baselines(np.exp(features.log), origins, leads).items():
+        said[name] = np.log(np.maximum(values, features.floor))
+    return said
+
+
+def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:
+    """The baselines' record over the last days there are, and what they say now."""
+    features = Features(known, Layout((), {}))
+    count = len(known.g_per_kwh)
+    said = []
+    for origin in range(count, DAY - 1, -DAY)[: _TRIAL_DAYS + 1]:
+        one = baselines.baselines(np.exp(features.log), np.array([origin]), leads)
+        said.append({name: np.log(np.maximum(values, features.floor)) for name, values in one.items()})
+    unknown = np.full((1, len(leads)), np.nan)
+    past = said[:0:-1]
+    origins = known.end - DAY * np.arange(len(past), 0, -1)
+    table = {
+        name: np.concatenate([one.get(name, unknown) for one in past]) if past else np.empty((0, len(leads)))
+        for name in said[0]
+    }
+    return _Record(origins, table), _Record(np.array([known.end]), said[0])
+
+
+def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple[Floats, Floats, Floats, str]:
+    """The blend's log forecast, its past misses (truth minus blend, logs), how much each counts, and it in words."""
+    truth = Features(known, Layout((), {})).truth(record.origins - known.first, leads)
+    names = [name for name in now.said if name in record.said]
+    age_days = (known.end - record.origins) / DAY
+    shares = blend.weights(
+        {name: record.said[name] - truth for name in names},
+        {name: _PRIOR[name] for name in names},
+        0.5 ** (age_days / _WEIGHTS_HALF_LIFE_DAYS),
+        leads.tolist(),
+    )
+    centre = sum((shares[name] * now.said[name][0] for name in names), np.zeros(len(leads)))
+    blended = sum((shares[name] * record.said[name] for name in names), np.zeros(truth.shape))
+    mean = {name: float(shares[name].mean()) for name in names}
+    told = [f"{name} {100 * share:.0f} %" for name, share in sorted(mean.items(), key=lambda i: -i[1]) if share > 0.05]
+    return centre, truth - blended, 0.5 ** (age_days / _BAND_HALF_LIFE_DAYS), ", ".join(told)
+
+
+def _ahead(known: Hours, *, until: int) -> Hours:
+    """`known` with its weather cut at `until`: nothing beyond the horizon is read."""
+    return replace(known, weather={name: values[: until - known.first] for name, values in known.weather.items()})

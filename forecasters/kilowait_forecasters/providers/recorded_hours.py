@@ -1,0 +1,112 @@
+"""A zone's recorded past for our own model: intensity, and from a second file generation by source and weather."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from kilowait_forecasters.errors import Refused
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hours_of
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
+from kilowait_forecasters.zone import Zone
+
+from .payload import shown
+from .recording import BLANK, TIME_COLUMN, columns_of, read_recording, rows_of
+
+_DEFAULT_COLUMNS = ("carbon_intensity_direct", "carbon_intensity_lifecycle")
+_SHORT_NAMES = {"direct": _DEFAULT_COLUMNS[0], "lifecycle": _DEFAULT_COLUMNS[1]}
+_WEATHER = re.compile(r"wf_\w+")
+_SOURCE = re.compile(
+    r"(?:power_production_)?(coal|gas|nat_gas|oil|nuclear|hydro|solar|wind|biomass|geothermal|other|unknown)(?:_avg)?"
+)
+
+
+def read_hours(zone: Zone, intensity: Path, *, mix: Path | None = None, column: str | None = None) -> Hours:
+    """The recorded hours of `zone`.
+
+    `column` is the name of the intensity column, or `direct` or `lifecycle`; without it the direct one, else the
+    lifecycle one. Of `mix`, columns named after a source are generation and those beginning with `wf_` weather
+    forecasts; others are not read. Raises Refused, naming file, line, column and the remedy.
+    """
+    have = columns_of(intensity)
+    wanted = _SHORT_NAMES.get(column, column) if column else next((n for n in _DEFAULT_COLUMNS if n in have), None)
+    if wanted is None:
+        raise Refused(f"{intensity}: no column {' or '.join(_DEFAULT_COLUMNS)}; name the one to read with --column")
+    recording = read_recording(intensity, column=wanted)
+    slots = recording.slots(recording.start, recording.end, shift=0 * HOUR)
+    # The model does not look at the signal; a series has to have one.
+    series = IntensitySeries(zone=zone, signal=AVERAGE_LIFECYCLE, source=str(intensity), slots=slots)
+    hours = hours_of(series)
+    if mix is None:
+        return hours
+    columns = _columns(mix, first=hours.first)
+    count = len(hours.g_per_kwh)
+    return Hours(
+        first=hours.first,
+        g_per_kwh=hours.g_per_kwh,
+        mix={name: values[:count] for name, values in columns.items() if _SOURCE.fullmatch(name)},
+        weather={name: values for name, values in columns.items() if _WEATHER.fullmatch(name)},
+    )
+
+
+def _columns(path: Path, *, first: int) -> dict[str, Floats]:
+    """The columns we know of `path` by hour from hour `first` on; blank cells and absent hours are NaN."""
+    with rows_of(path) as rows:
+        header = [name.strip() for name in next(rows, [])]
+        if TIME_COLUMN not in header:
+            raise Refused(f"{path}: no column {TIME_COLUMN!r}; it has {', '.join(header) or 'none'}")
+        known = {i: name for i, name in enumerate(header) if _SOURCE.fullmatch(name) or _WEATHER.fullmatch(name)}
+        if not known:
+            raise Refused(
+                f"{path}: no column named after a source (coal, gas, wind, ...) and none that begins with wf_"
+            )
+        time_at = header.index(TIME_COLUMN)
+        read: dict[int, list[float]] = {}
+        for line, row in enumerate(rows, start=2):
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise Refused(
+                    f"{path} line {line}: {len(row)} columns where the header has {len(header)}; mend the row"
+                )
+            hour = _hour(row[time_at], where=f"{path} line {line}, column {TIME_COLUMN!r}")
+            if hour in read:
+                raise Refused(
+                    f"{path} line {line}, column {TIME_COLUMN!r}: this hour occurs twice; keep one row an hour"
+                )
+            read[hour] = [_number(row[i], where=f"{path} line {line}, column {name!r}") for i, name in known.items()]
+    table = np.full((max([*read, first - 1]) + 1 - first, len(known)), np.nan)
+    for hour, values in read.items():
+        if hour >= first:
+            table[hour - first] = values
+    return {name: table[:, i].copy() for i, name in enumerate(known.values())}
+
+
+def _hour(text: str, *, where: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Refused(f"{where}: {shown(text)!r} is not a time with its zone; write it as 2026-01-31T13:00:00Z")
+    utc = moment.astimezone(UTC)
+    if utc.replace(minute=0, second=0, microsecond=0) != utc:
+        raise Refused(f"{where}: {shown(text)!r} does not start an hour; give hourly rows")
+    return hour_number(utc)
+
+
+def _number(text: str, *, where: str) -> float:
+    if text.strip().lower() in BLANK:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if not math.isfinite(value):
+        raise Refused(f"{where}: {shown(text)!r} is not a number; correct it, or leave it blank if unknown")
+    return value

@@ -1,0 +1,63 @@
+"""`kilowait forecast evaluate`: its file, its figures, and its refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forecasters.grids import made_up
+from forecasters.test_evaluate import write
+
+SPAN = ("--start", "2024-01-09", "--end", "2024-01-11")
+
+
+@pytest.fixture
+def intensity(tmp_path: Path) -> Path:
+    return write(tmp_path / "XX.csv", {"carbon_intensity_direct": made_up(14).g_per_kwh})
+
+
+def test_it_writes_the_forecasts_and_prints_the_scores(run: Any, intensity: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    given = ("--zone", "XX", "--intensity", str(intensity), *SPAN, "--out", str(out))
+    code, printed, _ = run("forecast", "evaluate", *given, "-o", "json")
+    assert code == 0
+    found = json.loads(printed)
+    assert found["origins"] == 2
+    assert len(found["mape_pct"]) == 4
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["issued_at", "datetime", "p05", "p10", "p50", "p90", "p95", "model"]
+    assert len(rows) == 2 * 96
+    code, printed, _ = run("forecast", "evaluate", *given, "--horizon", "48h", "--origin", "06:00")
+    assert code == 0
+    assert "persistence" in printed
+    assert len(out.read_text().splitlines()) == 1 + 2 * 48
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (("--origin", "6"), "--origin '6' is not a time of day"),
+        (("--origin", "06:30"), "whole hour"),
+        (("--horizon", "200h"), "1h to 96h"),
+        (("--lag", "30m"), "whole hours"),
+        (("--start", "yesterday"), "not a date"),
+        (("--end", "2024-01-08"), "widen the span"),
+        (("--zone", "a b"), "letters, digits"),
+        (("--column", "nope"), "no column 'nope'"),
+        (("--out", "/nowhere/out.csv"), "--out /nowhere/out.csv: No such file"),
+        (("--start", "2024-03-01", "--end", "2024-03-02"), "at most 72 h are bridged"),
+    ],
+)
+def test_what_it_cannot_do_is_said_in_one_line(
+    run: Any, intensity: Path, tmp_path: Path, changed: tuple[str, ...], told: str
+) -> None:
+    given = ("--zone", "XX", "--intensity", str(intensity), *SPAN, "--out", str(tmp_path / "out.csv"))
+    code, printed, said = run("forecast", "evaluate", *given, *changed)
+    assert (code, printed) == (2, "")
+    assert said.startswith("kilowait: forecast evaluate: ")
+    assert said.count("\n") == 1
+    assert told in said

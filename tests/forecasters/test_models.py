@@ -1,0 +1,188 @@
+"""Our own model: what it may know, that it beats the simple forecasts, and how it makes do with little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecasters.grids import FIRST, made_up
+from kilowait_forecasters.errors import Refused
+from kilowait_forecasters.models.band import LEVELS, offsets
+from kilowait_forecasters.models.baselines import NAMES, baselines
+from kilowait_forecasters.models.blend import weights
+from kilowait_forecasters.models.features import causal_fill, trailing_mean
+from kilowait_forecasters.models.hours import Hours
+from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
+
+ISSUED = FIRST + 120 * 24
+
+
+@pytest.fixture(scope="module")
+def grid() -> Hours:
+    return made_up(130)
+
+
+@pytest.fixture(scope="module")
+def learned(grid: Hours) -> OwnModel:
+    model = OwnModel()
+    model.outlook(grid, issued=ISSUED)
+    return model
+
+
+def test_what_comes_after_the_issue_changes_nothing(grid: Hours) -> None:
+    told = OwnModel().outlook(grid, issued=ISSUED)
+    past = ISSUED - grid.first
+    until = past + HORIZON_H
+    truncated = Hours(
+        first=grid.first,
+        g_per_kwh=grid.g_per_kwh[:past],
+        mix={name: values[:past] for name, values in grid.mix.items()},
+        weather={name: values[:until] for name, values in grid.weather.items()},
+    )
+    lies = Hours(
+        first=grid.first,
+        g_per_kwh=np.concatenate([grid.g_per_kwh[:past], 9 * grid.g_per_kwh[past:]]),
+        mix={name: np.concatenate([values[:past], -values[past:]]) for name, values in grid.mix.items()},
+        weather={name: np.concatenate([values[:until], 0 * values[until:]]) for name, values in grid.weather.items()},
+    )
+    for other in (truncated, lies):
+        again = OwnModel().outlook(other, issued=ISSUED)
+        assert np.array_equal(told.quantiles, again.quantiles)
+        assert told.made_of == again.made_of
+
+
+def test_a_forecast_does_not_depend_on_what_was_asked_before(grid: Hours, learned: OwnModel) -> None:
+    later = learned.outlook(grid, issued=ISSUED + 48)
+    assert np.array_equal(later.quantiles, OwnModel().outlook(grid, issued=ISSUED + 48).quantiles)
+
+
+def test_quantiles_are_finite_ordered_and_never_negative(grid: Hours, learned: OwnModel) -> None:
+    told = learned.outlook(grid, issued=ISSUED).quantiles
+    assert told.shape == (len(LEVELS), HORIZON_H)
+    assert np.isfinite(told).all()
+    assert (told >= 0).all()
+    assert (np.diff(told, axis=0) >= 0).all()
+
+
+def test_it_beats_the_simple_forecasts_where_weather_decides(grid: Hours, learned: OwnModel) -> None:
+    errors: dict[str, list[float]] = {}
+    for issued in range(ISSUED, ISSUED + 6 * 24, 24):
+        at = issued - grid.first
+        truth = grid.g_per_kwh[at : at + HORIZON_H]
+        simple = baselines(grid.g_per_kwh, np.array([at]), np.arange(HORIZON_H))
+        median = learned.outlook(grid, issued=issued).quantiles[LEVELS.index(0.5)]
+        for name, values in {"own": median, **{name: one[0] for name, one in simple.items()}}.items():
+            errors.setdefault(name, []).append(float(np.abs(values - truth).mean()))
+    mean = {name: np.mean(values) for name, values in errors.items()}
+    assert mean["own"] < 0.6 * min(mean[name] for name in NAMES)
+
+
+@pytest.mark.parametrize("days", [1, 3, 8, 40])
+def test_it_makes_do_with_a_short_history(days: int) -> None:
+    grid = made_up(days, weather=False, mix=False)
+    told = OwnModel().outlook(grid, issued=grid.end)
+    assert told.quantiles.shape == (len(LEVELS), HORIZON_H)
+    assert (told.quantiles[0] < told.quantiles[-1]).all(), "few records must not look like certainty"
+    assert any(name in told.made_of for name in NAMES)
+
+
+def test_less_than_a_day_is_refused_with_what_it_takes() -> None:
+    grid = made_up(1)
+    with pytest.raises(Refused, match="at least a day"):
+        OwnModel().outlook(grid, issued=FIRST + 23)
+    with pytest.raises(Refused, match="no hour with a value"):
+        OwnModel().outlook(replace(grid, g_per_kwh=np.full(24, np.nan)), issued=grid.end)
+
+
+def test_late_actual_values_are_bridged_up_to_a_limit() -> None:
+    grid = made_up(20, weather=False, mix=False)
+    prompt = OwnModel().outlook(grid, issued=grid.end)
+    late = OwnModel().outlook(grid, issued=grid.end + 5)
+    assert late.first == grid.end + 5
+    assert late.quantiles.shape == prompt.quantiles.shape
+    with pytest.raises(Refused, match=f"at most {LATEST_H} h"):
+        OwnModel().outlook(grid, issued=grid.end + LATEST_H + 1)
+
+
+def test_missing_hours_and_weather_that_ends_early_do_not_stop_it(grid: Hours) -> None:
+    holes = grid.g_per_kwh.copy()
+    holes[500:560] = np.nan
+    holes[-3:] = np.nan
+    short = {name: values[: len(holes) + 10] for name, values in grid.weather.items()}
+    told = OwnModel().outlook(replace(grid, g_per_kwh=holes, weather=short), issued=grid.end)
+    assert np.isfinite(told.quantiles).all()
+
+
+def test_a_constant_grid_is_forecast_as_that_constant() -> None:
+    told = OwnModel().outlook(Hours(FIRST, np.full(24 * 70, 652.4)), issued=FIRST + 24 * 70)
+    assert told.quantiles == pytest.approx(np.full((len(LEVELS), HORIZON_H), 652.4))
+
+
+def test_where_nothing_can_be_known_it_is_no_worse_than_the_simple_forecasts() -> None:
+    """Hours drawn by chance around a mean: over many forecasts the best simple one is the mean of many days."""
+    values = 400 * np.exp(0.2 * np.random.default_rng(3).normal(size=24 * 150))
+    grid, model = Hours(FIRST, values), OwnModel()
+    origins = np.arange(24 * 120, 24 * 146, 24)
+    truth = values[origins[:, None] + np.arange(HORIZON_H)]
+    told = np.array([model.outlook(grid, issued=FIRST + at).quantiles[LEVELS.index(0.5)] for at in origins.tolist()])
+    simple = baselines(values, origins, np.arange(HORIZON_H))
+    assert np.abs(told - truth).mean() <= min(np.abs(one - truth).mean() for one in simple.values())
+
+
+@given(st.lists(st.floats(0.1, 5), min_size=2, max_size=4), st.integers(0, 40), st.integers(0, 5))
+def test_weights_are_shares_that_add_up_to_one(sizes: list[float], records: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    errors = {f"c{i}": size * rng.normal(size=(records, 48)) for i, size in enumerate(sizes)}
+    found = weights(errors, dict.fromkeys(errors, 1.0), np.ones(records), range(48))
+    total = sum(found.values())
+    assert total == pytest.approx(np.ones(48))
+    assert all((share >= 0).all() for share in found.values())
+
+
+def test_a_candidate_that_errs_less_counts_more() -> None:
+    rng = np.random.default_rng(0)
+    errors = {"good": rng.normal(size=(60, 24)), "bad": 4 * rng.normal(size=(60, 24))}
+    found = weights(errors, {"good": 0.5, "bad": 0.5}, np.ones(60), range(24))
+    assert found["good"].mean() > 0.85
+
+
+def test_a_band_holds_what_it_promises_on_errors_like_those_before() -> None:
+    rng = np.random.default_rng(5)
+    found = offsets(0.1 * rng.standard_t(4, size=(120, 96)), np.ones(120), spread=0.3)
+    fresh = 0.1 * rng.standard_t(4, size=(400, 96))
+    held = ((fresh >= found[0]) & (fresh <= found[-1])).mean()
+    assert 0.88 < held < 0.95
+    assert (found[LEVELS.index(0.5)] == 0).all()
+
+
+def test_without_records_the_band_is_as_wide_as_the_zone_spreads() -> None:
+    found = offsets(np.empty((0, 96)), np.empty(0), spread=0.2)
+    assert found[0] == pytest.approx(np.full(96, -0.329), abs=1e-3)
+
+
+def test_holes_are_filled_from_before_only() -> None:
+    values = np.arange(60.0)
+    values[30:33] = np.nan
+    filled = causal_fill(values)
+    assert filled[30:33].tolist() == [6, 7, 8]
+    assert np.array_equal(filled[:30], causal_fill(values[:30]))
+
+
+def test_a_trailing_mean_never_looks_ahead() -> None:
+    values = np.arange(50.0)
+    assert trailing_mean(values, 24)[:20] == pytest.approx(trailing_mean(values[:20], 24))
+    assert trailing_mean(values, 24)[-1] == pytest.approx(values[-24:].mean())
+
+
+def test_baselines_are_what_their_names_say() -> None:
+    values = np.arange(24.0 * 40)
+    told = baselines(values, np.array([24 * 35]), np.arange(96))
+    assert set(told) == set(NAMES)
+    assert told["persistence"][0, [0, 24, 95]].tolist() == [24 * 34, 24 * 34, 24 * 34 + 23]
+    assert told["hour-of-day"][0, 0] == 24 * 31
+    assert told["hour-of-week"][0, 0] == 24 * 35 - 168 * 2.5
+    assert set(baselines(values, np.array([30]), np.arange(96))) == {"persistence", "hour-of-day"}
