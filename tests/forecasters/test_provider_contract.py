@@ -18,6 +18,7 @@ from kilowait_forecasters.providers.base import Provider
 from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
 from kilowait_forecasters.providers.http import Patience
 from kilowait_forecasters.providers.neso import Neso
+from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.signal import Scope
@@ -29,15 +30,21 @@ BEHIND = timedelta(hours=30)
 
 @dataclass
 class Case:
-    """`holes`: slots the source has no value for, one behind and one ahead of now; `exact`: it reports the truth."""
+    """`holes`: slots the source has no value for, one behind and one ahead of now; `exact`: it reports the truth.
+
+    `bridges`: it forecasts over the hole ahead, and flags what it forecasts as estimated.
+    """
 
     provider: Provider
     zone: Zone
     holes: tuple[datetime, ...] = ()
     exact: bool = True
+    bridges: bool = False
 
 
-@pytest.fixture(params=["replay", "replay shifted", "typical days", "typical days direct", "static", "em", "neso"])
+@pytest.fixture(
+    params=["replay", "replay shifted", "typical days", "typical days direct", "static", "em", "neso", "own model"]
+)
 def case(
     request: pytest.FixtureRequest,
     now: datetime,
@@ -67,6 +74,9 @@ def case(
             yield Case(Static({"DE": 380.5}), de, exact=False)
         case "em":
             yield Case(ElectricityMaps(client, token=TOKEN, base_url=grid.url, patience=patience), de, holes)
+        case "own model":
+            source = ElectricityMaps(client, token=TOKEN, base_url=grid.url, patience=patience)
+            yield Case(OwnForecasts({"DE": source}, wait_s=60), de, holes, exact=False, bridges=True)
         case "neso":
             yield Case(Neso(client, base_url=grid.url, patience=patience), Zone("GB"), holes)
 
@@ -123,7 +133,12 @@ async def test_no_value_is_invented_over_a_gap(case: Case, now: datetime) -> Non
         assert all(slot.estimated for slot in (*forecast.series.slots, *history.slots))
         return
     behind, ahead = case.holes
-    for series, hole in ((history, behind), (forecast.series, ahead)):
+    checked = [(history, behind)]
+    if case.bridges:
+        assert all(slot.estimated for slot in forecast.series.slots)
+    else:
+        checked.append((forecast.series, ahead))
+    for series, hole in checked:
         with pytest.raises(Gap):
             series.at(hole)
         with pytest.raises(Gap):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import nnls
 
 from .features import DAY
 from .hours import Floats
@@ -25,6 +24,8 @@ def weights(
     with the least squared error of the blend, near `prior`; a candidate that helps nowhere gets none. Without a record
     the prior stands.
     """
+    from scipy.optimize import nnls  # half a second to import, for those who forecast alone
+
     names = list(errors)
     start = np.array([prior[name] for name in names])
     start /= start.sum()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from .hours import Floats
@@ -16,6 +15,9 @@ class Boosting:
     """scikit-learn's histogram gradient boosting on a fixed sample of rows, on one core; the same rows every time."""
 
     def __init__(self) -> None:
+        # Takes a second to import; a server that never learns, or a client, should not pay for it.
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
         self._trees = HistGradientBoostingRegressor(
             max_iter=100,
             learning_rate=0.08,

@@ -19,6 +19,7 @@ from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
 from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
 from kilowait_forecasters.providers.neso import Neso
+from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Scope
@@ -216,7 +217,9 @@ def ray_executor(region: Region) -> Executor:
 
 
 def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
-    """Providers per zone in order: a recording, Electricity Maps with a token, NESO for GB; then the last resorts.
+    """Providers per zone in order: a recording, Electricity Maps with a token, NESO for GB; then what stands in.
+
+    Our own model learns from the zone's provider and stands in before typical days and configured means do.
 
     Raises BadInput where the recording cannot be read.
     """
@@ -244,7 +247,12 @@ def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
             listed.append(Neso(client, base_url=settings.neso_url))
         if listed:
             providers[zone] = listed
-    resorts: list[Provider] = [TypicalDays(), TypicalDays(scope=Scope.DIRECT)]
+    resorts: list[Provider] = []
+    for source in dict.fromkeys(listed[0] for listed in providers.values()):
+        if source is not replay:
+            zones = [zone for zone, listed in providers.items() if listed[0] is source]
+            resorts.append(OwnForecasts(dict.fromkeys(zones, source)))
+    resorts += [TypicalDays(), TypicalDays(scope=Scope.DIRECT)]
     signals = {zone: listed[0].signal for zone, listed in providers.items()}
     means = {r.zone: r.intensity_g_per_kwh for r in regions if r.intensity_g_per_kwh is not None}
     for signal in {AVERAGE_LIFECYCLE, *signals.values()}:
