@@ -4,9 +4,9 @@ Rules, in the order they apply:
 
 1. A zone has one signal: that of its first provider (`signal` where it has none). Providers of another signal are
    refused when the cascade is built. Of the last resorts (our own model, typical days, a configured mean) only those
-   of the zone's signal are used, with one exception: where the zone's provider is operational, a resort in direct emissions stands
-   in, and every part made of it says so. Operational and direct both count the stack; lifecycle would put a step of
-   tens of grams where provider and stand-in meet.
+   of the zone's signal are used, with one exception: where the zone's provider is operational, a resort in direct
+   emissions stands in, and every part made of it says so. Operational and direct both count the stack; lifecycle would
+   put a step of tens of grams where provider and stand-in meet.
 2. Providers are asked in order; the first good answer wins. An answer is good if it holds `now`, is not stamped in the
    future, is younger than `stale_after` and has only plausible values.
 3. When a provider fails, its last good forecast is used while younger than `stale_after`, its age noted; then the next

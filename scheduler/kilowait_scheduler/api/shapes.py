@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -195,6 +196,7 @@ def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:
         "age_s": forecast.age(now).total_seconds() if forecast else None,
         "notes": sorted({part.note for part in forecast.parts if part.note}) if forecast else [],
         "problem": view.problem or None,
+        "skill": asdict(view.skill) if view.skill else None,
         "failed": [f"{attempt.provider}: {attempt.error}" for attempt in answered],
     }
 

@@ -115,6 +115,12 @@ def _draw(one: dict[str, Any]) -> None:
     notes = f" ({'; '.join(one['notes'])})" if one["notes"] else ""
     output.out.print(f"[bold]{one['zone']}[/]  {one['source']}{notes}, {age / 60:.0f} min old", highlight=False)
     output.out.print(f"{min(values):.0f} {sparkline(values[:96])} {max(values):.0f} g/kWh", highlight=False)
+    if skill := one.get("skill"):
+        output.out.print(
+            f"error a day ahead, last 7 days: {skill['error_pct']:.1f} % (yesterday again: "
+            f"{skill['persistence_pct']:.1f} %)",
+            highlight=False,
+        )
     shown = table("from", ">g/kWh", ">p10", ">p90", "source")
     for slot in one["slots"][:24]:
         band = ["-" if slot[key] is None else f"{slot[key]:.0f}" for key in ("p10_g_per_kwh", "p90_g_per_kwh")]

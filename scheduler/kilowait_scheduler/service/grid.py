@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
@@ -14,6 +14,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.skill import Skill, skill_of
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.store.repository import Store
 
@@ -29,6 +30,8 @@ _NEAR = timedelta(hours=6)
 # Values are revised within their first days, if at all; one request a day and zone is within every provider's quota.
 _REVISED_FOR = timedelta(days=3)
 _REVISE_EVERY = timedelta(days=1)
+# Forecasts of the last week, one from each quarter of a day, are held against what came, once a day: one request.
+_JUDGED_FOR, _JUDGED_APART, _JUDGE_EVERY = timedelta(days=7), timedelta(hours=6), timedelta(days=1)
 
 log = logging.getLogger("kilowait.grid")
 
@@ -41,6 +44,7 @@ class ZoneView:
     forecast: Forecast | None
     attempts: tuple[Attempt, ...]
     problem: str = ""
+    skill: Skill | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Grid:
         self._fetched: dict[str, tuple[datetime, datetime]] = {}
         self._asked: dict[str, list[_Asked]] = {}
         self._revise_at: dict[str, datetime] = {}
+        self._judge_at: dict[str, datetime] = {}
+        self._skills: dict[str, Skill | None] = {}
         # One question about a zone's past at a time, so that the next one finds its answer; a lock lives while in use.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -91,6 +97,7 @@ class Grid:
             if view.forecast is not None and not _same(view.forecast, before.forecast if before else None):
                 changed.add(view.zone)
                 await asyncio.to_thread(self._store.add_forecast, view.forecast)
+        await asyncio.gather(*(self.judge(zone, now=now) for zone in due))
         return changed
 
     def _due(self, zone: str, *, now: datetime, until: datetime) -> bool:
@@ -111,7 +118,26 @@ class Grid:
         return ZoneView(zone, answer.forecast, answer.answers)
 
     def view(self, zone: str) -> ZoneView:
-        return self._views.get(zone) or ZoneView(zone, None, (), problem=f"no forecast for {zone} has been fetched yet")
+        known = self._views.get(zone)
+        if known is None:
+            return ZoneView(zone, None, (), problem=f"no forecast for {zone} has been fetched yet")
+        return replace(known, skill=self._skills.get(zone))
+
+    async def judge(self, zone: str, *, now: datetime) -> None:
+        """Hold the forecasts of the last week, as issued, against what came; once a day, the first time after one."""
+        if now < self._judge_at.setdefault(zone, now + _JUDGE_EVERY):
+            return
+        self._judge_at[zone] = now + _JUDGE_EVERY
+        start = now - _JUDGED_FOR
+        try:
+            came = (await self._cascade.history(Zone(zone), start=start - _JUDGE_EVERY, end=now, now=now)).series
+        except ForecastersError as error:
+            log.info("the forecasts of %s are judged tomorrow again: %s", zone, error)
+            return
+        issued = await asyncio.to_thread(
+            self._store.forecasts_issued, zone, signal=came.signal, start=start, end=now, every=_JUDGED_APART
+        )
+        self._skills[zone] = skill_of(issued, came)
 
     def forecasts(self) -> dict[str, Forecast]:
         """Current forecasts by zone id; zones without one are absent."""

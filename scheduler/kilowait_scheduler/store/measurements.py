@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -122,6 +122,24 @@ class Measurements(ABC):
                     },
                 )
             )
+
+    def forecasts_issued(
+        self, zone: str, *, signal: Signal, start: datetime, end: datetime, every: timedelta
+    ) -> list[tuple[datetime, IntensitySeries]]:
+        """Medians of archived forecasts with their issue times in [start, end), the first of each `every` at most."""
+        wanted = (
+            ForecastRow.zone == zone,
+            ForecastRow.signal == str(signal),
+            col(ForecastRow.issued_at) >= start,
+            col(ForecastRow.issued_at) < end,
+        )
+        query = select(ForecastRow.id, ForecastRow.issued_at).where(*wanted).order_by(col(ForecastRow.issued_at))
+        chosen: dict[int, int | None] = {}
+        with self.reading() as session:
+            for row_id, issued_at in session.exec(query).all():
+                chosen.setdefault((issued_at - start) // every, row_id)
+            rows = session.exec(select(ForecastRow).where(col(ForecastRow.id).in_(chosen.values()))).all()
+        return sorted(((row.issued_at, _series(row, row.body["p50"])) for row in rows), key=lambda one: one[0])
 
     def add_realised(self, series: IntensitySeries, *, at: datetime) -> None:
         """Keep realised intensity; a later word on a slot (measured for estimated, a revision) takes its place.
@@ -273,6 +291,14 @@ def _bound(bind: Any, values: Sequence[Any]) -> Sequence[Any]:
         return values
     known = {value: bind(value) for value in set(values)}
     return [known[value] for value in values]
+
+
+def _series(row: ForecastRow, plain: list[list[Any]]) -> IntensitySeries:
+    slots = [
+        Slot(datetime.fromisoformat(start), datetime.fromisoformat(end), g_per_kwh, estimated)
+        for start, end, g_per_kwh, estimated in plain
+    ]
+    return IntensitySeries(zone=Zone(row.zone), signal=Signal.parse(row.signal), source=row.source, slots=slots)
 
 
 def _plain(series: IntensitySeries | None) -> list[list[Any]] | None:
