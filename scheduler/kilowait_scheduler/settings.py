@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     )
     neso: Literal["on", "off"] = Field(default="on", description="Ask NESO (no key needed) for zone GB.")
     neso_url: str = Field(default="https://api.carbonintensity.org.uk", description="Base URL of NESO.")
+    energy_charts: Literal["on", "off"] = Field(
+        default="off", description="Ask Energy-Charts (no key needed; CC BY 4.0) for European countries."
+    )
+    energy_charts_url: str = Field(default="https://api.energy-charts.info", description="Base URL of Energy-Charts.")
     forecast_every: Duration = Field(default=timedelta(minutes=30), description="Time between fetches (grid time).")
     stale_after: Duration = Field(default=timedelta(hours=6), description="Age from which a forecast is too old.")
     tick: Duration = Field(default=timedelta(seconds=5), description="How often the control loop runs (real time).")

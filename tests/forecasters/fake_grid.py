@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that answers like Electricity Maps and NESO, faults included."""
+"""A small HTTP server on loopback that answers like the services do, faults included."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "tok-5f2c9e"
+QUARTER = timedelta(minutes=15)
 HALF_HOUR = timedelta(minutes=30)
 HOUR = timedelta(hours=1)
 
@@ -108,6 +109,8 @@ class FakeGrid:
             return self._electricity_maps(question)
         if question.path.startswith("/intensity/"):
             return self._neso(question)
+        if question.path == "/co2eq":
+            return self._energy_charts(question)
         return Reply(404, {"error": "Not found"})
 
     # Electricity Maps
@@ -184,6 +187,28 @@ class FakeGrid:
             )
             at += HALF_HOUR
         return Reply(body={"data": rows})
+
+    # Energy-Charts
+
+    def _energy_charts(self, question: Question) -> Reply:
+        start, end = (datetime.fromisoformat(question.params[key]) for key in ("start", "end"))
+        if self.published_until is not None:
+            end = min(end, self.published_until)
+        quarters = []
+        while start <= end:
+            quarters.append(start)
+            start += QUARTER
+        if not quarters:
+            return Reply(404, {"detail": "no content available"})
+        came = [at + QUARTER <= self.now - HALF_HOUR for at in quarters]
+        return Reply(
+            body={
+                "unix_seconds": [int(at.timestamp()) for at in quarters],
+                "co2eq": [self._value(at) if there else None for at, there in zip(quarters, came, strict=True)],
+                "co2eq_forecast": [self._value(at) for at in quarters],
+                "deprecated": False,
+            }
+        )
 
     def _value(self, moment: datetime) -> float | None:
         return None if moment in self.nulls else truth(moment)

@@ -16,6 +16,7 @@ from kilowait_forecasters.errors import Gap, Permanent, Refused, Transient
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
 from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
+from kilowait_forecasters.providers.energy_charts import EnergyCharts
 from kilowait_forecasters.providers.http import Patience
 from kilowait_forecasters.providers.neso import Neso
 from kilowait_forecasters.providers.own_model import OwnForecasts
@@ -43,7 +44,17 @@ class Case:
 
 
 @pytest.fixture(
-    params=["replay", "replay shifted", "typical days", "typical days direct", "static", "em", "neso", "own model"]
+    params=[
+        "replay",
+        "replay shifted",
+        "typical days",
+        "typical days direct",
+        "static",
+        "em",
+        "neso",
+        "energy-charts",
+        "own model",
+    ]
 )
 def case(
     request: pytest.FixtureRequest,
@@ -77,6 +88,8 @@ def case(
         case "own model":
             source = ElectricityMaps(client, token=TOKEN, base_url=grid.url, patience=patience)
             yield Case(OwnForecasts({"DE": source}, wait_s=60), de, holes, exact=False, bridges=True)
+        case "energy-charts":
+            yield Case(EnergyCharts(client, base_url=grid.url, patience=patience), de, holes)
         case "neso":
             yield Case(Neso(client, base_url=grid.url, patience=patience), Zone("GB"), holes)
 

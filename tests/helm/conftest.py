@@ -77,6 +77,8 @@ MATRIX: dict[str, dict[str, Any]] = {
                 "electricity_maps_url": "http://maps.example.com/v4",
                 "neso": False,
                 "neso_url": "http://neso.example.com",
+                "energy_charts": True,
+                "energy_charts_url": "http://charts.example.com",
                 "forecast_every": "10m",
                 "stale_after": "PT3H",
                 "tick": "2s",

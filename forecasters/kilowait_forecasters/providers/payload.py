@@ -66,6 +66,18 @@ def moment(value: object, *, who: str) -> datetime:
     raise Transient(f"{who}: expected a time with its zone, got {shown(repr(value))}")
 
 
+def unix_moment(value: object, *, who: str) -> datetime:
+    """`value`, seconds since 1970, as aware UTC. Raises Transient otherwise."""
+    seconds = number(value, who=who)
+    try:
+        parsed = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
+    except (OverflowError, ValueError, OSError):
+        parsed = None
+    if parsed is None or parsed.year not in _YEARS:
+        raise Transient(f"{who}: expected a time in seconds since 1970, got {shown(repr(value))}")
+    return parsed
+
+
 def series_of(slots: Iterable[Slot], *, zone: Zone, signal: Signal, source: str) -> IntensitySeries:
     """A series of `slots`; of several for the same start the last stands. Raises Transient: none, or overlapping."""
     by_start = {slot.start: slot for slot in slots}

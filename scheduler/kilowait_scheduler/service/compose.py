@@ -18,6 +18,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
 from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
+from kilowait_forecasters.providers.energy_charts import EnergyCharts
 from kilowait_forecasters.providers.neso import Neso
 from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.replay import Replay
@@ -217,7 +218,7 @@ def ray_executor(region: Region) -> Executor:
 
 
 def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
-    """Providers per zone in order: a recording, Electricity Maps with a token, NESO for GB; then what stands in.
+    """A provider per zone (recording, Electricity Maps with a token, NESO for GB, Energy-Charts); then what stands in.
 
     Our own model learns from the zone's provider and stands in before typical days and configured means do.
 
@@ -236,6 +237,7 @@ def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
         maps = ElectricityMaps(
             client, token=token, base_url=settings.electricity_maps_url, setting="KILOWAIT_ELECTRICITY_MAPS_TOKEN"
         )
+    charts = EnergyCharts(client, base_url=settings.energy_charts_url) if settings.energy_charts == "on" else None
     providers: dict[str, list[Provider]] = {}
     for zone in {region.zone for region in regions}:
         listed: list[Provider] = []
@@ -245,6 +247,8 @@ def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
             listed.append(maps)
         elif zone == "GB" and settings.neso == "on":
             listed.append(Neso(client, base_url=settings.neso_url))
+        elif charts is not None and zone in (charts.zones() or ()):
+            listed.append(charts)
         if listed:
             providers[zone] = listed
     resorts: list[Provider] = []

@@ -113,7 +113,7 @@ def _at(scenario: Scenario, running: Sequence[Head]) -> Scenario:
 
 def _scenario(intensity: Path, *, speed: float) -> Scenario:
     warm_up()  # or the server would compile its planner while grid time flies
-    settings = Settings(intensity=intensity, neso="off", electricity_maps_token=None)
+    settings = Settings(intensity=intensity, neso="off", energy_charts="off", electricity_maps_token=None)
     rules = Rules(slot=settings.slot, margin=settings.margin, wait_share_per_h=settings.wait_share_per_h)
     zones, starts = _recorded(intensity, settings)
     places = [Region(name=f"r{i}", zone=z, address="http://127.0.0.1:1", capacity_gpus=1) for i, z in enumerate(zones)]

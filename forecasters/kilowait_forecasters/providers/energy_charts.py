@@ -1,0 +1,143 @@
+"""Energy-Charts of Fraunhofer ISE: intensity of European countries, quarter-hourly or hourly, no key; CC BY 4.0."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Literal
+
+import httpx
+
+from kilowait_forecasters.errors import Transient
+from kilowait_forecasters.forecast import Forecast, Part
+from kilowait_forecasters.intensity import IntensitySeries, Slot
+from kilowait_forecasters.signal import AVERAGE_OPERATIONAL
+from kilowait_forecasters.zone import Zone
+
+from . import payload
+from .base import ended, hour_of, none_realised, require_now, require_served, require_span
+from .http import HttpJson, Patience
+
+BASE_URL = "https://api.energy-charts.info"
+
+# Their code is the country's in lower case; only Great Britain's differs.
+_CODES = "at be bg ch cz de dk ee es fi fr gr hr hu it lu lv nl no pl pt ro se si sk"
+_COUNTRIES = {code.upper(): code for code in _CODES.split(" ")}
+_COUNTRIES["GB"] = "uk"
+# No limit is published; a month of quarter-hours is a small answer.
+_LONGEST_RANGE = timedelta(days=30)
+# Generation is corrected as late reports come in; until then values are provisional.
+_REVISED_FOR = timedelta(hours=24)
+_STEPS = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))
+
+
+class EnergyCharts:
+    """What came, and a forecast to the end of the current or the next day, which is published in the evening.
+
+    gCO2eq/kWh of generation as Energy-Charts computes it: a scope of its own, to be compared with no other.
+    """
+
+    name = "energy-charts"
+    signal = AVERAGE_OPERATIONAL
+
+    def __init__(
+        self, client: httpx.AsyncClient, *, base_url: str = BASE_URL, patience: Patience | None = None
+    ) -> None:
+        self._http = HttpJson(
+            client,
+            base_url,
+            name=self.name,
+            setting="the URL of energy-charts",
+            passing=("no content available",),
+            patience=patience,
+        )
+
+    def zones(self) -> frozenset[str] | None:
+        """The countries it is known to publish."""
+        return frozenset(_COUNTRIES)
+
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+        """Their forecast as it stands at `now`: no issue time is given. Where a value has come already, that one."""
+        require_span(now, until)
+        require_served(self, zone)
+        body = await self._ask(zone, start=hour_of(now), end=until)
+        slots = [slot for slot in self._slots(body, zone, prefer="forecast", now=now) if slot.end > now]
+        series = self._series(zone, slots)
+        note = "the service calls this answer deprecated" if body.get("deprecated") is True else ""
+        return require_now(
+            Forecast(
+                zone=zone,
+                signal=self.signal,
+                issued_at=now,
+                available_at=now,
+                series=series,
+                parts=(Part(series.start, self.name, note),),
+            ),
+            now=now,
+            name=self.name,
+        )
+
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+        """What came; `estimated` for a day, while it is corrected. What has not come yet is a gap, never a forecast."""
+        require_span(start, end)
+        require_served(self, zone)
+        slots: list[Slot] = []
+        at, last = hour_of(start), min(end, now)
+        while at < last:
+            upto = min(at + _LONGEST_RANGE, last)
+            slots += self._slots(await self._ask(zone, start=at, end=upto), zone, prefer="actual", now=now)
+            at = upto
+        past = ended(slots, start=start, end=end, now=now)
+        if not past:
+            raise none_realised(self.name, zone, start=start, end=end, now=now)
+        return self._series(zone, past)
+
+    async def _ask(self, zone: Zone, *, start: datetime, end: datetime) -> Any:
+        query = {"country": _COUNTRIES[zone.id], "start": _stamp(start), "end": _stamp(end)}
+        body = await self._http.get("co2eq", query, about=f"zone {zone}")
+        return payload.mapping(body, who=self._who(zone))
+
+    def _slots(self, body: Any, zone: Zone, *, prefer: Literal["actual", "forecast"], now: datetime) -> Iterator[Slot]:
+        who = self._who(zone)
+        stamps = [payload.unix_moment(value, who=who) for value in payload.first_list(body, "unix_seconds", who=who)]
+        came, ahead = (self._column(body, name, count=len(stamps), who=who) for name in ("co2eq", "co2eq_forecast"))
+        ordered = sorted(set(stamps))
+        ends = dict(zip(ordered, _ends(ordered, who=who), strict=True))
+        for start, actual, forecast in zip(stamps, came, ahead, strict=True):
+            value = forecast if actual is None and prefer == "forecast" else actual
+            if value is not None:
+                provisional = prefer == "actual" and ends[start] > now - _REVISED_FOR
+                yield Slot(start, ends[start], value, estimated=provisional)
+
+    def _column(self, body: Any, name: str, *, count: int, who: str) -> list[float | None]:
+        """The values of one array beside the stamps; an array that is null or absent holds nothing."""
+        if body.get(name) is None:
+            return [None] * count
+        values = [payload.number(value, who=who) for value in payload.first_list(body, name, who=who)]
+        if len(values) != count:
+            raise Transient(f"{who}: {len(values)} values under {name} for {count} times; none of its answer is used")
+        return values
+
+    def _series(self, zone: Zone, slots: list[Slot]) -> IntensitySeries:
+        return payload.series_of(slots, zone=zone, signal=self.signal, source=self.name)
+
+    def _who(self, zone: Zone) -> str:
+        return f"{self.name} for zone {zone}"
+
+
+def _ends(starts: list[datetime], *, who: str) -> list[datetime]:
+    """When each slot ends: one step on, the step being the most common distance, and never beyond the next slot."""
+    steps = Counter(after - before for before, after in pairwise(starts))
+    step = steps.most_common(1)[0][0] if steps else _STEPS[-1]
+    if step not in _STEPS:
+        raise Transient(f"{who}: its values are {step} apart; expected 15, 30 or 60 minutes")
+    return [
+        min(start + step, after)
+        for start, after in zip(starts, [*starts[1:], datetime.max.replace(tzinfo=UTC)], strict=True)
+    ]
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%MZ")
