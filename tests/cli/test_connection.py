@@ -165,3 +165,23 @@ def test_the_doctor_survives_a_server_address_that_is_none(
     doctor.main([])
     said = next(line for line in capsys.readouterr().out.splitlines() if " server: " in line)
     assert said.startswith(("-", "FAIL"))
+
+
+def test_a_cloud_region_gives_zone_and_pue_and_options_win(run: Any, stand_in: Any) -> None:
+    add = ("regions", "add", "west", "--address", "http://127.0.0.1:1", "--gpus", "8")
+    code, _, said = run(*add, "--cloud", "aws:us-west-1")
+    assert code == 0
+    sent = stand_in.asked[-1][3]
+    assert sent["zone"] == "US-CAL-CISO"
+    assert f"PUE {sent['pue']:g}" in said
+    run(*add, "--cloud", "aws:us-west-1", "--zone", "US-NW-PACW", "--pue", "1.4")
+    assert (stand_in.asked[-1][3]["zone"], stand_in.asked[-1][3]["pue"]) == ("US-NW-PACW", 1.4)
+    run(*add, "--zone", "DE")
+    assert (stand_in.asked[-1][3]["zone"], stand_in.asked[-1][3]["pue"]) == ("DE", 1.2)
+
+
+def test_a_region_without_a_zone_or_of_an_unknown_cloud_is_refused(fails: Fails, stand_in: Any) -> None:
+    add = ("regions", "add", "west", "--address", "http://127.0.0.1:1", "--gpus", "8")
+    assert "--zone DE, or --cloud" in fails(*add)[1]
+    assert "did you mean aws:us-west-1" in fails(*add, "--cloud", "aws:us-west1")[1]
+    assert stand_in.asked == []

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, connect, finite
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
 from .evaluation import evaluate
 from .output import Format, local, say, sparkline, table
 
@@ -62,10 +62,15 @@ def list_regions(
 @regions_app.command("add")
 def add_region(
     name: Annotated[str, typer.Argument(help="Name of the region.")],
-    zone: Annotated[str, typer.Option(help="Grid zone, e.g. DE or US-CAL-CISO.")],
     address: Annotated[str, typer.Option(help="URL of the Ray cluster's dashboard, e.g. http://head:8265.")],
     gpus: Annotated[int, typer.Option(help="GPUs that jobs may use.")],
-    pue: Annotated[float, typer.Option(help="Power usage effectiveness.", callback=finite)] = 1.2,
+    zone: Annotated[str | None, typer.Option(help="Grid zone, e.g. DE or US-CAL-CISO.")] = None,
+    cloud: Annotated[
+        str | None, typer.Option(help="Cloud region, e.g. aws:us-west-2, whose zone and PUE to take.")
+    ] = None,
+    pue: Annotated[
+        float | None, typer.Option(help="Power usage effectiveness (that of --cloud, else 1.2).", callback=finite)
+    ] = None,
     gpu_type: Annotated[str | None, typer.Option(help="Type of GPU.")] = None,
     token_env: Annotated[
         str | None, typer.Option(help="Variable of the server that holds the cluster's token.")
@@ -74,18 +79,36 @@ def add_region(
     token_file: TokenOption = None,
 ) -> None:
     """Add a region, or replace the one of the same name."""
+    if cloud is not None:
+        zone, pue = _of_cloud(cloud, zone=zone, pue=pue)
+    if zone is None:
+        raise UsageError("regions add: say which grid it draws from: --zone DE, or --cloud aws:us-west-2")
     body: dict[str, Any] = {
         "name": name,
         "zone": zone,
         "address": address,
         "capacity_gpus": gpus,
-        "pue": pue,
+        "pue": 1.2 if pue is None else pue,
         "gpu_type": gpu_type,
         "token_env": token_env,
     }
     with connect(server, token_file) as client:
         client.post("regions", json=body)
     say(f"region {name} added; `kilowait regions` shows its health in a few seconds")
+
+
+def _of_cloud(cloud: str, *, zone: str | None, pue: float | None) -> tuple[str, float]:
+    """Zone and PUE of a cloud region where they are not given; says whose figure the PUE is."""
+    from kilowait_forecasters.cloud import cloud_region
+    from kilowait_forecasters.errors import Refused
+
+    try:
+        found = cloud_region(cloud)
+    except Refused as error:
+        raise UsageError(f"regions add: --cloud: {error}") from None
+    if pue is None:
+        say(f"{found.id} is in {found.place}: PUE {found.pue.value:g} ({found.pue.source})")
+    return zone or found.zone.id, found.pue.value if pue is None else pue
 
 
 @forecast_app.command("show", hidden=True)
