@@ -10,7 +10,8 @@ Rules, in the order they apply:
 2. Providers are asked in order; the first good answer wins. An answer is good if it holds `now`, is not stamped in the
    future, is younger than `stale_after` and has only plausible values.
 3. When a provider fails, its last good forecast is used while younger than `stale_after`, its age noted; then the next
-   provider is asked; then the last resorts.
+   provider is asked; then the last resorts. One that asked us to wait, or failed three times in a row, is left alone
+   for a while (`pauses`) and asked again after it.
 4. Where the winner ends early or has gaps, last resorts fill them, marked part by part. Without one that can, the
    forecast stays short, or keeps its gaps: nothing is invented.
 """
@@ -24,6 +25,7 @@ from datetime import datetime, timedelta
 from .errors import ForecastersError, OutOfRange, Permanent, Refused, SignalMismatch, Transient
 from .forecast import Forecast, Part
 from .intensity import IntensitySeries, Slot
+from .pauses import Pauses
 from .providers.base import Provider, require_now, require_plausible, require_served, require_span
 from .signal import AVERAGE_LIFECYCLE, Scope, Signal
 from .zone import Zone
@@ -88,6 +90,7 @@ class Cascade:
         self._stale_after = stale_after
         self._last: dict[tuple[Zone, str], Forecast] = {}
         self._seen: dict[Zone, IntensitySeries] = {}
+        self._pauses = Pauses()
 
     def signal_of(self, zone: Zone) -> Signal:
         """The signal of every value this cascade gives for `zone`."""
@@ -165,7 +168,7 @@ class Cascade:
         for provider in self._providers.get(zone, ()):
             try:
                 require_served(provider, zone)
-                fresh = await provider.forecast(zone, now=now, until=until)
+                fresh = await self._asked(provider, zone, now=now, until=until)
                 self.signal_of(zone).require(fresh.signal)
                 self._require_good(fresh, now=now, name=provider.name)
             except ForecastersError as error:
@@ -179,6 +182,20 @@ class Cascade:
                 self._remember(fresh, name=provider.name, now=now)
                 return fresh
         return None
+
+    async def _asked(self, provider: Provider, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+        """The provider's answer. One that failed lately is not asked: a plan must not wait for it every time."""
+        self._pauses.require_open(provider.name, now=now)
+        try:
+            fresh = await provider.forecast(zone, now=now, until=until)
+        except Transient as error:
+            self._pauses.failed(provider.name, error, now=now)
+            raise
+        except ForecastersError:
+            self._pauses.answered(provider.name)
+            raise
+        self._pauses.answered(provider.name)
+        return fresh
 
     def _require_good(self, forecast: Forecast, *, now: datetime, name: str) -> None:
         require_now(forecast, now=now, name=name)
