@@ -40,7 +40,7 @@ bench-agent: prepare-dev prepare-peers  ## writes docs/benchmarks/agent.md; take
 bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md; takes about half an hour
 	$(VENV)/python docs/benchmarks/planner_bench.py
 
-bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes about 25 minutes
+bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes half an hour
 	$(VENV)/python docs/benchmarks/forecast_bench.py $(BENCH_FORECAST_ARGS)
 
 pins:  ## compile requirements/*.txt anew from pyproject.toml

@@ -23,16 +23,16 @@ LATEST_H = 72
 _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 # Days on which a fit is tried that it has not learned from, twice, and the least number to learn from at all.
 _TRIAL_DAYS, _LEAST_DAYS = 56, 28
-# A record this many days old counts half: for the weights, and for the band, which has to follow the seasons' weather.
-_WEIGHTS_HALF_LIFE_DAYS, _BAND_HALF_LIFE_DAYS = 60.0, 30.0
+# A record this many days old counts half, for the weights and for the band: both have to follow the season.
+_RECORD_HALF_LIFE_DAYS = 30.0
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
-    "ridge": 0.35,
-    "ridge, cautious": 0.25,
-    "boosting": 0.30,
-    "hour-of-day": 0.04,
-    "hour-of-week": 0.03,
-    "persistence": 0.03,
+    "ridge": 0.20,
+    "ridge, cautious": 0.20,
+    "boosting": 0.27,
+    "hour-of-day": 0.13,
+    "hour-of-week": 0.13,
+    "persistence": 0.07,
 }
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
@@ -205,18 +205,18 @@ def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple
     """The blend's log forecast, its past misses (truth minus blend, logs), how much each counts, and it in words."""
     truth = Features(known, Layout((), {})).truth(record.origins - known.first, leads)
     names = [name for name in now.said if name in record.said]
-    age_days = (known.end - record.origins) / DAY
+    fade = 0.5 ** ((known.end - record.origins) / DAY / _RECORD_HALF_LIFE_DAYS)
     shares = blend.weights(
         {name: record.said[name] - truth for name in names},
         {name: _PRIOR[name] for name in names},
-        0.5 ** (age_days / _WEIGHTS_HALF_LIFE_DAYS),
+        fade,
         leads.tolist(),
     )
     centre = sum((shares[name] * now.said[name][0] for name in names), np.zeros(len(leads)))
     blended = sum((shares[name] * record.said[name] for name in names), np.zeros(truth.shape))
     mean = {name: float(shares[name].mean()) for name in names}
     told = [f"{name} {100 * share:.0f} %" for name, share in sorted(mean.items(), key=lambda i: -i[1]) if share > 0.05]
-    return centre, truth - blended, 0.5 ** (age_days / _BAND_HALF_LIFE_DAYS), ", ".join(told)
+    return centre, truth - blended, fade, ", ".join(told)
 
 
 def _ahead(known: Hours, *, until: int) -> Hours:
