@@ -145,8 +145,8 @@ TABLE = """## In one table
 NOTES = """## How to read it
 
 - The settings (penalties, size of the trees, trial days) were chosen on six production-average zones and the second
-  half of 2020. How candidates are weighed was chosen on eight consumption-average zones and two others, on hours that are in
-  these tables: for those zones they flatter a little.
+  half of 2020. How candidates are weighed was chosen on eight consumption-average zones and two others, on hours that
+  are in these tables: for those zones they flatter a little.
 - The first half of 2021 holds the Texas storm of February, which no forecast here foresaw.
 - Where the mix is not known and history is short, the model leans on the mean of past days, and gains less.
 """
