@@ -53,6 +53,7 @@ _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time
 _FEW = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
+_FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
 _DEARER = 10  # rounds in which a budget that is overdrawn raises its price
 _NEAR, _NEAR_ENOUGH = 1e-6, 1e-4  # relative gap, per job and at most, at which a plan is not improved further
@@ -226,7 +227,8 @@ class Search:
         `least`: what a plan of theirs is known to cost.
         """
         few = len(wanted) <= _FEW
-        rounds = max(2, iterations // _OF_PRICES) if few else iterations
+        iterations = max(iterations, _FEWEST_ROUNDS) if few else iterations
+        rounds = iterations // _OF_PRICES if few else iterations
         limits = self.limits_g
         found = ascend(
             look, self.p, limits_g=limits, start=start, wanted=wanted, iterations=rounds, enough=enough, least=least
