@@ -142,10 +142,14 @@ class Client:
 
     def jobs(self, *, state: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """All jobs, page by page."""
+        return self.pages("jobs", "jobs", state=state)
+
+    def pages(self, path: str, items: str, **params: Any) -> Iterator[dict[str, Any]]:
+        """All `items` that a route answers, page by page."""
         cursor = None
         while True:
-            page = self.get("jobs", state=state, cursor=cursor)
-            yield from page["jobs"]
+            page = self.get(path, **params, cursor=cursor)
+            yield from page[items]
             cursor = page["next"]
             if cursor is None:
                 return

@@ -39,9 +39,30 @@ def test_a_hard_budget_holds_a_job_says_so_and_lets_it_go_when_raised(door: Door
     (status,) = door.get("/budgets")
     assert status["held_g"] == 0
     assert status["emitted_g"] > 0
-    entries = door.get("/budgets/nlp/entries")
-    assert entries[0]["kind"] == "hold"
-    assert entries == door.get("/ledger", params={"job": made["id"]})
+    entries = door.get("/budgets/nlp/entries")["entries"]
+    assert [entry["kind"] for entry in entries[:3]] == ["grant", "grant", "hold"]
+    assert entries[2:] == door.get("/ledger", params={"job": made["id"]})["entries"]
+    verified = door.get("/ledger/verification", params={"noted": entries[0]["hash"]})
+    assert (verified["sound"], verified["entries"], verified["noted_at"]) == (True, len(entries), 1)
+    assert verified["head"] == entries[-1]["hash"]
+
+
+def test_the_ledger_is_read_page_by_page(door: Door) -> None:
+    budget(door, limit_g=100 * NEEDS_G)
+    for number in range(5):
+        door.submit(name=f"j{number}", team="nlp")
+    door.world.run(timedelta(minutes=6))
+    whole = door.get("/ledger")
+    assert whole["next"] is None
+    for path in ("/ledger", "/budgets/nlp/entries"):
+        seen: list[int] = []
+        cursor: int | None = 0
+        while cursor is not None:
+            page = door.get(path, params={"cursor": cursor, "limit": 2})
+            seen += [entry["seq"] for entry in page["entries"]]
+            cursor = page["next"]
+        assert seen == [entry["seq"] for entry in whole["entries"]]
+    assert door.call("GET", "/ledger", params={"limit": 0}).status_code == 400
 
 
 def test_a_soft_budget_holds_nobody(door: Door) -> None:
@@ -60,7 +81,7 @@ def test_a_job_held_by_its_own_limit_takes_nothing_from_its_team(door: Door) -> 
     assert held["state"] == "held"
     assert "its own limit of 0.01 kg" in held["why"].lower()
     assert door.get("/budgets")[0]["held_g"] == 0
-    assert door.get("/ledger") == []
+    assert door.get("/ledger")["entries"] == []
 
 
 def test_a_held_job_can_be_cancelled(door: Door) -> None:

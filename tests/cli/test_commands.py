@@ -239,6 +239,10 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
     assert json.loads(cli("budget", "-o", "json")[1])[0]["held_g"] > 0
     cli("cancel", job_id)
     assert cli("ledger")[0] == 0
+    code, head, said = cli("ledger", "verify")
+    assert code == 0, said
+    assert json.loads(cli("ledger", "verify", "--noted", head.strip(), "-o", "json")[1])["noted_at"] > 0
+    assert cli("ledger", "verify", "--noted", "f" * 64)[0] == 1
 
 
 def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) -> None:

@@ -1,68 +1,122 @@
-"""The ledger: nothing is lost between accounts, and settling twice is settling once."""
+"""The ledger: nothing is lost between accounts, settling twice is settling once, and one changed byte is found."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import hashlib
+import random
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kilowait_scheduler.core.budget import Budget, BudgetScope
-from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, charges, hold, release, to_ug
+from kilowait_scheduler.core.ledger import (
+    GENESIS,
+    SOURCE,
+    Booked,
+    Chain,
+    Entry,
+    EntryKind,
+    Unreadable,
+    balance_ug,
+    canonical,
+    chained,
+    charges,
+    grant,
+    hold,
+    release,
+    to_ug,
+    transfer,
+)
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
-BUDGET = "nlp-2026-11"
-ACCOUNTS = (f"budget:{BUDGET}", f"held:{BUDGET}", f"emitted:{BUDGET}")
+NLP = "nlp-2026-11"
+ACCOUNTS = (f"budget:{NLP}", f"held:{NLP}", f"emitted:{NLP}")
+BUDGET, HELD, EMITTED = ACCOUNTS
 
 
-def settle(entries: list[Entry], grams: float) -> list[Entry]:
+def settle(entries: list[Entry], grams: float, *, energy_mj: int = 1) -> list[Entry]:
+    rests = [entry.energy_mj for entry in entries if entry.energy_mj is not None]
     return charges(
-        budget=BUDGET,
+        NLP,
         job_id="j",
-        grams=grams,
-        charged_ug=balance_ug(ACCOUNTS[2], entries),
-        held_ug=balance_ug(ACCOUNTS[1], entries),
+        total_ug=to_ug(grams),
+        energy_mj=energy_mj,
+        charged_ug=balance_ug(EMITTED, entries),
+        charged_mj=rests[-1] if rests else None,
+        held_ug=balance_ug(HELD, entries),
         at=T0,
     )
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.floats(1e-6, 1e9), st.lists(st.floats(0, 1e9), max_size=8))
+@given(st.integers(1, 10**15), st.lists(st.tuples(st.floats(0, 1e9), st.integers(0, 3)), max_size=8))
 def test_settling_brings_the_job_to_its_measured_total_and_conserves_everything(
-    held_g: float, totals_g: list[float]
+    held_ug: int, totals: list[tuple[float, int]]
 ) -> None:
-    entries = [hold(budget=BUDGET, job_id="j", grams=held_g, at=T0)]
-    for grams in totals_g:
-        entries += settle(entries, grams)
-        assert balance_ug(ACCOUNTS[2], entries) == to_ug(grams)
-        assert settle(entries, grams) == [], "a repetition changes nothing"
-        assert sum(balance_ug(account, entries) for account in ACCOUNTS) == 0
-        assert balance_ug(ACCOUNTS[1], entries) >= 0, "no more leaves the hold than was in it"
-    left = balance_ug(ACCOUNTS[1], entries)
+    entries = grant(NLP, amount_ug=10**18, at=T0)
+    entries.append(hold(NLP, job_id="j", amount_ug=held_ug, at=T0))
+    for grams, energy_mj in totals:
+        entries += settle(entries, grams, energy_mj=energy_mj)
+        assert balance_ug(EMITTED, entries) == to_ug(grams)
+        assert settle(entries, grams, energy_mj=energy_mj) == [], "a repetition changes nothing"
+        assert sum(balance_ug(account, entries) for account in ACCOUNTS) == 10**18
+        assert balance_ug(HELD, entries) >= 0, "no more leaves the hold than was in it"
+    left = balance_ug(HELD, entries)
     if left:
-        entries.append(release(budget=BUDGET, job_id="j", amount_ug=left, at=T0))
-    assert balance_ug(ACCOUNTS[1], entries) == 0
-    emitted = to_ug(totals_g[-1]) if totals_g else 0
-    assert balance_ug(ACCOUNTS[0], entries) == -emitted
+        entries.append(release(NLP, job_id="j", amount_ug=left, at=T0))
+    assert balance_ug(HELD, entries) == 0
+    emitted_ug = to_ug(totals[-1][0]) if totals else 0
+    assert balance_ug(BUDGET, entries) == 10**18 - emitted_ug
+    assert sum(balance_ug(account, entries) for account in (SOURCE, *ACCOUNTS)) == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 10**12), min_size=1, max_size=7), st.randoms(use_true_random=False))
+def test_readings_that_come_late_in_any_order_end_at_the_same_balances(
+    readings_ug: list[int], order: random.Random
+) -> None:
+    shuffled = list(readings_ug)
+    order.shuffle(shuffled)
+    balances = []
+    for arrivals in (readings_ug, shuffled):
+        entries: list[Entry] = [hold(NLP, job_id="j", amount_ug=10**6, at=T0)]
+        known = 0
+        for energy_mj, arrived in enumerate(arrivals, start=1):
+            known += arrived
+            entries += settle(entries, known / 1e6, energy_mj=energy_mj)
+        balances.append([balance_ug(account, entries) for account in ACCOUNTS])
+    assert balances[0] == balances[1]
 
 
 def test_what_was_held_is_spent_first() -> None:
-    entries = [hold(budget=BUDGET, job_id="j", grams=10, at=T0)]
+    entries: list[Entry] = [hold(NLP, job_id="j", amount_ug=to_ug(10), at=T0)]
     moves = settle(entries, 15)
     assert [(m.kind, m.debit, m.amount_ug) for m in moves] == [
-        (EntryKind.CHARGE, ACCOUNTS[1], to_ug(10)),
-        (EntryKind.CHARGE, ACCOUNTS[0], to_ug(5)),
+        (EntryKind.CHARGE, HELD, to_ug(10)),
+        (EntryKind.CHARGE, BUDGET, to_ug(5)),
     ]
 
 
-def test_a_revised_history_comes_back_as_a_correction() -> None:
-    entries = [hold(budget=BUDGET, job_id="j", grams=10, at=T0)]
-    entries += settle(entries, 8)
-    (correction,) = settle(entries, 6.5)
-    assert (correction.kind, correction.debit, correction.credit) == (EntryKind.CORRECTION, ACCOUNTS[2], ACCOUNTS[0])
-    assert correction.amount_ug == to_ug(1.5)
+def test_a_history_that_is_revised_is_corrected_up_or_down_and_never_overwritten() -> None:
+    entries: list[Entry] = [hold(NLP, job_id="j", amount_ug=to_ug(10), at=T0)]
+    entries += settle(entries, 8, energy_mj=5)
+    (down,) = settle(entries, 6.5, energy_mj=5)
+    assert (down.kind, down.debit, down.credit) == (EntryKind.CORRECTION, EMITTED, BUDGET)
+    assert down.amount_ug == to_ug(1.5)
+    (up,) = settle([*entries, down], 7, energy_mj=5)
+    assert (up.kind, up.debit, up.credit) == (EntryKind.CORRECTION, HELD, EMITTED)
+    (more,) = settle([*entries, down, up], 7.5, energy_mj=6)
+    assert more.kind is EntryKind.CHARGE, "new energy is a charge"
+
+
+def test_a_limit_may_be_raised_lowered_and_handed_over() -> None:
+    entries = grant(NLP, amount_ug=100, at=T0) + grant(NLP, amount_ug=-30, at=T0) + grant(NLP, amount_ug=0, at=T0)
+    entries.append(transfer(NLP, "vision-2026-11", amount_ug=20, at=T0, memo="agreed"))
+    assert balance_ug(BUDGET, entries) == 50
+    assert balance_ug("budget:vision-2026-11", entries) == 20
+    assert balance_ug(SOURCE, entries) == -70
 
 
 @pytest.mark.parametrize("amount_ug", [0, -1])
@@ -72,19 +126,98 @@ def test_an_entry_moves_something_or_does_not_exist(amount_ug: int) -> None:
 
 
 def test_an_entry_cannot_be_changed() -> None:
-    entry = hold(budget=BUDGET, job_id="j", grams=1, at=T0)
+    entry = hold(NLP, job_id="j", amount_ug=1, at=T0)
     with pytest.raises(ValidationError):
         entry.amount_ug = 2
 
 
-@pytest.mark.parametrize("limit_g", [float("nan"), float("inf"), 0, -1, 1e30])
-def test_a_budget_has_a_limit_that_can_be_counted(limit_g: float) -> None:
-    with pytest.raises(ValidationError):
-        Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=limit_g)
+def book(entries: list[Entry]) -> list[Booked]:
+    booked: list[Booked] = []
+    for entry in entries:
+        booked.append(chained(booked[-1].hash if booked else GENESIS, len(booked) + 1, entry))
+    return booked
 
 
-def test_a_budget_covers_its_team_and_has_an_account_per_month_in_utc() -> None:
-    budget = Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=1)
-    assert budget.covers(team="nlp", project="x")
-    assert not budget.covers(team="x", project="nlp")
-    assert budget.account(datetime.fromisoformat("2026-12-01T00:30:00+01:00")) == "nlp-2026-11"
+def some(count: int) -> list[Booked]:
+    return book([hold(NLP, job_id=f"j{n}", amount_ug=n + 1, at=T0 + timedelta(seconds=n)) for n in range(count)])
+
+
+def checked(entries: list[Booked | Unreadable], *, noted: str | None = None) -> Chain:
+    chain = Chain(noted=noted)
+    chain.follow(entries)
+    return chain
+
+
+def test_the_hash_is_what_anyone_can_recompute() -> None:
+    (first,) = some(1)
+    text = (
+        '{"amount_ug":1,"at":"2026-11-23T00:00:00.000000+00:00","credit":"held:nlp-2026-11",'
+        '"debit":"budget:nlp-2026-11","energy_mj":null,"job_id":"j0","kind":"hold","memo":"","seq":1}'
+    )
+    assert canonical(1, first) == text
+    assert first.hash == hashlib.sha256(("0" * 64 + text).encode()).hexdigest()
+
+
+def test_a_moment_is_hashed_the_same_whatever_offset_it_was_written_with() -> None:
+    entry = hold(NLP, job_id="j", amount_ug=1, at=T0)
+    other = hold(NLP, job_id="j", amount_ug=1, at=T0.astimezone(timezone(timedelta(hours=5))))
+    assert canonical(1, entry) == canonical(1, other)
+
+
+def test_a_ledger_as_written_is_sound_and_a_noted_hash_is_found_again() -> None:
+    entries = some(5)
+    chain = checked([*entries], noted=entries[2].hash)
+    assert (chain.sound, chain.count, chain.head, chain.noted_at) == (True, 5, entries[-1].hash, 3)
+    assert checked([]).head == GENESIS
+    assert checked([], noted=GENESIS).sound
+
+
+CHANGES = st.one_of(
+    st.fixed_dictionaries({"amount_ug": st.integers(1, 2**62)}),
+    st.fixed_dictionaries({"debit": st.text(max_size=5)}),
+    st.fixed_dictionaries({"credit": st.text(max_size=5)}),
+    st.fixed_dictionaries({"memo": st.text(max_size=5)}),
+    st.fixed_dictionaries({"job_id": st.none() | st.text(max_size=5)}),
+    st.fixed_dictionaries({"energy_mj": st.integers(0, 9)}),
+    st.fixed_dictionaries({"kind": st.sampled_from(EntryKind)}),
+    st.fixed_dictionaries({"hash": st.text("0123456789abcdef", min_size=64, max_size=64)}),
+    st.builds(lambda us: {"at": T0 + timedelta(microseconds=us)}, st.integers(0, 10**9)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 8), st.data(), CHANGES)
+def test_whatever_is_changed_in_one_entry_is_found_at_its_place_and_nowhere_else(
+    count: int, data: st.DataObject, change: dict[str, object]
+) -> None:
+    entries = some(count)
+    place = data.draw(st.integers(0, count - 1))
+    changed = entries[place].model_copy(update=change)
+    found = checked([*entries[:place], changed, *entries[place + 1 :]])
+    if changed == entries[place]:
+        assert found.sound
+        return
+    wanted = {place + 1}
+    if "hash" in change and place + 1 < count:
+        wanted.add(place + 2)  # it was chained to the hash that is not there any more
+    assert {fault.seq for fault in found.faults} == wanted
+    assert found.faults[0].seq == place + 1
+
+
+def test_entries_taken_out_slipped_in_or_cut_off_are_found() -> None:
+    entries = some(5)
+    (gone,) = checked([*entries[:2], *entries[3:]]).faults
+    assert (gone.seq, gone.problem) == (3, "missing: the next entry is number 4")
+    again = chained(entries[1].hash, 3, hold(NLP, job_id="x", amount_ug=9, at=T0))
+    (slipped,) = checked([*entries[:2], again, *entries[3:]]).faults
+    assert slipped.seq == 4, "the entry after the one that was exchanged no longer follows"
+    cut = checked([*entries[:4]], noted=entries[4].hash)
+    assert not cut.faults
+    assert not cut.sound, "a ledger cut at its end looks whole; the hash that was noted says that it is not"
+
+
+def test_a_row_that_is_no_entry_any_more_is_named_and_the_rest_is_judged_all_the_same() -> None:
+    entries = some(5)
+    spoilt = entries[3].model_copy(update={"amount_ug": 77})
+    found = checked([entries[0], Unreadable(2, "amount"), entries[2], spoilt, entries[4]])
+    assert [(fault.seq, fault.problem[:6]) for fault in found.faults] == [(2, "amount"), (4, "what i")]

@@ -1,49 +1,72 @@
-"""The ledger in the database: append only, exact, and never overdrawn, however many submissions race."""
+"""The ledger in the database: append only, exact, chained, and never overdrawn, however many submissions race."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
-from sqlalchemy import event
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kilowait_scheduler.core.budget import Budget, BudgetScope, Enforcement
-from kilowait_scheduler.core.ledger import Entry, EntryKind, hold, release, to_ug
+from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
 from kilowait_scheduler.service.budgets import Budgets
+from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
 
 from .sample import T0, at_once, record
 
 NLP = Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=1000)
 ALL = Budget(id="all", scope=BudgetScope.ORGANISATION, name="all", limit_g=450)
-LIMIT_UG = to_ug(1000)
+
+
+def post(store: Store, *entries: Entry) -> None:
+    with store.booking() as books:
+        books.post(entries)
+
+
+def plain(store: Store, **which: str) -> list[Entry]:
+    """Entries as they were given, without their place and hash."""
+    return [Entry(**entry.model_dump(exclude={"seq", "hash"})) for entry in store.entries(**which)]
 
 
 def test_racing_holds_never_overdraw_a_hard_budget(store: Store) -> None:
     store.put_budget(NLP)
+    store.put_budget(ALL.model_copy(update={"limit_g": 990.0}))
+    # Another server on the same database, with connections of its own.
+    stores = [store, Store(open_engine(store.engine.url.render_as_string(hide_password=False)))]
+    budgets = [Budgets(one) for one in stores]
 
-    def take(number: int) -> bool:
-        entry = hold(budget="nlp-2026-11", job_id=f"j{number}", grams=99.0, at=T0)
-        return store.append_within(entry, limit_ug=LIMIT_UG, budget_id="nlp")
+    def submit(number: int) -> bool:
+        job = record(f"j{number:03}", team="nlp")
+        refusal = budgets[number % 2].reserve(job, grams=9.9, now=T0)
+        if not refusal and number % 7 == 0:  # some are cancelled at once: what they held is for others to have
+            return budgets[number % 2].close(job, now=T0) and False
+        return not refusal
 
-    results: list[Any] = []
-    for _ in range(5):  # 50 submissions, ten at a time
-        results += at_once(10, take)
+    results: list[bool | BaseException] = []
+    for first in range(0, 500, 50):  # 500 submissions, fifty at a time
+        results += at_once(50, lambda number, first=first: submit(first + number))
+    stores[1].engine.dispose()
     assert not [result for result in results if isinstance(result, BaseException)]
-    assert sum(results) == 10
-    assert store.balance_ug("held:nlp-2026-11") == to_ug(990)
-    assert len(store.entries()) == 10
+    assert sum(map(bool, results)) == 100, "all that fits is admitted, and nothing beyond"
+    for account in ("nlp-2026-11", "all-2026-11"):
+        assert store.balance_ug(f"held:{account}") == 100 * to_ug(9.9)
+        left = store.balance_ug(f"budget:{account}")
+        entries = store.entries(account=f"budget:{account}")
+        lowest, running = 0, 0
+        for entry in entries:
+            running += entry.amount_ug if entry.credit.startswith("budget:") else -entry.amount_ug
+            lowest = min(lowest, running)
+        assert left >= 0
+        assert lowest == 0, "at no entry was it over"
+    assert store.verify().sound
 
 
 def test_what_was_emitted_counts_against_the_limit_too(store: Store) -> None:
     store.put_budget(NLP)
-    spent = Entry(at=T0, kind=EntryKind.CHARGE, debit="budget:nlp-2026-11", credit="emitted:nlp-2026-11", amount_ug=1)
-    store.append([spent])
-    entry = hold(budget="nlp-2026-11", job_id="j", grams=1000, at=T0)
-    assert not store.append_within(entry, limit_ug=LIMIT_UG, budget_id="nlp")
-    assert store.entries() == [spent]
+    budgets = Budgets(store)
+    budgets.settle(record("0a1", team="nlp"), grams=1, energy_mj=1, now=T0)
+    assert "0.999 kg left" in budgets.reserve(record("0a2", team="nlp"), grams=1000, now=T0)
+    assert budgets.reserve(record("0a2", team="nlp"), grams=999, now=T0) == ""
 
 
 def test_a_job_holds_all_of_its_budgets_or_none(store: Store) -> None:
@@ -56,7 +79,7 @@ def test_a_job_holds_all_of_its_budgets_or_none(store: Store) -> None:
     refusal = budgets.reserve(not_fits, grams=100, now=T0)
     assert "budget all" in refusal
     assert "0.050 kg left" in refusal
-    assert store.balance_ug("held:nlp-2026-11", job_id="0a2") == 0
+    assert store.entries(job_id="0a2") == [], "not even for a moment"
     assert store.balance_ug("held:nlp-2026-11") == to_ug(400)
     budgets.close(fits, now=T0)
     assert store.balances("held:") == {"held:nlp-2026-11": 0, "held:all-2026-11": 0}
@@ -71,66 +94,158 @@ def test_a_soft_budget_refuses_nobody_and_still_counts(store: Store) -> None:
     assert (status.held_g, status.left_g) == (5000, -4000)
 
 
+def test_a_changed_limit_is_granted_or_taken_back_by_an_entry(store: Store) -> None:
+    budgets = Budgets(store)
+    for number, (limit_g, left_g) in enumerate(((1000.0, 999.0), (400.0, 398.0), (700.0, 697.0))):
+        store.put_budget(NLP.model_copy(update={"limit_g": limit_g}))
+        assert budgets.reserve(record(f"0a{number}", team="nlp"), grams=1, now=T0) == ""
+        assert store.balance_ug("budget:nlp-2026-11") == to_ug(left_g)
+    grants = [entry for entry in store.entries() if entry.kind is EntryKind.GRANT]
+    assert [(entry.debit, entry.amount_ug) for entry in grants] == [
+        ("source", to_ug(1000)),
+        ("budget:nlp-2026-11", to_ug(600)),
+        ("source", to_ug(300)),
+    ]
+
+
 def test_settling_again_or_downwards_ends_at_the_measured_total(store: Store) -> None:
     store.put_budget(NLP)
     budgets = Budgets(store)
     job = record("0a1", team="nlp")
     budgets.reserve(job, grams=100, now=T0)
-    for grams in (30.0, 30.0, 130.0, 120.0, 120.0):
-        budgets.settle(job, grams=grams, now=T0)
+    for grams, energy_mj in ((30.0, 3), (30.0, 3), (130.0, 13), (120.0, 13), (120.0, 13), (125.0, 13)):
+        budgets.settle(job, grams=grams, energy_mj=energy_mj, now=T0)
         assert store.balance_ug("emitted:nlp-2026-11", job_id=job.id) == to_ug(grams)
     budgets.close(job, now=T0)
     assert store.balance_ug("held:nlp-2026-11") == 0
     kinds = [entry.kind.value for entry in store.entries(job_id=job.id)]
-    assert kinds == ["hold", "charge", "charge", "charge", "correction"]
+    assert kinds == ["hold", "charge", "charge", "charge", "correction", "correction"]
 
 
 @pytest.mark.parametrize("amount_ug", [1, 2**53 + 1, 2**62])
 def test_amounts_are_exact_integers_of_any_size_we_need(store: Store, amount_ug: int) -> None:
-    entry = Entry(at=T0, kind=EntryKind.GRANT, debit="source", credit="budget:x", amount_ug=amount_ug, memo="ü")
-    store.append([entry])
-    assert store.entries() == [entry]
+    (entry,) = grant("x", amount_ug=amount_ug, at=T0, memo="ü")
+    post(store, entry)
+    assert plain(store) == [entry]
     assert store.balance_ug("budget:x") == amount_ug
     assert store.balance_ug("source") == -amount_ug
     assert store.balances("budget:") == {"budget:x": amount_ug}
 
 
-def test_entries_are_found_by_account_and_job_in_order(store: Store) -> None:
-    first = hold(budget="a", job_id="j1", grams=1, at=T0)
-    second = hold(budget="b", job_id="j2", grams=2, at=T0)
-    third = release(budget="a", job_id="j1", amount_ug=5, at=T0, memo="done")
-    store.append([first, second, third])
-    assert store.entries(account="held:a") == [first, third]
-    assert store.entries(job_id="j2") == [second]
+def test_entries_are_found_by_account_and_job_in_order_and_by_pages(store: Store) -> None:
+    first = hold("a", job_id="j1", amount_ug=1, at=T0)
+    second = hold("b", job_id="j2", amount_ug=2, at=T0)
+    third = release("a", job_id="j1", amount_ug=5, at=T0, memo="done")
+    post(store, first, second, third)
+    assert plain(store, account="held:a") == [first, third]
+    assert plain(store, account="*:b") == [second]
+    assert plain(store, job_id="j2") == [second]
     assert store.entries(account="held:a", job_id="j2") == []
+    assert [entry.seq for entry in store.entries(after=1, limit=1)] == [2]
     assert store.balance_ug("nobody") == 0
+    assert store.balances_by_job("held:", ["j1", "j3"]) == {("j1", "held:a"): -4}
+    everything = {account for entry in store.entries() for account in (entry.debit, entry.credit)}
+    assert sum(balance_ug(account, store.entries()) for account in everything) == 0
 
 
-@contextmanager
-def statements(store: Store) -> Iterator[list[str]]:
-    seen: list[str] = []
+def test_a_booking_that_fails_writes_nothing(store: Store) -> None:
+    def post_and_fail() -> None:
+        with store.booking() as books:
+            books.post([hold("a", job_id="j", amount_ug=1, at=T0)])
+            raise RuntimeError("power cut")
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
+    with pytest.raises(RuntimeError):
+        post_and_fail()
+    assert store.entries() == []
+    post(store, hold("a", job_id="j", amount_ug=1, at=T0))
+    assert store.verify().sound
 
-    event.listen(store.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(store.engine, "before_cursor_execute", note)
+
+WRITES = {
+    "change": "UPDATE ledger SET amount_ug = 1",
+    "removal": "DELETE FROM ledger WHERE seq = 2",
+    "removal of all": "DELETE FROM ledger",
+    "entry out of line": "INSERT INTO ledger SELECT 9, at, kind, debit, credit, 5, job_id, energy_mj, memo, hash "
+    "FROM ledger WHERE seq = 1",
+    "entry in place of one": "INSERT INTO ledger SELECT seq, at, kind, debit, credit, 5, job_id, energy_mj, memo, hash "
+    "FROM ledger WHERE seq = 1",
+}
+SQLITE = {
+    "replacement": "REPLACE INTO ledger SELECT seq, at, kind, debit, credit, 5, job_id, energy_mj, memo, hash "
+    "FROM ledger WHERE seq = 2"
+}
+POSTGRES = {"truncation": "TRUNCATE ledger"}
 
 
-def test_nothing_the_repository_can_do_changes_or_removes_an_entry(store: Store) -> None:
-    store.put_budget(NLP)
-    entry = hold(budget="nlp-2026-11", job_id="0a1", grams=1, at=T0)
-    store.append([entry])
-    job = store.add_job(record("0a1", team="nlp"))
-    budgets = Budgets(store)
-    with statements(store) as seen:
-        store.append([entry])
-        store.append_within(entry, limit_ug=LIMIT_UG, budget_id="nlp")
-        store.put_budget(NLP.model_copy(update={"limit_g": 1.0}))
-        budgets.settle(job, grams=5, now=T0)
-        budgets.settle(job, grams=1, now=T0)
-        budgets.close(job, now=T0)
-    touching = [statement.split()[0].upper() for statement in seen if "ledger" in statement.lower()]
-    assert set(touching) == {"INSERT", "SELECT"}
-    assert store.entries()[0] == entry
+def filled(store: Store) -> None:
+    post(store, *(hold("a", job_id=f"j{number}", amount_ug=number, at=T0) for number in range(1, 6)))
+
+
+def execute(store: Store, *statements: str) -> None:
+    with store.writing() as session:
+        for statement in statements:
+            session.execute(text(statement))
+
+
+def test_the_database_itself_refuses_to_change_or_lose_an_entry(store: Store) -> None:
+    filled(store)
+    before = store.entries()
+    own = SQLITE if store.engine.dialect.name == "sqlite" else POSTGRES
+    for statement in {**WRITES, **own}.values():
+        with pytest.raises((DBAPIError, IntegrityError), match="append only"):
+            execute(store, statement)
+    assert store.entries() == before
+
+
+SQLITE_GUARDS = ("ledger_keeps_entries", "ledger_loses_nothing", "ledger_has_no_gaps")
+
+
+def tamper(store: Store, statement: str) -> None:
+    """As somebody who owns the database can: guards off, one statement."""
+    if store.engine.dialect.name == "sqlite":
+        off = [f"DROP TRIGGER IF EXISTS {name}" for name in SQLITE_GUARDS]
+    else:
+        off = ["ALTER TABLE ledger DISABLE TRIGGER ALL"]
+    execute(store, *off, statement)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("amount_ug", "amount_ug + 1"),
+        ("debit", "'budget:b'"),
+        ("credit", "'held:A'"),
+        ("kind", "'charge'"),
+        ("job_id", "NULL"),
+        ("energy_mj", "0"),
+        ("memo", "' '"),
+        ("hash", "'0' || substr(hash, 2)"),
+    ],
+)
+def test_one_changed_byte_is_located(store: Store, column: str, value: str) -> None:
+    filled(store)
+    tamper(store, f"UPDATE ledger SET {column} = {value} WHERE seq = 3")
+    chain = store.verify()
+    if chain.sound:  # one time in sixteen the hash began with 0 anyway
+        assert column == "hash"
+        return
+    assert chain.faults[0].seq == 3
+
+
+@pytest.mark.parametrize("column", ["kind", "amount_ug", "at"])
+def test_a_byte_that_makes_an_entry_unreadable_is_located_too(store: Store, column: str) -> None:
+    filled(store)
+    typed = store.engine.dialect.name == "postgresql" and column != "kind"
+    spoilt = {"amount_ug": "-3", "at": "timestamptz '2026-11-23 01:02:04Z'"}.get(column, "") if typed else "'x'"
+    tamper(store, f"UPDATE ledger SET {column} = {spoilt} WHERE seq = 4")
+    (fault,) = store.verify().faults
+    assert fault.seq == 4
+
+
+def test_a_ledger_that_was_cut_is_found_by_a_hash_that_was_noted(store: Store) -> None:
+    filled(store)
+    noted = store.verify().head
+    assert store.verify(noted=noted).noted_at == 5
+    tamper(store, "DELETE FROM ledger WHERE seq >= 4")
+    assert store.verify().sound
+    assert not store.verify(noted=noted).sound

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ValidationError
 from kilowait_scheduler.core.budget import Budget, BudgetStatus
 from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.job import first_problem
-from kilowait_scheduler.core.ledger import Entry
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 from kilowait_scheduler.service.compose import Server
@@ -20,6 +19,9 @@ from kilowait_scheduler.service.compose import Server
 from .access import CanAdmin, CanLook, ServerDep
 
 router = APIRouter(tags=["accounts"])
+
+Cursor = Annotated[int, Query(ge=0, description="Number of the last entry of the page before.")]
+PageSize = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.get("/budgets", dependencies=[CanLook])
@@ -48,11 +50,10 @@ def change_budget(budget_id: str, body: dict[str, Any], server: ServerDep) -> di
 
 
 @router.get("/budgets/{budget_id}/entries", dependencies=[CanLook])
-def budget_entries(budget_id: str, server: ServerDep) -> list[Entry]:
-    """This month's ledger entries of a budget, in order."""
+def budget_entries(budget_id: str, server: ServerDep, cursor: Cursor = 0, limit: PageSize = 100) -> dict[str, Any]:
+    """This month's ledger entries of a budget in order, a page at a time: pass `next` as `cursor` for the following."""
     account = _budget(budget_id, server).account(server.clock.now())
-    names = {f"budget:{account}", f"held:{account}", f"emitted:{account}"}
-    return [entry for entry in server.store.entries() if entry.debit in names or entry.credit in names]
+    return _page(server, account=f"*:{account}", cursor=cursor, limit=limit)
 
 
 def _budget(budget_id: str, server: Server) -> Budget:
@@ -68,9 +69,40 @@ def _status(budget: Budget, server: Server) -> dict[str, Any]:
 
 
 @router.get("/ledger", dependencies=[CanLook])
-def ledger(server: ServerDep, account: str | None = None, job: str | None = None) -> list[Entry]:
-    """Ledger entries in order of writing, of one account or job where given."""
-    return server.store.entries(account=account, job_id=job)
+def ledger(
+    server: ServerDep,
+    account: str | None = None,
+    job: str | None = None,
+    cursor: Cursor = 0,
+    limit: PageSize = 100,
+) -> dict[str, Any]:
+    """Ledger entries in order, of one account or job where given, a page at a time: `next` is the next `cursor`."""
+    return _page(server, account=account, job_id=job, cursor=cursor, limit=limit)
+
+
+def _page(server: Server, *, cursor: int, limit: int, **which: str | None) -> dict[str, Any]:
+    found = server.store.entries(after=cursor, limit=limit + 1, **which)
+    page = found[:limit]
+    return {"entries": page, "next": page[-1].seq if len(found) > limit else None}
+
+
+@router.get("/ledger/verification", dependencies=[CanLook])
+def verification(
+    server: ServerDep,
+    noted: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="A hash that was noted earlier.")] = None,
+) -> dict[str, Any]:
+    """Every hash of the ledger recomputed from what is stored, and where it is not what was written.
+
+    Note `head`, outside this database: as long as `noted=` finds it again, nothing before it was changed.
+    """
+    chain = server.store.verify(noted=noted)
+    return {
+        "sound": chain.sound,
+        "entries": chain.count,
+        "head": chain.head,
+        "noted_at": chain.noted_at,
+        "faults": [{"seq": fault.seq, "problem": fault.problem} for fault in chain.faults],
+    }
 
 
 @router.get("/reports/savings", dependencies=[CanLook])

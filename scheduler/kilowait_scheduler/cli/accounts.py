@@ -13,14 +13,15 @@ from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
 from .output import Format, grams, local, say, table
 
+ledger_app = typer.Typer(help="List ledger entries, or verify that they are as written.", invoke_without_command=True)
 budget_app = typer.Typer(help="List carbon budgets, or set one.", invoke_without_command=True)
 token_app = typer.Typer(help="List, make and revoke tokens.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
     app.add_typer(budget_app, name="budget")
+    app.add_typer(ledger_app, name="ledger")
     app.add_typer(token_app, name="token")
-    app.command()(ledger)
     app.command()(report)
 
 
@@ -80,26 +81,62 @@ def set_budget(
     say(f"budget {budget}: {limit_kg:g} kg CO2e per month for {scope} {name}")
 
 
+@ledger_app.callback()
 def ledger(
+    context: typer.Context,
     server: ServerOption = None,
     token_file: TokenOption = None,
     o: OutputOption = Format.TABLE,
-    account: Annotated[str | None, typer.Option(help="Only entries of this account.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only entries of this account, e.g. held:nlp-2026-11.")] = None,
     job: Annotated[str | None, typer.Option(help="Only entries of this job.")] = None,
 ) -> None:
     """List ledger entries."""
+    if context.invoked_subcommand is not None:
+        return
     with connect(server, token_file) as client:
-        found = client.get("ledger", account=account, job=job)
+        found = list(client.pages("ledger", "entries", account=account, job=job, limit=1000))
     if o is not Format.TABLE:
         output.data(found, o)
         return
-    shown = table("at", "kind", "from", "to", ">amount", "job")
+    shown = table(">no", "at", "kind", "from", "to", ">amount", "job", "memo")
     for entry in found:
-        amount = grams(entry["amount_ug"] / 1e6)
         shown.add_row(
-            local(entry["at"]), entry["kind"], entry["debit"], entry["credit"], amount, entry["job_id"] or "-"
+            str(entry["seq"]),
+            local(entry["at"]),
+            entry["kind"],
+            entry["debit"],
+            entry["credit"],
+            grams(entry["amount_ug"] / 1e6),
+            entry["job_id"] or "-",
+            entry["memo"],
         )
     output.out.print(shown)
+
+
+@ledger_app.command("verify")
+def verify(
+    noted: Annotated[str | None, typer.Option(help="A hash you noted earlier: is it still there?")] = None,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """Recompute every hash of the ledger; exit code 1 where an entry is not as it was written."""
+    with connect(server, token_file) as client:
+        found = client.get("ledger/verification", noted=noted)
+    if o is not Format.TABLE:
+        output.data(found, o)
+    else:
+        for fault in found["faults"]:
+            say(f"entry {fault['seq']}: {fault['problem']}")
+        if noted and found["noted_at"] is None:
+            say(f"the noted hash {noted} is not in the ledger any more: it was cut or written anew")
+        elif noted:
+            say(f"the noted hash stands at entry {found['noted_at']}: nothing up to there has been changed")
+        if found["sound"]:
+            say(f"{found['entries']} entries, each as it was written; note the head, elsewhere, for the next time:")
+            typer.echo(found["head"])
+    if not found["sound"]:
+        raise typer.Exit(1)
 
 
 def report(

@@ -116,7 +116,9 @@ class Accounting:
         if past:
             pue = {name: regions[name].pue for name in spans}
             total = emissions(past, intensity=intensity, pue=pue)
-            if await asyncio.to_thread(self._budgets.settle, record, grams=total.carbon_g, now=now):
+            energy_mj = sum(interval.energy_mj for interval in past)
+            settle = self._budgets.settle
+            if await asyncio.to_thread(settle, record, grams=total.carbon_g, energy_mj=energy_mj, now=now):
                 on_released()
         return len(past) == len(intervals) and not _rests_on_estimates(past, intensity)
 

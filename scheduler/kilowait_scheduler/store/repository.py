@@ -1,11 +1,11 @@
-"""The one door to the database, in domain values: jobs with their journal, regions, tokens, budgets and the ledger.
+"""The one door to the database, in domain values: jobs with their journal, regions, tokens.
 
 Every method is one short transaction. Writers of a job state the version they read; a stale one gets Conflict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -13,21 +13,20 @@ from sqlalchemy import Engine, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select
 
-from kilowait_scheduler.core.budget import Budget
 from kilowait_scheduler.core.errors import Conflict, NotFound
 from kilowait_scheduler.core.events import EVENT, Event
-from kilowait_scheduler.core.ledger import Entry, EntryKind
 from kilowait_scheduler.core.lifecycle import JobState, Phase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 
 from .engine import WRITES
+from .ledger import Ledger
 from .measurements import Measurements
-from .tables import BudgetRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
+from .tables import EventRow, JobRow, RegionRow, RunRow, TokenRow
 
 
-class Store(Measurements):
-    """Jobs, journal, regions, tokens, budgets and ledger; readings and intensity come with `Measurements`."""
+class Store(Measurements, Ledger):
+    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Ledger` budgets and books."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -209,74 +208,10 @@ class Store(Measurements):
                 raise NotFound(f"no token {id_!r}")
             session.delete(row)
 
-    # Budgets and ledger
-
-    def budgets(self) -> list[Budget]:
-        with self.reading() as session:
-            return [Budget.model_validate(row.record) for row in session.exec(select(BudgetRow)).all()]
-
-    def put_budget(self, budget: Budget) -> None:
-        with self.writing() as session:
-            session.merge(BudgetRow(id=budget.id, record=budget.model_dump(mode="json")))
-
-    def entries(self, *, account: str | None = None, job_id: str | None = None) -> list[Entry]:
-        """Ledger entries in order of writing, of one account and/or one job."""
-        query = select(LedgerRow).order_by(col(LedgerRow.id))
-        if account is not None:
-            query = query.where(or_(LedgerRow.debit == account, LedgerRow.credit == account))
-        if job_id is not None:
-            query = query.where(LedgerRow.job_id == job_id)
-        with self.reading() as session:
-            return [_entry(row) for row in session.exec(query).all()]
-
-    def balance_ug(self, account: str, *, job_id: str | None = None) -> int:
-        """Credits less debits of an account, of one job where given, in micrograms."""
-        with self.reading() as session:
-            return _balance(session, account, job_id)
-
-    def balances(self, prefix: str) -> dict[str, int]:
-        """Balances of all accounts whose name starts with `prefix`, in micrograms."""
-        totals: dict[str, int] = {}
-        with self.reading() as session:
-            for column, sign in ((LedgerRow.credit, 1), (LedgerRow.debit, -1)):
-                query = select(column, func.sum(LedgerRow.amount_ug)).where(col(column).startswith(prefix))
-                for account, amount in session.exec(query.group_by(column)).all():
-                    totals[account] = totals.get(account, 0) + sign * int(amount)
-        return totals
-
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries to the ledger."""
-        with self.writing() as session:
-            session.add_all([_ledger_row(entry) for entry in entries])
-
-    def append_within(self, entry: Entry, *, limit_ug: int, budget_id: str) -> bool:
-        """Add a hold if held and emitted stay within `limit_ug`; False, and nothing written, where they would not.
-
-        Holds of one budget queue up behind its row, so racing submissions cannot overdraw it together.
-        """
-        spent = entry.credit.replace("held:", "emitted:", 1)
-        with self.writing() as session:
-            session.get(BudgetRow, budget_id, with_for_update=True)
-            taken = _balance(session, entry.credit, None) + _balance(session, spent, None)
-            if taken + entry.amount_ug > limit_ug:
-                return False
-            session.add(_ledger_row(entry))
-            return True
-
 
 def _known_phase(session: Session, submission_id: str) -> str | None:
     row = session.get(RunRow, submission_id)
     return row.phase if row else None
-
-
-def _balance(session: Session, account: str, job_id: str | None) -> int:
-    total = 0
-    for column, sign in ((LedgerRow.credit, 1), (LedgerRow.debit, -1)):
-        query = select(func.coalesce(func.sum(LedgerRow.amount_ug), 0)).where(column == account)
-        if job_id is not None:
-            query = query.where(LedgerRow.job_id == job_id)
-        total += sign * int(session.exec(query).one())
-    return total
 
 
 def _job_row(record: JobRecord, idempotency_key: str | None) -> JobRow:
@@ -292,20 +227,4 @@ def _job_row(record: JobRecord, idempotency_key: str | None) -> JobRow:
         version=record.version,
         idempotency_key=idempotency_key,
         record=record.model_dump(mode="json"),
-    )
-
-
-def _ledger_row(entry: Entry) -> LedgerRow:
-    return LedgerRow(**{**entry.model_dump(), "kind": entry.kind.value})
-
-
-def _entry(row: LedgerRow) -> Entry:
-    return Entry(
-        at=row.at,
-        kind=EntryKind(row.kind),
-        debit=row.debit,
-        credit=row.credit,
-        amount_ug=row.amount_ug,
-        job_id=row.job_id,
-        memo=row.memo,
     )

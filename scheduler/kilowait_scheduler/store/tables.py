@@ -175,19 +175,21 @@ class BudgetRow(SQLModel, table=True):
 
 
 class LedgerRow(SQLModel, table=True):
-    """Append only; the repository has no way to change or remove an entry."""
+    """Append only: triggers refuse changes, removals, and numbers that do not follow (docs/method.md)."""
 
     __tablename__ = "ledger"
-    __table_args__ = (Index("ledger_by_debit", "debit"), Index("ledger_by_credit", "credit"))
+    __table_args__ = (Index("ledger_by_debit", "debit", "job_id"), Index("ledger_by_credit", "credit", "job_id"))
 
-    id: int | None = Field(default=None, sa_column=Column(_ID, primary_key=True, autoincrement=True))
+    seq: int = Field(sa_column=Column(_ID, primary_key=True, autoincrement=False))
     at: datetime = Field(sa_type=UtcDateTime)
     kind: str
     debit: str
     credit: str
     amount_ug: int = Field(sa_type=BigInteger)
     job_id: str | None = Field(default=None, index=True)
+    energy_mj: int | None = Field(default=None, sa_type=BigInteger)
     memo: str = Field(sa_column=Column(Text, nullable=False))
+    hash: str
 
 
 class TokenRow(SQLModel, table=True):
