@@ -81,7 +81,7 @@ def test_a_job_held_by_its_own_limit_takes_nothing_from_its_team(door: Door) -> 
     assert held["state"] == "held"
     assert "its own limit of 0.01 kg" in held["why"].lower()
     assert door.get("/budgets")[0]["held_g"] == 0
-    assert door.get("/ledger")["entries"] == []
+    assert [entry["kind"] for entry in door.get("/ledger")["entries"]] == ["grant"]
 
 
 def test_a_held_job_can_be_cancelled(door: Door) -> None:
@@ -120,6 +120,47 @@ def test_energy_from_a_region_that_nobody_configured_stops_no_round(door: Door) 
     door.world.server.store.add_readings([reading], at=now)
     door.world.finish(strange["id"], usual["id"])
     assert door.get("/budgets")[0]["emitted_g"] > 0
+
+
+def test_people_ask_for_more_and_an_admin_decides(door: Door) -> None:
+    budget(door, limit_g=100)
+    user = door.token("user")
+    asked = door.call("POST", "/budgets/nlp/requests", token=user, json={"amount_g": 50, "why": "deadline"})
+    assert (asked.status_code, asked.json()["asked_by"], asked.json()["state"]) == (201, "user", "open")
+    path = f"/budgets/requests/{asked.json()['id']}/approve"
+    assert door.call("POST", path, token=user).status_code == 403
+    approved = door.call("POST", path, json={"amount_g": 40}).json()
+    assert (approved["state"], approved["granted_g"], approved["decided_by"]) == ("approved", 40, "admin")
+    assert door.get("/budgets/nlp")["allowed_g"] == 140
+    assert door.call("POST", path).status_code == 409
+    assert door.get("/budgets/requests", params={"state": "open"}) == []
+    assert door.call("POST", "/budgets/none/requests", json={"amount_g": 1, "why": "x"}).status_code == 404
+    assert door.call("POST", "/budgets/requests/99/refuse").status_code == 404
+    assert door.call("POST", "/budgets/nlp/requests", json={"amount_g": -1, "why": "x"}).status_code == 400
+
+
+def test_budgets_hand_over_and_say_what_if(door: Door) -> None:
+    budget(door, limit_g=100)
+    budget(door, limit_g=10, id_="vision")
+    moved = door.call("POST", "/budgets/nlp/transfers", json={"to": "vision", "amount_g": 60})
+    assert [one["left_g"] for one in moved.json()] == [40, 70]
+    refused = door.call("POST", "/budgets/nlp/transfers", json={"to": "vision", "amount_g": 60})
+    assert (refused.status_code, refused.json()["reason"]) == (422, "budget_exhausted")
+    assert door.call("POST", "/budgets/nlp/transfers", json={"to": "nlp", "amount_g": 1}).status_code == 409
+    found = door.get("/budgets/nlp/what-if", params={"limit_pct": 80})
+    assert (found["limit_g"], found["left_g"], found["held"]) == (80, pytest.approx(20), [])
+    assert door.call("GET", "/budgets/nlp/what-if", params={"limit_pct": 0}).status_code == 400
+
+
+def test_a_change_keeps_what_it_does_not_name_and_fits_together_or_is_refused(door: Door) -> None:
+    body = {"id": "q", "scope": "organisation", "name": "all", "limit_g": 9, "period": "rolling", "days": 30}
+    assert door.call("POST", "/budgets", json=body).status_code == 201
+    changed = door.call("PATCH", "/budgets/q", json={"limit_g": 12, "timezone": "Europe/Berlin"}).json()
+    assert (changed["budget"]["days"], changed["allowed_g"], changed["account"]) == (30, 12, "q-rolling")
+    answer = door.call("PATCH", "/budgets/q", json={"period": "month"})
+    assert answer.status_code == 400
+    assert "days" in answer.json()["detail"]
+    assert "no time zone" in door.call("PATCH", "/budgets/q", json={"timezone": "Mars/Olympus"}).json()["detail"]
 
 
 @pytest.mark.parametrize("limit_g", ["1e999", "NaN", "0", "-5", "1e13"])

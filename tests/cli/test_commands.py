@@ -234,9 +234,20 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
 
     until(lambda: state()["state"] == "held")
     assert "Budget tiny" in state()["why"] and "raise the limit" in state()["why"]
+    code, _, said = cli("budget", "what-if", "tiny", "--limit-pct", "50")
+    assert code == 0 and "it would hold" in said
+    assert cli("budget", "request", "tiny", "--kg", "0.0001", "--why", "try")[0] == 0
+    number = str(json.loads(cli("budget", "requests", "-o", "json")[1])[0]["id"])
+    assert cli("budget", "approve", number, "--kg", "0.0002")[0] == 0
+    assert cli("budget", "refuse", number)[0] == 1
+    assert cli("budget", "requests")[0] == 0
+    assert cli("budget", "set", "spare", "--user", "ada", "--limit-kg", "1", "--period", "quarter")[0] == 0
+    assert cli("budget", "transfer", "spare", "tiny", "--kg", "2")[0] == 3
+    assert cli("budget", "set", "spare", "--limit-kg", "1", "--period", "rolling")[0] == 2
+    assert cli("budget")[0] == 0
     assert cli("budget", "set", "tiny", "--team", "poor", "--limit-kg", "100")[0] == 0
     until(lambda: state()["state"] != "held")
-    assert json.loads(cli("budget", "-o", "json")[1])[0]["held_g"] > 0
+    assert {b["budget"]["id"]: b for b in json.loads(cli("budget", "-o", "json")[1])}["tiny"]["held_g"] > 0
     cli("cancel", job_id)
     assert cli("ledger")[0] == 0
     code, head, said = cli("ledger", "verify")

@@ -22,6 +22,7 @@ from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.service import control
 from kilowait_scheduler.service.accounting import Accounting
+from kilowait_scheduler.service.budgets import Budgets
 from world import HOUR, START, World, make_world
 
 MINUTE = timedelta(minutes=1)
@@ -110,7 +111,8 @@ def realised(world: World, start: datetime, end: datetime) -> IntensitySeries:
 def settle_anew(world: World) -> None:
     """As a server that has just started does: nothing remembered but what is stored."""
     server = world.server
-    accounting = Accounting(store=server.store, grid=server.grid, budgets=server.budgets, to_grid=server.clock.grid)
+    budgets = Budgets(server.store)
+    accounting = Accounting(store=server.store, grid=server.grid, budgets=budgets, to_grid=server.clock.grid)
     asyncio.run(accounting.settle(now=world.now))
 
 

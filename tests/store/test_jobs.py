@@ -176,10 +176,11 @@ def test_regions_keep_their_order_when_they_change(store: Store) -> None:
 def test_a_token_is_known_by_its_hash_until_it_is_revoked(store: Store) -> None:
     store.add_token(id_="t1", name="n", role="agent", sha256="h1", at=T0)
     store.add_token(id_="t2", name="n", role="agent", sha256="h2", at=T0, node="n1")
-    assert store.token_grant("h1") == ("agent", None)
-    assert store.token_grant("h2") == ("agent", "n1")
-    assert store.token_grant("h3") is None
+    one, two = store.token("h1"), store.token("h2")
+    assert one is not None and (one.name, one.role, one.node) == ("n", "agent", None)
+    assert two is not None and two.node == "n1"
+    assert store.token("h3") is None
     store.remove_token("t1")
-    assert store.token_grant("h1") is None
+    assert store.token("h1") is None
     with pytest.raises(NotFound):
         store.remove_token("t1")

@@ -6,13 +6,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from kilowait_scheduler.core.budget import Budget, BudgetScope, Enforcement
+from kilowait_scheduler.core.allowance import Drawn
+from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
+from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.service.budgets import Budgets
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
 
-from .sample import T0, at_once, record
+from .sample import HOUR, T0, at_once, record
 
 NLP = Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=1000)
 ALL = Budget(id="all", scope=BudgetScope.ORGANISATION, name="all", limit_g=450)
@@ -65,7 +67,7 @@ def test_what_was_emitted_counts_against_the_limit_too(store: Store) -> None:
     store.put_budget(NLP)
     budgets = Budgets(store)
     budgets.settle(record("0a1", team="nlp"), grams=1, energy_mj=1, now=T0)
-    assert "0.999 kg left" in budgets.reserve(record("0a2", team="nlp"), grams=1000, now=T0)
+    assert "0.999 kg left of 1.000 kg" in budgets.reserve(record("0a2", team="nlp"), grams=1000, now=T0)
     assert budgets.reserve(record("0a2", team="nlp"), grams=999, now=T0) == ""
 
 
@@ -90,8 +92,8 @@ def test_a_soft_budget_refuses_nobody_and_still_counts(store: Store) -> None:
     store.put_budget(NLP.model_copy(update={"enforcement": Enforcement.SOFT}))
     budgets = Budgets(store)
     assert budgets.reserve(record("0a1", team="nlp"), grams=5000, now=T0) == ""
-    status = budgets.status(store.budgets()[0], now=T0)
-    assert (status.held_g, status.left_g) == (5000, -4000)
+    assert store.balance_ug("held:nlp-2026-11") == to_ug(5000)
+    assert store.balance_ug("budget:nlp-2026-11") == to_ug(-4000)
 
 
 def test_a_changed_limit_is_granted_or_taken_back_by_an_entry(store: Store) -> None:
@@ -113,8 +115,9 @@ def test_settling_again_or_downwards_ends_at_the_measured_total(store: Store) ->
     budgets = Budgets(store)
     job = record("0a1", team="nlp")
     budgets.reserve(job, grams=100, now=T0)
-    for grams, energy_mj in ((30.0, 3), (30.0, 3), (130.0, 13), (120.0, 13), (120.0, 13), (125.0, 13)):
-        budgets.settle(job, grams=grams, energy_mj=energy_mj, now=T0)
+    steps = ((30.0, 3), (30.0, 3), (130.0, 13), (120.0, 13), (120.0, 13), (125.0, 13))
+    for number, (grams, energy_mj) in enumerate(steps):
+        budgets.settle(job, grams=grams, energy_mj=energy_mj, now=T0 + number * HOUR)
         assert store.balance_ug("emitted:nlp-2026-11", job_id=job.id) == to_ug(grams)
     budgets.close(job, now=T0)
     assert store.balance_ug("held:nlp-2026-11") == 0
@@ -143,7 +146,8 @@ def test_entries_are_found_by_account_and_job_in_order_and_by_pages(store: Store
     assert store.entries(account="held:a", job_id="j2") == []
     assert [entry.seq for entry in store.entries(after=1, limit=1)] == [2]
     assert store.balance_ug("nobody") == 0
-    assert store.balances_by_job("held:", ["j1", "j3"]) == {("j1", "held:a"): -4}
+    with store.books() as books:
+        assert books.drawn(["j1", "j3"]) == {"j1": [Drawn("a", -4, 0)]}
     everything = {account for entry in store.entries() for account in (entry.debit, entry.credit)}
     assert sum(balance_ug(account, store.entries()) for account in everything) == 0
 
@@ -249,3 +253,62 @@ def test_a_ledger_that_was_cut_is_found_by_a_hash_that_was_noted(store: Store) -
     tamper(store, "DELETE FROM ledger WHERE seq >= 4")
     assert store.verify().sound
     assert not store.verify(noted=noted).sound
+
+
+def test_a_running_job_that_its_hold_covers_is_charged_every_quarter_of_an_hour(store: Store) -> None:
+    store.put_budget(NLP)
+    budgets = Budgets(store)
+    job = record("0a1", team="nlp", phase=Phase.RUNNING)
+    budgets.reserve(job, grams=100, now=T0)
+    for minute in range(31):
+        budgets.settle(job, grams=1.0 + minute, energy_mj=1 + minute, now=T0 + minute * HOUR / 60)
+    charged = [entry.at for entry in store.entries(job_id=job.id) if entry.kind is EntryKind.CHARGE]
+    assert charged == [T0, T0 + HOUR / 4, T0 + HOUR / 2]
+    budgets.settle(job, grams=101.0, energy_mj=99, now=T0 + 32 * HOUR / 60)
+    assert store.balance_ug("emitted:nlp-2026-11") == to_ug(101), "beyond its hold it is charged at once"
+
+
+def test_a_job_draws_on_the_period_in_which_its_hold_was_taken(store: Store) -> None:
+    store.put_budget(NLP)
+    budgets = Budgets(store)
+    early, late = record("0a1", team="nlp"), record("0a2", team="nlp")
+    december = T0 + 10 * 24 * HOUR
+    assert budgets.reserve(early, grams=900, now=T0) == ""
+    assert "The next period begins 01 Dec 2026 00:00 UTC" in budgets.reserve(late, grams=900, now=T0)
+    assert budgets.reserve(late, grams=900, now=december) == "", "a new month has a new limit"
+    for job in (early, late):
+        budgets.settle(job, grams=500, energy_mj=1, now=december)
+    assert store.balance_ug("emitted:nlp-2026-11", job_id=early.id) == to_ug(500)
+    assert store.balance_ug("emitted:nlp-2026-12", job_id=late.id) == to_ug(500)
+    limits, drawn = budgets.rows([early, late], now=december)
+    assert drawn == {early.id: "nlp-2026-11", late.id: "nlp-2026-12"}
+    assert limits == {"nlp-2026-11": 500, "nlp-2026-12": 500}
+
+
+def test_what_a_month_left_comes_into_the_next_even_where_no_server_ran_for_months(store: Store) -> None:
+    one = NLP.model_copy(update={"carry_over": CarryOver.BOTH, "carry_cap_pct": 300.0})
+    store.put_budget(one)
+    budgets = Budgets(store)
+    job = record("0a1", team="nlp")
+    budgets.reserve(job, grams=400, now=T0)
+    february = T0 + 75 * 24 * HOUR
+    assert budgets.begin(now=february)
+    assert not budgets.begin(now=february)
+    # December and January passed unused: 600 + 1000 + 1000 + 1000.
+    assert store.balance_ug("budget:nlp-2027-02") == to_ug(3600)
+    assert store.balance_ug("budget:nlp-2026-11") == 0
+    assert store.verify().sound
+
+
+def test_thresholds_are_noted_once_and_logged(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.put_budget(NLP)
+    budgets = Budgets(store)
+    for number, grams in enumerate((400, 150, 300)):
+        budgets.reserve(record(f"0a{number}", team="nlp"), grams=grams, now=T0)
+        budgets.begin(now=T0 + number * HOUR)
+        budgets.begin(now=T0 + number * HOUR)
+    with store.books() as books:
+        assert books.notices(["nlp-2026-11"]) == {"nlp-2026-11": {50.0: T0 + HOUR, 80.0: T0 + 2 * HOUR}}
+    assert [message[-39:] for message in caplog.messages] == [
+        f"team nlp): {pct} % of its limit are held or emitted"[-39:] for pct in (50, 80)
+    ]

@@ -103,7 +103,7 @@ def test_the_overview_shows_saved_so_far_with_its_interval_and_the_months_budget
     assert "saved so far" in said
     assert "run-now@1 (±" in said
     assert "Simulated energy" in said
-    assert "Budgets this month" in said
+    assert "Budgets" in said
     line = row(front, "bio")
     assert "team bio" in line
     assert "hard" in line

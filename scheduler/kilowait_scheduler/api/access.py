@@ -9,7 +9,7 @@ from fastapi.params import Depends as DependsMarker
 from starlette.exceptions import HTTPException
 
 from kilowait_scheduler.service.compose import Server
-from kilowait_scheduler.service.tokens import Grant, Role
+from kilowait_scheduler.service.tokens import Caller, Role
 
 
 def server_of(request: Request) -> Server:
@@ -19,18 +19,18 @@ def server_of(request: Request) -> Server:
 
 
 def require(*roles: Role) -> DependsMarker:
-    """A dependency that lets through only tokens with one of `roles`."""
+    """A dependency that lets through only tokens with one of `roles`, and says who calls."""
 
-    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> Grant:
+    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise HTTPException(401, "a bearer token is needed: Authorization: Bearer ...")
-        grant = server_of(request).tokens.grant_of(secret.strip())
-        if grant is None:
+        caller = server_of(request).tokens.caller(secret.strip())
+        if caller is None:
             raise HTTPException(401, "this token is not known here (revoked, or of another server)")
-        if grant.role not in roles:
-            raise HTTPException(403, f"a {grant.role} token may not do this; it takes {' or '.join(roles)}")
-        return grant
+        if caller.role not in roles:
+            raise HTTPException(403, f"a {caller.role} token may not do this; it takes {' or '.join(roles)}")
+        return caller
 
     marker: DependsMarker = Depends(check)
     return marker
@@ -40,4 +40,4 @@ ServerDep = Annotated[Server, Depends(server_of)]
 CanLook = require(Role.USER, Role.ADMIN)
 CanChange = require(Role.USER, Role.ADMIN)
 CanAdmin = require(Role.ADMIN)
-Reporter = Annotated[Grant, require(Role.AGENT, Role.ADMIN)]
+Reporter = Annotated[Caller, require(Role.AGENT, Role.ADMIN)]

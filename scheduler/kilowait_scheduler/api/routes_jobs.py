@@ -14,6 +14,7 @@ from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.window import Window
+from kilowait_scheduler.service.tokens import Caller
 
 from .access import CanChange, CanLook, ServerDep
 from .shapes import ExplanationShape, JobShape, PlanShape, region_view
@@ -24,10 +25,11 @@ _PACKAGE = re.compile(r"[0-9a-f]{32}\.zip")
 _LARGEST_PACKAGE = 100 * 1024 * 1024  # Ray keeps packages in the memory of its head; its own limit is 100 MiB
 
 
-@router.post("/jobs", status_code=201, dependencies=[CanChange])
+@router.post("/jobs", status_code=201)
 def submit(
     body: dict[str, Any],
     server: ServerDep,
+    caller: Annotated[Caller, CanChange],
     package: Annotated[str | None, Query(description="Name that POST packages answered.")] = None,
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> dict[str, Any]:
@@ -35,14 +37,14 @@ def submit(
     # Its form first: a name with a path in it would reach any file of the server.
     if package is not None and not (_PACKAGE.fullmatch(package) and (server.packages / package).is_file()):
         raise BadInput(f"package {package!r} is not here; upload it first")
-    proposal = server.jobs.submit(parse_job(body), package=package, idempotency_key=idempotency_key)
+    proposal = server.jobs.submit(parse_job(body), package=package, idempotency_key=idempotency_key, user=caller.name)
     return {"job": JobShape.of(proposal.record), "plan": PlanShape.of(proposal, server)}
 
 
-@router.post("/plans", dependencies=[CanLook])
-def plan(body: dict[str, Any], server: ServerDep) -> PlanShape:
+@router.post("/plans")
+def plan(body: dict[str, Any], server: ServerDep, caller: Annotated[Caller, CanLook]) -> PlanShape:
     """What would be done with a job, beside all the others, without storing anything."""
-    proposal = server.jobs.propose(parse_job(body))
+    proposal = server.jobs.propose(parse_job(body), user=caller.name)
     return PlanShape.of(proposal, server, explanation=server.jobs.explain(proposal))
 
 

@@ -1,4 +1,4 @@
-"""Budgets, ledger, reports and tokens."""
+"""Ledger, reports and tokens."""
 
 from __future__ import annotations
 
@@ -7,65 +7,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from kilowait_scheduler.core.budget import Budget, BudgetStatus
-from kilowait_scheduler.core.errors import BadInput, NotFound
-from kilowait_scheduler.core.job import first_problem
+from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
-from kilowait_scheduler.service.compose import Server
 
 from .access import CanAdmin, CanLook, ServerDep
+from .routes_budgets import Cursor, PageSize, entry_page
 
 router = APIRouter(tags=["accounts"])
-
-Cursor = Annotated[int, Query(ge=0, description="Number of the last entry of the page before.")]
-PageSize = Annotated[int, Query(ge=1, le=1000)]
-
-
-@router.get("/budgets", dependencies=[CanLook])
-def budgets(server: ServerDep) -> list[dict[str, Any]]:
-    """Every budget with this month's limit, what is held, what has been emitted and what is left."""
-    return [_status(budget, server) for budget in server.store.budgets()]
-
-
-@router.post("/budgets", status_code=201, dependencies=[CanAdmin])
-def put_budget(budget: Budget, server: ServerDep) -> dict[str, Any]:
-    """Add a budget, or replace the one of the same id; held jobs are looked at again at once."""
-    server.store.put_budget(budget)
-    server.control.want_plan()
-    server.ticker.wake()
-    return _status(budget, server)
-
-
-@router.patch("/budgets/{budget_id}", dependencies=[CanAdmin])
-def change_budget(budget_id: str, body: dict[str, Any], server: ServerDep) -> dict[str, Any]:
-    """Change some fields of a budget, for example its limit."""
-    try:
-        changed = Budget.model_validate({**_budget(budget_id, server).model_dump(), **body, "id": budget_id})
-    except ValidationError as error:
-        raise BadInput(f"budget {budget_id}: {first_problem(error, model=Budget)}") from None
-    return put_budget(changed, server)
-
-
-@router.get("/budgets/{budget_id}/entries", dependencies=[CanLook])
-def budget_entries(budget_id: str, server: ServerDep, cursor: Cursor = 0, limit: PageSize = 100) -> dict[str, Any]:
-    """This month's ledger entries of a budget in order, a page at a time: pass `next` as `cursor` for the following."""
-    account = _budget(budget_id, server).account(server.clock.now())
-    return _page(server, account=f"*:{account}", cursor=cursor, limit=limit)
-
-
-def _budget(budget_id: str, server: Server) -> Budget:
-    found = next((budget for budget in server.store.budgets() if budget.id == budget_id), None)
-    if found is None:
-        raise NotFound(f"no budget {budget_id!r}; `kilowait budget` lists them")
-    return found
-
-
-def _status(budget: Budget, server: Server) -> dict[str, Any]:
-    status: BudgetStatus = server.budgets.status(budget, now=server.clock.now())
-    return {**status.model_dump(mode="json"), "left_g": status.left_g}
 
 
 @router.get("/ledger", dependencies=[CanLook])
@@ -77,13 +28,7 @@ def ledger(
     limit: PageSize = 100,
 ) -> dict[str, Any]:
     """Ledger entries in order, of one account or job where given, a page at a time: `next` is the next `cursor`."""
-    return _page(server, account=account, job_id=job, cursor=cursor, limit=limit)
-
-
-def _page(server: Server, *, cursor: int, limit: int, **which: str | None) -> dict[str, Any]:
-    found = server.store.entries(after=cursor, limit=limit + 1, **which)
-    page = found[:limit]
-    return {"entries": page, "next": page[-1].seq if len(found) > limit else None}
+    return entry_page(server, account=account, job_id=job, cursor=cursor, limit=limit)
 
 
 @router.get("/ledger/verification", dependencies=[CanLook])

@@ -10,75 +10,17 @@ import typer
 from kilowait_scheduler.client import segment
 
 from . import output
-from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
 from .output import Format, grams, local, say, table
 
 ledger_app = typer.Typer(help="List ledger entries, or verify that they are as written.", invoke_without_command=True)
-budget_app = typer.Typer(help="List carbon budgets, or set one.", invoke_without_command=True)
 token_app = typer.Typer(help="List, make and revoke tokens.", invoke_without_command=True)
 
 
 def register(app: typer.Typer) -> None:
-    app.add_typer(budget_app, name="budget")
     app.add_typer(ledger_app, name="ledger")
     app.add_typer(token_app, name="token")
     app.command()(report)
-
-
-@budget_app.callback()
-def budgets(
-    context: typer.Context,
-    server: ServerOption = None,
-    token_file: TokenOption = None,
-    o: OutputOption = Format.TABLE,
-) -> None:
-    """List budgets with what is held, emitted and left this month."""
-    if context.invoked_subcommand is not None:
-        return
-    with connect(server, token_file) as client:
-        found = client.get("budgets")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("budget", "scope", "kind", ">limit", ">held", ">emitted", ">left")
-    for one in found:
-        budget = one["budget"]
-        shown.add_row(
-            budget["id"],
-            f"{budget['scope']} {budget['name']}",
-            budget["enforcement"],
-            grams(one["limit_g"]),
-            grams(one["held_g"]),
-            grams(one["emitted_g"]),
-            grams(one["left_g"]),
-        )
-    output.out.print(shown)
-    if not found:
-        say("no budgets yet; `kilowait budget set ID --team NAME --limit-kg 100`")
-
-
-@budget_app.command("set")
-def set_budget(
-    budget: Annotated[str, typer.Argument(help="Id of the budget.")],
-    limit_kg: Annotated[float, typer.Option(help="Limit per calendar month, kg CO2e.", callback=finite)],
-    team: Annotated[str | None, typer.Option(help="The team it is for.")] = None,
-    project: Annotated[str | None, typer.Option(help="Or the project.")] = None,
-    soft: Annotated[bool, typer.Option("--soft", help="Warn only; a hard budget holds jobs.")] = False,
-    server: ServerOption = None,
-    token_file: TokenOption = None,
-) -> None:
-    """Set a monthly budget for a team, a project, or (with neither) the organisation."""
-    scope, name = ("team", team) if team else ("project", project) if project else ("organisation", "all")
-    body = {
-        "id": budget,
-        "scope": scope,
-        "name": name,
-        "limit_g": limit_kg * 1000,
-        "enforcement": "soft" if soft else "hard",
-    }
-    with connect(server, token_file) as client:
-        client.post("budgets", json=body)
-    say(f"budget {budget}: {limit_kg:g} kg CO2e per month for {scope} {name}")
 
 
 @ledger_app.callback()

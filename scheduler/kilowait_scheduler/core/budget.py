@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import cache
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from .job import Label
 from .window import Utc
+
+_PERIODS = re.compile(r"\d{4}-\d\d|\d{4}-q[1-4]|rolling|once")
 
 
 class BudgetScope(StrEnum):
+    """Each lies within the one before: a job draws on a budget of every level that covers it."""
+
     ORGANISATION = "organisation"
     TEAM = "team"
     PROJECT = "project"
+    USER = "user"
+
+
+class Period(StrEnum):
+    """MONTH and QUARTER of the calendar; the last `days` days, today included; or ONCE, from `start` to `end`."""
+
+    MONTH = "month"
+    QUARTER = "quarter"
+    ROLLING = "rolling"
+    ONCE = "once"
 
 
 class Enforcement(StrEnum):
@@ -23,42 +43,152 @@ class Enforcement(StrEnum):
     HARD = "hard"
 
 
+class OnExhausted(StrEnum):
+    """What a hard budget does when it is used up: hold new jobs, or also SUSPEND running ones at a checkpoint."""
+
+    HOLD = "hold"
+    SUSPEND = "suspend"
+
+
+class CarryOver(StrEnum):
+    """What goes from one month or quarter into the next: what was left, what was overdrawn, both, or nothing."""
+
+    NONE = "none"
+    UNUSED = "unused"
+    OVERDRAWN = "overdrawn"
+    BOTH = "both"
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        _zone(name)
+    except (LookupError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; write e.g. Europe/Berlin or UTC") from None
+    return name
+
+
+@dataclass(frozen=True)
+class Span:
+    """One period of a budget: its ledger account, and [start, end) in UTC."""
+
+    account: str
+    start: datetime
+    end: datetime
+
+    def contains(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
 class Budget(BaseModel):
-    """`limit_g` grams CO2e per calendar month (UTC) for a team, a project or all."""
+    """`limit_g` grams CO2e per period for a team, a project, a user or all.
+
+    `team` and `project` narrow a project or a user down to one of several of that name. Periods begin at midnight in
+    `timezone`. `carry_cap_pct`: the most that may be carried into the next period, in percent of the limit.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     scope: BudgetScope
-    name: str
+    name: Label
+    team: Label | None = None
+    project: Label | None = None
     limit_g: float = Field(gt=0, le=1e12)  # a million tonnes; in micrograms still a BIGINT
     enforcement: Enforcement = Enforcement.HARD
+    on_exhausted: OnExhausted = OnExhausted.HOLD
+    period: Period = Period.MONTH
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    days: int | None = Field(default=None, ge=1, le=366)
+    start: Utc | None = None
+    end: Utc | None = None
+    thresholds_pct: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = (50.0, 80.0, 100.0)
+    carry_over: CarryOver = CarryOver.NONE
+    carry_cap_pct: float = Field(default=100.0, ge=0, le=1000)
 
-    def covers(self, *, team: str, project: str) -> bool:
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.team is not None and self.scope not in (BudgetScope.PROJECT, BudgetScope.USER):
+            raise ValueError(f"team narrows a project or a user, not the scope {self.scope}; leave it out")
+        if self.project is not None and self.scope is not BudgetScope.USER:
+            raise ValueError(f"project narrows a user, not the scope {self.scope}; leave it out")
+        if (self.days is not None) != (self.period is Period.ROLLING):
+            raise ValueError("period: rolling and days go together, e.g. days: 30")
+        once = self.period is Period.ONCE
+        if once != (self.start is not None and self.end is not None) or (not once and (self.start or self.end)):
+            raise ValueError("period: once needs start and end, and no other period has them")
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError("end must be later than start")
+        if self.carry_over is not CarryOver.NONE and self.period not in (Period.MONTH, Period.QUARTER):
+            raise ValueError(f"carry_over goes from month to month or quarter to quarter, not with {self.period}")
+        return self
+
+    def covers(self, *, team: str, project: str, user: str) -> bool:
+        """Whether a job of these draws on it, within its period."""
         match self.scope:
             case BudgetScope.ORGANISATION:
                 return True
             case BudgetScope.TEAM:
                 return self.name == team
             case BudgetScope.PROJECT:
-                return self.name == project
+                return self.name == project and self.team in (None, team)
+            case BudgetScope.USER:
+                return self.name == user and self.team in (None, team) and self.project in (None, project)
 
-    def account(self, moment: datetime) -> str:
-        """The ledger account of the period that holds `moment`, e.g. `nlp-2026-11`."""
-        return f"{self.id}-{moment.astimezone(UTC):%Y-%m}"
+    def span(self, moment: datetime) -> Span:
+        """The period that `moment` lies in; of a budget that is given once its only one, wherever `moment` lies."""
+        today = moment.astimezone(_zone(self.timezone)).date()
+        match self.period:
+            case Period.MONTH:
+                first = today.replace(day=1)
+                return self._calendar(first, _months_on(first, 1), f"{first:%Y-%m}")
+            case Period.QUARTER:
+                first = today.replace(month=today.month - (today.month - 1) % 3, day=1)
+                return self._calendar(first, _months_on(first, 3), f"{first:%Y}-q{(first.month + 2) // 3}")
+            case Period.ROLLING:
+                assert self.days is not None
+                first, tomorrow = today - timedelta(days=self.days - 1), today + timedelta(days=1)
+                return self._calendar(first, tomorrow, "rolling")
+            case Period.ONCE:
+                assert self.start is not None and self.end is not None
+                return Span(f"{self.id}-once", self.start, self.end)
 
+    def before(self, span: Span) -> Span:
+        """The month or quarter before `span`."""
+        return self.span(span.start - timedelta(microseconds=1))
 
-class BudgetStatus(BaseModel):
-    """A budget's period in figures, all grams CO2e."""
-
-    budget: Budget
-    account: str
-    as_of: Utc
-    limit_g: float
-    held_g: float
-    emitted_g: float
+    def owns(self, account: str) -> bool:
+        """Whether a ledger account is that of one of its periods."""
+        head, rest = account[: len(self.id) + 1], account[len(self.id) + 1 :]
+        return head == f"{self.id}-" and _PERIODS.fullmatch(rest) is not None
 
     @property
-    def left_g(self) -> float:
-        """What new holds may still take; negative where measurement overtook the limit."""
-        return self.limit_g - self.held_g - self.emitted_g
+    def whose(self) -> str:
+        """For whom it is, in words."""
+        within = [f"{what} {name}" for what, name in (("project", self.project), ("team", self.team)) if name]
+        return " of ".join([f"{self.scope} {self.name}", *within])
+
+    def _calendar(self, first: date, following: date, key: str) -> Span:
+        start, end = (self._midnight(day) for day in (first, following))
+        return Span(f"{self.id}-{key}", start, end)
+
+    def _midnight(self, day: date) -> datetime:
+        """The first moment of a day in the budget's zone, in UTC: where clocks skip midnight, when they do."""
+        return datetime.combine(day, time(0), _zone(self.timezone)).astimezone(UTC)
+
+    def local(self, moment: datetime) -> str:
+        """A moment as people in the budget's zone read it."""
+        return f"{moment.astimezone(_zone(self.timezone)):%d %b %Y %H:%M} {self.timezone}"
+
+    def day(self, moment: datetime) -> date:
+        """The calendar day of a moment in the budget's zone."""
+        return moment.astimezone(_zone(self.timezone)).date()
+
+
+def _months_on(first: date, months: int) -> date:
+    month = first.month - 1 + months
+    return first.replace(year=first.year + month // 12, month=month % 12 + 1)

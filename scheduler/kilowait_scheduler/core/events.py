@@ -52,7 +52,7 @@ class Planned(_Event):
 
 
 class Held(_Event):
-    """It may not start: budget, approval."""
+    """It may not start, or not go on: budget, approval."""
 
     type: Literal["held"] = "held"
     reason: Reason

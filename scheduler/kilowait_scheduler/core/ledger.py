@@ -213,36 +213,3 @@ def release(account: str, *, job_id: str, amount_ug: int, at: datetime, memo: st
         job_id=job_id,
         memo=memo,
     )
-
-
-def charges(
-    account: str,
-    *,
-    job_id: str,
-    total_ug: int,
-    energy_mj: int,
-    charged_ug: int,
-    charged_mj: int | None,
-    held_ug: int,
-    at: datetime,
-) -> list[Entry]:
-    """Entries that bring what the job emitted from `charged_ug` to `total_ug`: out of its hold first, then the rest.
-
-    Where the total moves although the energy is still `charged_mj`, the intensity was revised: a correction, as is
-    every total that falls. Repeating the call changes nothing.
-    """
-    difference = total_ug - charged_ug
-    kind = EntryKind.CORRECTION if difference < 0 or energy_mj == charged_mj else EntryKind.CHARGE
-    if difference < 0:
-        moves = [(emitted(account), budget(account), -difference)]
-    else:
-        from_hold = min(difference, max(held_ug, 0))
-        moves = [
-            (held(account), emitted(account), from_hold),
-            (budget(account), emitted(account), difference - from_hold),
-        ]
-    return [
-        Entry(at=at, kind=kind, debit=debit, credit=credit, amount_ug=amount, job_id=job_id, energy_mj=energy_mj)
-        for debit, credit, amount in moves
-        if amount > 0
-    ]

@@ -186,7 +186,7 @@ def handle(state: JobState, event: ev.Event, policy: Policy) -> Result:
         case ev.Planned():
             return _planned(state, event)
         case ev.Held():
-            return _held(state, event)
+            return _held(state, event, policy)
         case ev.SuspendWanted():
             if state.want is Want.CANCEL:
                 return state, []
@@ -250,10 +250,17 @@ def _planned(state: JobState, event: ev.Planned) -> Result:
     return state, []
 
 
-def _held(state: JobState, event: ev.Held) -> Result:
-    if state.live_run is not None or state.want is not Want.RUN:
+def _held(state: JobState, event: ev.Held, policy: Policy) -> Result:
+    """Hold a job that waits; stop one that runs at a checkpoint, if it has one, to be planned anew after that."""
+    if state.want is not Want.RUN:
         return state, []
-    return _set(state, phase=Phase.HELD, windows=(), reason=event.reason, detail=event.detail), []
+    live = state.live_run
+    if live is None:
+        return _set(state, phase=Phase.HELD, windows=(), reason=event.reason, detail=event.detail), []
+    if not state.suspendable or live.phase is RunPhase.STOPPING:
+        return state, []
+    stopping = _set(state, windows=())
+    return _stop(stopping, live, event.at, policy, reason=event.reason, detail=event.detail)
 
 
 def _tick(state: JobState, now: datetime, policy: Policy) -> Result:

@@ -15,7 +15,10 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, 
 
 
 class JobRecord(BaseModel):
-    """`version` rises by one with every change and guards against two writers. `package` names the uploaded code."""
+    """`version` rises by one with every change and guards against two writers. `package` names the uploaded code.
+
+    `user` is whose token it was submitted with.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,6 +30,7 @@ class JobRecord(BaseModel):
     power_per_gpu_w: float
     state: JobState
     package: str | None = None
+    user: str = ""
     version: int = 0
 
     @property

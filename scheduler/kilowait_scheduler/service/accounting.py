@@ -46,6 +46,8 @@ class Accounting:
         `on_released` is called where budgets got grams back, for jobs may be waiting for them. However many jobs there
         are, each zone is asked once, and zones are asked together.
         """
+        if await asyncio.to_thread(self._budgets.begin, now=now):
+            on_released()
         records = await asyncio.to_thread(self._store.jobs_to_settle, finished_since=now - _SETTLE_FOR)
         ids = {record.id for record in records}
         self._settled = {job_id: known for job_id, known in self._settled.items() if job_id in ids}

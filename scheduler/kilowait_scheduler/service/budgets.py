@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
 
-from kilowait_scheduler.core.budget import Budget, BudgetStatus, Enforcement
-from kilowait_scheduler.core.ledger import (
-    SOURCE,
-    UG_PER_G,
-    Entry,
-    EntryKind,
-    budget,
-    charges,
-    emitted,
-    grant,
-    held,
-    hold,
-    release,
-    to_ug,
+from kilowait_scheduler.core.allowance import (
+    Drawn,
+    Flows,
+    Position,
+    applied,
+    carry_due,
+    limit_due,
+    position,
+    refusal,
+    settlement,
 )
+from kilowait_scheduler.core.budget import Budget, CarryOver, Enforcement, OnExhausted, Period, Span
+from kilowait_scheduler.core.ledger import UG_PER_G, Entry, hold, release, to_ug
 from kilowait_scheduler.core.record import JobRecord
-from kilowait_scheduler.store.ledger import Booking
+from kilowait_scheduler.store.ledger import Books
 from kilowait_scheduler.store.repository import Store
+
+log = logging.getLogger("kilowait.budgets")
+
+# A running job is charged this often (grid time) as long as its hold covers it: held or emitted, its budget has
+# promised it all the same. At its end, and where its hold does not cover it, it is charged at once.
+_CHARGE_EVERY = timedelta(minutes=15)
+_LONGEST_PAUSE = 24  # periods without a server that are still opened, and carried through, one by one
 
 
 class Budgets:
-    """The ledger's use cases. A job draws on every budget that covers it, in the month in which it was submitted."""
+    """The ledger's use cases. A job draws on every budget that covers it, in the period in which its hold was taken."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def status(self, one: Budget, *, now: datetime) -> BudgetStatus:
-        account = one.account(now)
-        return BudgetStatus(
-            budget=one,
-            account=account,
-            as_of=now,
-            limit_g=one.limit_g,
-            held_g=self._store.balance_ug(held(account)) / UG_PER_G,
-            emitted_g=self._store.balance_ug(emitted(account)) / UG_PER_G,
-        )
+    def begin(self, *, now: datetime) -> bool:
+        """Open the periods that have begun, grant changed limits, note the thresholds that were passed.
+
+        True where a budget has other limits than before: jobs may be waiting for that.
+        """
+        with self._store.books() as books:
+            stale = {one.id for one in books.budgets() if due(books, one, now=now)[0] or _passed(books, one, now=now)}
+        changed = False
+        if stale:
+            with self._store.booking() as booking:
+                for one in [one for one in booking.budgets() if one.id in stale]:
+                    entries, _ = due(booking, one, now=now)
+                    booking.post(entries)
+                    changed = changed or bool(entries)
+                    for pct in _passed(booking, one, now=now):
+                        booking.note(one.span(now).account, pct, at=now)
+                        log.warning("budget %s (%s): %g %% of its limit are held or emitted", one.id, one.whose, pct)
+        return changed
 
     def rows(self, records: Sequence[JobRecord], *, now: datetime) -> tuple[dict[str, float], dict[str, str]]:
         """What hard budgets leave for `records` to emit, in grams by account, and the account each draws on, by job id.
@@ -49,97 +64,182 @@ class Budgets:
         """
         left: dict[str, float] = {}
         drawn: dict[str, str] = {}
-        hard = [one for one in self._store.budgets() if one.enforcement is Enforcement.HARD]
-        holds = self._store.balances_by_job("held:", [record.id for record in records]) if hard else {}
-        for record in records if hard else ():
-            team, project = record.spec.team, record.spec.project
-            accounts = []
-            for one in hard:
-                if one.covers(team=team, project=project):
-                    account = one.account(record.submitted_at)
+        with self._store.books() as books:
+            hard = [one for one in books.budgets() if one.enforcement is Enforcement.HARD]
+            held_by = books.drawn([record.id for record in records]) if hard else {}
+            for record in records if hard else ():
+                accounts = []
+                for one in _covering(hard, record, now=now):
+                    own = [part for part in held_by.get(record.id, ()) if one.owns(part.account)]
+                    account = own[-1].account if own and own[-1].held_ug > 0 else one.span(now).account
                     if account not in left:
-                        left[account] = max(self.status(one, now=record.submitted_at).left_g, 0.0)
-                    left[account] += max(holds.get((record.id, held(account)), 0), 0) / UG_PER_G
+                        left[account] = max(_position(books, one, account, now=now).left_ug, 0) / UG_PER_G
+                    left[account] += sum(max(part.held_ug, 0) for part in own if part.account == account) / UG_PER_G
                     accounts.append(account)
-            if accounts:
-                drawn[record.id] = min(accounts, key=left.__getitem__)
+                if accounts:
+                    drawn[record.id] = min(accounts, key=left.__getitem__)
         return left, drawn
 
     def reserve(self, record: JobRecord, *, grams: float, now: datetime) -> str:
-        """Hold `grams` for the job in every budget that covers it, once. Returns the refusal as a sentence, or "".
+        """Hold `grams` for the job in every budget that covers it, once. Returns the refusal in sentences, or "".
 
         All or nothing, and one at a time: however many ask at once, a hard budget never promises more than it has. A
-        soft budget never refuses.
+        soft budget never refuses, and a job that has begun is refused only by a budget that suspends running ones.
         """
+        with self._store.books() as books:
+            if not self._without_hold(books, record, now=now):
+                return ""
         wanted_ug = max(to_ug(grams), 1)
-        with self._store.booking() as books:
-            accounts = {one.account(record.submitted_at): one for one in _covering(books, record)}
-            fresh = [a for a in accounts if books.balance_ug(held(a), job_id=record.id) <= 0]
-            for account in fresh:
-                books.post(_opening(books, accounts[account], account, now=now))
-            for account in fresh:
-                one, left_ug = accounts[account], books.balance_ug(budget(account))
-                if one.enforcement is Enforcement.HARD and left_ug < wanted_ug:
-                    return (
-                        f"budget {one.id} ({one.scope} {one.name}) has {max(left_ug, 0) / UG_PER_G / 1000:.3f} kg left "
-                        f"of {one.limit_g / 1000:.3f} kg, this job needs up to {grams / 1000:.3f} kg; raise the limit, "
-                        f"cancel held work or wait for the next month"
-                    )
-            books.post([hold(account, job_id=record.id, amount_ug=wanted_ug, at=now) for account in fresh])
+        with self._store.booking() as booking:
+            wanting = self._without_hold(booking, record, now=now)
+            for one in wanting:
+                entries, flows = due(booking, one, now=now)
+                booking.post(entries)
+                span = one.span(now)
+                where = position(span.account, flows)
+                if one.enforcement is Enforcement.HARD and where.left_ug < wanted_ug:
+                    return refusal(one, span, where, needed_ug=wanted_ug)
+            accounts = [one.span(now).account for one in wanting]
+            booking.post([hold(account, job_id=record.id, amount_ug=wanted_ug, at=now) for account in accounts])
         return ""
+
+    def _without_hold(self, books: Books, record: JobRecord, *, now: datetime) -> list[Budget]:
+        drawn = books.drawn([record.id]).get(record.id, [])
+        begun = any(run.started_at is not None for run in record.state.runs)
+        return [
+            one
+            for one in _covering(books.budgets(), record, now=now)
+            if not any(one.owns(part.account) and part.held_ug > 0 for part in drawn)
+            and not (begun and one.on_exhausted is OnExhausted.HOLD)
+        ]
 
     def settle(self, record: JobRecord, *, grams: float, energy_mj: int, now: datetime) -> bool:
         """Charge what the job has emitted so far; a repetition or a revision brings the ledger to the same total.
 
         True where a budget got something back: the total was corrected down.
         """
-        corrected = False
-        with self._store.booking() as books:
-            charged_mj = _charged_mj(books, record.id)
-            for one in _covering(books, record):
-                account = one.account(record.submitted_at)
-                entries = charges(
-                    account,
-                    job_id=record.id,
-                    total_ug=to_ug(grams),
-                    energy_mj=energy_mj,
-                    charged_ug=books.balance_ug(emitted(account), job_id=record.id),
-                    charged_mj=charged_mj,
-                    held_ug=books.balance_ug(held(account), job_id=record.id),
-                    at=now,
-                )
-                if entries:
-                    books.post([*_opening(books, one, account, now=now), *entries])
-                    corrected = corrected or any(entry.debit == emitted(account) for entry in entries)
-        return corrected
+        with self._store.books() as books:
+            found = _charges(books, record, total_ug=to_ug(grams), energy_mj=energy_mj, now=now)
+        if not found:
+            return False
+        with self._store.booking() as booking:
+            found = _charges(booking, record, total_ug=to_ug(grams), energy_mj=energy_mj, now=now)
+            booking.post(found)
+        return any(entry.debit.startswith("emitted:") for entry in found)
 
     def close(self, record: JobRecord, *, now: datetime) -> bool:
         """Release what is still held for a job that has ended; True where there was something."""
-        with self._store.booking() as books:
-            accounts = [one.account(record.submitted_at) for one in _covering(books, record)]
-            left = {account: books.balance_ug(held(account), job_id=record.id) for account in accounts}
-            back = {account: amount for account, amount in left.items() if amount > 0}
-            memo = record.state.phase.value
-            books.post(
-                [release(account, job_id=record.id, amount_ug=ug, at=now, memo=memo) for account, ug in back.items()]
-            )
+        memo = record.state.phase.value
+        with self._store.booking() as booking:
+            back = [part for part in booking.drawn([record.id]).get(record.id, ()) if part.held_ug > 0]
+            booking.post([release(p.account, job_id=record.id, amount_ug=p.held_ug, at=now, memo=memo) for p in back])
         return bool(back)
 
+    def overdrawn(self, records: Iterable[JobRecord], *, now: datetime) -> dict[str, str]:
+        """Of the running `records`, by job id, those that a used-up budget suspends, and why.
 
-def _covering(books: Booking, record: JobRecord) -> list[Budget]:
-    """Every budget that the job draws on."""
-    team, project = record.spec.team, record.spec.project
-    return [one for one in books.budgets() if one.covers(team=team, project=project)]
+        Used up is a period whose limit has been emitted: no job under it goes on. Where it is only promised away
+        beyond its limit, those stop that have used up what was held for them.
+        """
+        why: dict[str, str] = {}
+        with self._store.books() as books:
+            acting = [
+                one
+                for one in books.budgets()
+                if one.enforcement is Enforcement.HARD and one.on_exhausted is OnExhausted.SUSPEND
+            ]
+            running = [record for record in records if record.state.live_run is not None] if acting else []
+            drawn = books.drawn([record.id for record in running]) if running else {}
+            known: dict[str, Position] = {}
+            for record in running:
+                for one in acting:
+                    for part in (part for part in drawn.get(record.id, ()) if one.owns(part.account)):
+                        account = part.account
+                        where = known.setdefault(account, _position(books, one, account, now=now))
+                        gone = where.emitted_ug >= where.allowed_ug
+                        if gone or (where.left_ug < 0 and part.held_ug <= 0):
+                            used, allowed = (ug / UG_PER_G / 1000 for ug in (where.emitted_ug, where.allowed_ug))
+                            said = f"budget {one.id} ({one.whose}) has emitted {used:.3f} kg of {allowed:.3f} kg"
+                            why[record.id] = said if gone else f"{said}, and this job all that was held for it"
+        return why
 
 
-def _opening(books: Booking, one: Budget, account: str, *, now: datetime) -> list[Entry]:
-    """What brings the limit that has been granted to a period to the one that is configured."""
-    granted = books.moved_ug(SOURCE, budget(account), kind=EntryKind.GRANT)
-    granted -= books.moved_ug(budget(account), SOURCE, kind=EntryKind.GRANT)
-    return grant(account, amount_ug=to_ug(one.limit_g) - granted, at=now)
+def _covering(budgets: Iterable[Budget], record: JobRecord, *, now: datetime) -> list[Budget]:
+    """The budgets that a job draws on at this moment."""
+    spec = record.spec
+    return [
+        one
+        for one in budgets
+        if one.covers(team=spec.team, project=spec.project, user=record.user) and one.span(now).contains(now)
+    ]
 
 
-def _charged_mj(books: Booking, job_id: str) -> int | None:
-    """The energy that what the job has been charged so far rests on; None where nothing was."""
-    rests = [entry.energy_mj for entry in books.entries(job_id=job_id) if entry.energy_mj is not None]
-    return rests[-1] if rests else None
+def due(books: Books, one: Budget, *, now: datetime) -> tuple[list[Entry], Flows]:
+    """What still has to be booked for a budget's period that runs at `now`, and its flows as they are then."""
+    spans = _spans(books, one, now=now)
+    flows = books.flows([span.account for span in spans])
+    found: list[Entry] = []
+    for before, span in pairwise(spans if len(spans) > 1 else [None, *spans]):
+        assert span is not None
+        past = books.flows([span.account], before=span.start) if one.period is Period.ROLLING else {}
+        entries = limit_due(one, span, flows, past=past, at=now)
+        if before is not None:
+            entries += carry_due(one, before, span, applied(flows, entries), at=now)
+        flows = applied(flows, entries)
+        found += entries
+    return found, flows
+
+
+def _spans(books: Books, one: Budget, *, now: datetime) -> list[Span]:
+    """The period that runs, after the last one before it that was opened where something is carried over.
+
+    Periods in which no server ran come between the two, so that what is carried passes through them.
+    """
+    current = one.span(now)
+    spans = [current]
+    while one.carry_over is not CarryOver.NONE and len(spans) <= _LONGEST_PAUSE:
+        spans.insert(0, one.before(spans[0]))
+        if books.flows([spans[0].account]):
+            return spans
+        if books.flows([current.account]):
+            break
+    return [current]
+
+
+def _position(books: Books, one: Budget, account: str, *, now: datetime) -> Position:
+    """Where a period of a budget stands, with what is due to the one that runs."""
+    current = account == one.span(now).account
+    return position(account, due(books, one, now=now)[1] if current else books.flows([account]))
+
+
+def _passed(books: Books, one: Budget, *, now: datetime) -> list[float]:
+    """Thresholds that are passed and have not been noted yet; in a window that moves, not within its length."""
+    span = one.span(now)
+    pct = _position(books, one, span.account, now=now).committed_pct
+    noted = books.notices([span.account]).get(span.account, {})
+    return [t for t in sorted(one.thresholds_pct) if t <= pct and (t not in noted or noted[t] < span.start)]
+
+
+def _charges(books: Books, record: JobRecord, *, total_ug: int, energy_mj: int, now: datetime) -> list[Entry]:
+    """What brings the job's charges to `total_ug` under every budget it draws on.
+
+    Under a budget that came after the job's hold was taken, it draws on the period that runs.
+    """
+    last = books.last_charge(record.id)
+    drawn = books.drawn([record.id]).get(record.id, [])
+    soon = last is not None and now - last.at < _CHARGE_EVERY and not record.state.phase.final
+    found: list[Entry] = []
+    for one in _covering(books.budgets(), record, now=now):
+        own = [part for part in drawn if one.owns(part.account)] or [Drawn(one.span(now).account, 0, 0)]
+        covered_ug = sum(part.charged_ug for part in own) + own[-1].held_ug
+        if soon and total_ug <= covered_ug:
+            continue
+        found += settlement(
+            own,
+            job_id=record.id,
+            total_ug=total_ug,
+            energy_mj=energy_mj,
+            charged_mj=last.energy_mj if last is not None else None,
+            at=now,
+        )
+    return found

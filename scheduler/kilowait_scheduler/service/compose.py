@@ -38,6 +38,7 @@ from kilowait_scheduler.store.leadership import Leadership
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
+from .allowances import Allowances
 from .book import Book
 from .budgets import Budgets
 from .control import Control
@@ -59,7 +60,7 @@ class Server:
     clock: GridClock
     store: Store
     grid: Grid
-    budgets: Budgets
+    allowances: Allowances
     planning: Planning
     jobs: Jobs
     reporting: Reporting
@@ -176,9 +177,22 @@ def compose(
         default_power_w=settings.power_per_gpu_w,
         wake=wake,
     )
+    allowances = Allowances(store=store, planning=planning, clock=clock, wake=wake)
     reporting = Reporting(store=store, grid=grid, clock=clock)
     return Server(
-        settings, clock, store, grid, budgets, planning, jobs, reporting, tokens, control, ticker, clusters, leadership
+        settings,
+        clock,
+        store,
+        grid,
+        allowances,
+        planning,
+        jobs,
+        reporting,
+        tokens,
+        control,
+        ticker,
+        clusters,
+        leadership,
     )
 
 

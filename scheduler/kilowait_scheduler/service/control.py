@@ -119,9 +119,20 @@ class Control:
     async def _account(self, executors: Mapping[str, Executor]) -> None:
         try:
             await self._accounting.settle(now=self._clock.now(), on_released=self.want_plan)
+            await self._stop_overdrawn()
             await self._tidy(executors)
         except Exception:
             log.exception("accounting failed; the next time starts from what is stored")
+
+    async def _stop_overdrawn(self) -> None:
+        """Suspend running jobs whose budget is used up and says so; they come to a plan, and to a hold, again."""
+        records = await asyncio.to_thread(self._store.active_jobs)
+        for job_id, why in (await asyncio.to_thread(self._budgets.overdrawn, records, now=self._clock.now())).items():
+            record = next(record for record in records if record.id == job_id)
+            if record.spec.suspendable and record.state.phase is not Phase.SUSPENDING:
+                log.warning("job %s is suspended: %s", job_id, why)
+                await self._apply(job_id, ev.Held(at=self._clock.now(), reason=Reason.BUDGET_EXHAUSTED, detail=why))
+                self._wanted = True
 
     async def settled(self) -> None:
         """Wait until the accounting that was started, if any is going on, is done."""
@@ -189,12 +200,12 @@ class Control:
             await self._record(decision)
 
     async def _hold(self, decision: Decision) -> bool:
-        """Reserve the budget of a job that has not started; True where it must be held instead."""
+        """Reserve the budget of a job that does not run; True where it must be held instead."""
         record = decision.record
-        if record.state.runs or not decision.windows:
+        if record.state.live_run is not None or not decision.windows:
             return False
         refusal = ""
-        limit_kg = record.spec.carbon.budget_kg
+        limit_kg = record.spec.carbon.budget_kg if not record.state.runs else None
         if limit_kg is not None and decision.carbon_g > limit_kg * 1000:
             refusal = f"its own limit of {limit_kg:g} kg is below the {decision.carbon_g / 1000:.3f} kg it needs"
         else:

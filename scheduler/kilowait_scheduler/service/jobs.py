@@ -56,14 +56,14 @@ class Jobs:
         self._require_ready, self._default_power_w, self._wake = require_ready, default_power_w, wake
         self._admitting = threading.Lock()
 
-    def propose(self, spec: JobSpec, *, package: str | None = None) -> Proposal:
+    def propose(self, spec: JobSpec, *, package: str | None = None, user: str = "") -> Proposal:
         """Check a job against the world and plan it beside the others, without storing anything."""
         now = self._clock.now()
         spec = spec.resolved(now)
         regions = self._store.regions()
         spec = self._placed(spec, regions)
         self._require_ready()
-        record = self._record(spec, now=now, package=package)
+        record = self._record(spec, now=now, package=package, user=user)
         _require_possible(record, regions, now=now)
         others = [r for r in self._store.active_jobs() if r.state.want is Want.RUN]
         decisions = self._planning.ask([*others, record])
@@ -97,13 +97,15 @@ class Jobs:
             return None
         return self._planning.explain(record)
 
-    def submit(self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None) -> Proposal:
+    def submit(
+        self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None, user: str = ""
+    ) -> Proposal:
         """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""
         first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
         if first is not None:
             return _repeated(first, spec)
         with self._admitting:  # two at once would both be given the last GPUs
-            proposal = self.propose(spec, package=package)
+            proposal = self.propose(spec, package=package, user=user)
             stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
         self._wake()
         return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
@@ -161,7 +163,7 @@ class Jobs:
             )
         return spec.model_copy(update={"regions": RegionChoice(home=choice.home, any_of=tuple(fitting))})
 
-    def _record(self, spec: JobSpec, *, now: datetime, package: str | None) -> JobRecord:
+    def _record(self, spec: JobSpec, *, now: datetime, package: str | None, user: str) -> JobRecord:
         job_id = new_job_id(now)
         duration = spec.duration or self._learned_duration(spec)
         checkpoint = spec.checkpoint
@@ -174,6 +176,7 @@ class Jobs:
             regions=spec.regions.any_of,
             power_per_gpu_w=spec.power_per_gpu_w or self._default_power_w,
             package=package,
+            user=user,
             state=JobState(
                 job_id=job_id,
                 work_s=duration.total_seconds(),

@@ -23,9 +23,10 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Grant:
-    """What a token's holder may do; an agent's token may be bound to the readings of one node."""
+class Caller:
+    """Who calls: the name that the token was made for, and its role; an agent's may be bound to one node's readings."""
 
+    name: str
     role: Role
     node: str | None = None
 
@@ -46,14 +47,14 @@ class Tokens:
         self._store.add_token(id_=id_, name=name, role=role, sha256=_hash(secret), at=at, node=node)
         return id_, secret
 
-    def grant_of(self, secret: str) -> Grant | None:
-        """What a secret grants, or None."""
-        grant = self._store.token_grant(_hash(secret))
-        return Grant(Role(grant[0]), grant[1]) if grant else None
+    def caller(self, secret: str) -> Caller | None:
+        """Whose secret it is and what it grants, or None."""
+        row = self._store.token(_hash(secret))
+        return Caller(row.name, Role(row.role), row.node) if row else None
 
     def ensure_admin(self, path: Path, *, at: datetime) -> bool:
         """Write an admin token to `path` (mode 0600) unless one that works is there; whether it was written."""
-        known = self.grant_of(path.read_text().strip()) if path.exists() else None
+        known = self.caller(path.read_text().strip()) if path.exists() else None
         if known is not None and known.role is Role.ADMIN:
             return False
         _, secret = self.make(name="admin", role=Role.ADMIN, at=at)

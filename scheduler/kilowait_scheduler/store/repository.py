@@ -5,8 +5,9 @@ Every method is one short transaction. Writers of a job state the version they r
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
 from sqlalchemy import Engine, func
@@ -31,6 +32,8 @@ class Store(Measurements, Ledger):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writing = engine.execution_options(**{WRITES: True})
+        # SQLite lets one write and has the others ask again and again: here they queue up, and none of them starves.
+        self._turn = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -39,7 +42,7 @@ class Store(Measurements, Ledger):
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        with Session(self._writing) as session, session.begin():
+        with self._turn, Session(self._writing) as session, session.begin():
             yield session
 
     # Jobs
@@ -190,11 +193,10 @@ class Store(Measurements, Ledger):
         with self.writing() as session:
             session.add(TokenRow(id=id_, name=name, role=role, sha256=sha256, created_at=at, node=node))
 
-    def token_grant(self, sha256: str) -> tuple[str, str | None] | None:
-        """(role, node it is bound to) of a token by its hash; None where it is unknown."""
+    def token(self, sha256: str) -> TokenRow | None:
+        """A token by its hash; None where it is unknown."""
         with self.reading() as session:
-            row = session.exec(select(TokenRow).where(TokenRow.sha256 == sha256)).first()
-            return (row.role, row.node) if row else None
+            return session.exec(select(TokenRow).where(TokenRow.sha256 == sha256)).first()
 
     def tokens(self) -> list[TokenRow]:
         with self.reading() as session:

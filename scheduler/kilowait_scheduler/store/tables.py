@@ -174,6 +174,33 @@ class BudgetRow(SQLModel, table=True):
     record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class BudgetNoticeRow(SQLModel, table=True):
+    """When a budget's period first passed a threshold."""
+
+    __tablename__ = "budget_notice"
+
+    account: str = Field(primary_key=True)
+    threshold_pct: float = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class BudgetRequestRow(SQLModel, table=True):
+    """What people asked for on top of a budget, and what was decided."""
+
+    __tablename__ = "budget_request"
+
+    id: int | None = Field(default=None, sa_column=Column(_ID, primary_key=True, autoincrement=True))
+    budget_id: str = Field(foreign_key="budget.id")
+    amount_g: float
+    why: str
+    asked_by: str
+    asked_at: datetime = Field(sa_type=UtcDateTime)
+    state: str = Field(index=True)
+    granted_g: float | None = None
+    decided_by: str | None = None
+    decided_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class LedgerRow(SQLModel, table=True):
     """Append only: triggers refuse changes, removals, and numbers that do not follow (docs/method.md)."""
 

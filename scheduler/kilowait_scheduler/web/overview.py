@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from kilowait_forecasters.forecast import Forecast
-from kilowait_scheduler.core.budget import BudgetStatus
 from kilowait_scheduler.core.lifecycle import JobState, Phase
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
@@ -19,6 +18,7 @@ from kilowait_scheduler.reports import timeline
 from kilowait_scheduler.reports.model import JobLine, Report
 from kilowait_scheduler.reports.slots import Slot, top_of
 from kilowait_scheduler.reports.units import moment
+from kilowait_scheduler.service.allowances import BudgetStatus
 from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.service.grid import ZoneView
 
@@ -87,7 +87,7 @@ def gather(server: Server, report: Report | None) -> Overview:
         counts={word: count for word, count in counts.items() if count},
         recent=_recent(report),
         regions=_cards(server, records, now=now),
-        budgets=tuple(server.budgets.status(budget, now=now) for budget in server.store.budgets()),
+        budgets=tuple(server.allowances.statuses()),
     )
 
 

@@ -63,7 +63,7 @@ async def show_overview(request: Request) -> Response:
         mass=mass_unit([totals.saved_g, totals.carbon_g, totals.baseline_g] if totals else []),
         energy=energy_unit([totals.energy_kwh] if totals else []),
         line_mass=mass_unit(value for line in view.recent for value in (line.saved_g, line.carbon_g)),
-        budget_mass=mass_unit(status.limit_g for status in view.budgets),
+        budget_mass=mass_unit(status.allowed_g for status in view.budgets),
         relative=relative,
         spoken=spoken,
     )

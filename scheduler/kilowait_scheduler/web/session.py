@@ -84,8 +84,8 @@ AGENTS_DO_NOT_LOOK = "An agent's token only reports energy; it may not look. Sig
 
 def role_of(server: Server, secret: str) -> Role | None:
     """The role of a secret from a cookie or a form; None where it is unknown."""
-    grant = server.tokens.grant_of(secret) if secret else None
-    return grant.role if grant else None
+    caller = server.tokens.caller(secret) if secret else None
+    return caller.role if caller else None
 
 
 def local_path(wanted: str) -> str:
