@@ -96,6 +96,7 @@ def some_task(
         relocation_g={names[-1]: pick((0.0, 15.0)), names[0]: pick((0.0, 0.0, 4.0))},
         relocation_slots={names[-1]: pick((0, 0, 1, 2))},
         wait_g_per_slot=pick((0.0, 0.0, 7.0)),
+        price_factor=pick((1.0, 1.0, 0.0, 2.5)),
         ran_in=ran_in,
         running=running,
         stays=running and pick((False, True)),
@@ -177,7 +178,8 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
         return kwh * grams(q, slot)[0], kwh * grams(q, slot)[1]
 
     def grams(q: int, slot: int) -> tuple[float, float]:
-        prices = pools[q].price_g_per_kwh
+        given = pools[q].price_g_per_kwh
+        prices = None if given is None else task.price_factor * given
         return float(pools[q].g_per_kwh[slot]), 0.0 if prices is None else float(prices[slot])
 
     def entry(slot: int, q: int, home: int | None, since: int) -> tuple[bool, float] | None:

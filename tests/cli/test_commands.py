@@ -268,6 +268,14 @@ def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) 
     assert cli("report")[0] == 0
 
 
+def test_prices_are_set_listed_and_removed(cli: Cli) -> None:
+    assert cli("price", "set", "own", "--per-t", "80", "--currency", "EUR", "--project", "chat")[0] == 0
+    assert json.loads(cli("price", "-o", "json")[1])[0]["amount_per_t"] == "80"
+    assert cli("price")[0] == 0
+    assert cli("price", "set", "own", "--per-t", "much", "--currency", "EUR")[0] == 2
+    assert cli("price", "remove", "own")[0] == 0
+
+
 def test_tokens_are_made_listed_without_their_secret_and_revoked(cli: Cli) -> None:
     made = json.loads(cli("token", "create", "ci", "--role", "user", "-o", "json")[1])
     listed = cli("token", "-o", "json")[1]

@@ -1,4 +1,4 @@
-"""Ledger, reports and tokens."""
+"""Ledger, carbon prices, reports and tokens."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
 from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 
@@ -48,6 +49,29 @@ def verification(
         "noted_at": chain.noted_at,
         "faults": [{"seq": fault.seq, "problem": fault.problem} for fault in chain.faults],
     }
+
+
+@router.get("/carbon-prices", dependencies=[CanLook])
+def carbon_prices(server: ServerDep) -> list[CarbonPrice]:
+    """Internal prices on carbon, by id."""
+    return server.store.carbon_prices()
+
+
+@router.post("/carbon-prices", status_code=201, dependencies=[CanAdmin])
+def put_carbon_price(price: CarbonPrice, server: ServerDep) -> CarbonPrice:
+    """Add a price, or replace the one of the same id; jobs that wait are planned with it at once."""
+    server.store.put_carbon_price(price)
+    server.control.want_plan()
+    server.ticker.wake()
+    return price
+
+
+@router.delete("/carbon-prices/{price_id}", status_code=204, dependencies=[CanAdmin])
+def remove_carbon_price(price_id: str, server: ServerDep) -> None:
+    """Remove a price; jobs that wait are planned without it at once."""
+    server.store.remove_carbon_price(price_id)
+    server.control.want_plan()
+    server.ticker.wake()
 
 
 @router.get("/reports/savings", dependencies=[CanLook])

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kilowait_scheduler.core.job import JobSpec
+from kilowait_scheduler.core.money import Money, energy_cost, price_of
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -160,16 +161,22 @@ class PlanShape(BaseModel):
     run_now_g: float
     saved_g: float
     saved_pct: float | None
+    energy_cost: Money | None
+    carbon_cost: Money | None
+    run_now_carbon_cost: Money | None
     forecasts: list[dict[str, Any]]
     explanation: ExplanationShape | None = None
 
     @classmethod
     def of(cls, proposal: Proposal, server: Server, *, explanation: Explanation | None = None) -> PlanShape:
-        decision = proposal.decision
-        zones = {r.zone for r in server.store.regions() if r.name in proposal.record.regions}
+        decision, record = proposal.decision, proposal.record
+        regions = {region.name: region for region in server.store.regions()}
+        price = price_of(server.store.carbon_prices(), project=record.spec.project, at=record.submitted_at)
+        kwh = ((_facility_kwh(window, record, regions[window.region]), window) for window in decision.windows)
+        zones = {region.zone for region in regions.values() if region.name in record.regions}
         return cls(
-            name=proposal.record.spec.name,
-            deadline=proposal.record.spec.due,
+            name=record.spec.name,
+            deadline=record.spec.due,
             windows=list(decision.windows),
             reason=decision.reason.value,
             why=explained(decision.reason, decision.detail),
@@ -179,9 +186,17 @@ class PlanShape(BaseModel):
             run_now_g=decision.run_now_g,
             saved_g=proposal.saved_g,
             saved_pct=100 * proposal.saved_g / decision.run_now_g if decision.run_now_g > 0 else None,
+            energy_cost=energy_cost((amount, regions[window.region].tariff) for amount, window in kwh),
+            carbon_cost=price.of(decision.carbon_g) if price is not None else None,
+            run_now_carbon_cost=price.of(decision.run_now_g) if price is not None else None,
             forecasts=[source_of(server.grid.view(zone), now=server.clock.now()) for zone in sorted(zones)],
             explanation=ExplanationShape.of(explanation) if explanation is not None else None,
         )
+
+
+def _facility_kwh(window: Window, record: JobRecord, region: Region) -> float:
+    """Energy at the facility's meter while the job works in a window."""
+    return record.power_kw * (window.duration / timedelta(hours=1)) * region.pue
 
 
 def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def add_region(
     token_env: Annotated[
         str | None, typer.Option(help="Variable of the server that holds the cluster's token.")
     ] = None,
+    price_per_kwh: Annotated[str | None, typer.Option(help="What a kWh costs at its meter.")] = None,
+    currency: Annotated[str | None, typer.Option(help="In this currency, e.g. EUR.")] = None,
     server: ServerOption = None,
     token_file: TokenOption = None,
 ) -> None:
@@ -92,6 +94,10 @@ def add_region(
         "gpu_type": gpu_type,
         "token_env": token_env,
     }
+    if (price_per_kwh is None) != (currency is None):
+        raise UsageError("--price-per-kwh and --currency go together, e.g. 0.12 and EUR")
+    if price_per_kwh is not None:
+        body["tariff"] = {"per_kwh": price_per_kwh, "currency": currency}
     with connect(server, token_file) as client:
         client.post("regions", json=body)
     say(f"region {name} added; `kilowait regions` shows its health in a few seconds")

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -105,6 +106,11 @@ def grams(value: float | None) -> str:
     if size >= 1e3:
         return f"{value / 1e3:.3g} kg"
     return f"{value:.3g} g"
+
+
+def money(cost: dict[str, str]) -> str:
+    """An amount to the hundredth, with its currency."""
+    return f"{Decimal(cost['amount']):.2f} {cost['currency']}"
 
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -14,7 +14,7 @@ import typer
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, read_file
 from .job_input import read_job
-from .output import Format, grams, local, say, table
+from .output import Format, grams, local, money, say, table
 
 if TYPE_CHECKING:
     from kilowait_scheduler.planner.frontier import Point
@@ -127,6 +127,9 @@ def _show_frontier(points: list[Point], o: Format) -> None:
     output.out.print(shown)
 
 
+_COSTS = {"electricity": "energy_cost", "carbon": "carbon_cost", "carbon if run now": "run_now_carbon_cost"}
+
+
 def show_plan(answer: dict[str, Any], o: Format) -> None:
     """Windows, what they save, where the numbers come from, and why it is so where the server said."""
     if o is not Format.TABLE:
@@ -142,6 +145,9 @@ def show_plan(answer: dict[str, Any], o: Format) -> None:
         f"forecast {grams(answer['carbon_g'])}, run now at home {grams(answer['run_now_g'])}: "
         f"saves {grams(answer['saved_g'])}{saved}; deadline {local(answer['deadline'])}"
     )
+    costs = [f"{what} {money(answer[name])}" for what, name in _COSTS.items() if answer[name] is not None]
+    if costs:
+        say(", ".join(costs))
     for source in answer["forecasts"]:
         notes = f" ({'; '.join(source['notes'])})" if source["notes"] else ""
         say(f"{source['zone']}: {source['source'] or source['problem']}{notes}")

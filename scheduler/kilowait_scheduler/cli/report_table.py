@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import output
-from .output import grams, say, table
+from .output import grams, money, say, table
 
 
 def show_report(report: dict[str, Any]) -> None:
@@ -39,6 +39,10 @@ def show_report(report: dict[str, Any]) -> None:
         f"overheads {grams(levers['overheads_g'])}",
         highlight=False,
     )
+    for what in ("energy", "carbon"):
+        costs = [money(cost) for cost in totals[f"{what}_cost"]]
+        if costs:
+            output.out.print(f"{'electricity' if what == 'energy' else 'carbon'} cost {' and '.join(costs)}")
     if totals["without_figures"]:
         say(f"{totals['without_figures']} job(s) without figures are not in the sums:")
         for job in report["jobs"]:

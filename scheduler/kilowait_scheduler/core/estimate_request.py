@@ -5,7 +5,6 @@ Messages name fields in backticks, so that each door can put its own spelling th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -17,6 +16,7 @@ from .duration import Duration
 from .errors import BadInput
 from .gpus import Precision
 from .job import first_problem
+from .money import Currency
 
 _LONGEST_SEARCH = timedelta(days=366)
 
@@ -25,12 +25,6 @@ def _searchable(value: timedelta) -> timedelta:
     if not timedelta(0) < value <= _LONGEST_SEARCH:
         raise ValueError(f"give more than 0s and at most {_LONGEST_SEARCH.days}d")
     return value
-
-
-def _code(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", text):
-        raise ValueError("give the currency's code, three capital letters, e.g. EUR")
-    return text
 
 
 class EstimateRequest(BaseModel):
@@ -60,7 +54,7 @@ class EstimateRequest(BaseModel):
     intensity_g_per_kwh: float | None = Field(default=None, ge=0, le=1e4)
     embodied_kg: float | None = Field(default=None, ge=0, le=1e6)
     price_per_kwh: Decimal | None = Field(default=None, ge=0, le=Decimal(10**6), max_digits=18)
-    currency: Annotated[str, AfterValidator(_code)] | None = None
+    currency: Currency | None = None
     within: Annotated[Duration, AfterValidator(_searchable)] = timedelta(days=7)
 
     @model_validator(mode="after")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .money import Tariff
+
 # Uptime Institute's surveys put the industry's mean near 1.55; hyperscalers publish 1.1 to 1.2 (see docs/method.md).
 DEFAULT_PUE = 1.2
 
@@ -15,7 +17,7 @@ class Region(BaseModel):
 
     `address` is the base URL of its Jobs REST API. `token_env` names the environment variable of the server that holds
     the cluster's bearer token: a reference, never the secret. `intensity_g_per_kwh` is a configured yearly mean, used
-    only when neither provider nor typical day answers for the zone.
+    only when neither provider nor typical day answers for the zone. `tariff`: what a kWh costs at the meter.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -28,3 +30,4 @@ class Region(BaseModel):
     gpu_type: str | None = None
     token_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     intensity_g_per_kwh: float | None = Field(default=None, ge=0)
+    tariff: Tariff | None = None

@@ -45,6 +45,7 @@ class Arrays(NamedTuple):
     restart_kwh: Floats
     caution_kwh: Floats
     wait_g: Floats
+    price_factor: Floats
     drop_g: Floats
     budget: Ints
     size_at: Ints
@@ -96,6 +97,7 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         restart_kwh=np.array([task.restart_kwh for task in tasks], dtype=np.float64),
         caution_kwh=np.array([task.caution_kwh for task in tasks], dtype=np.float64),
         wait_g=np.array([task.wait_g_per_slot for task in tasks], dtype=np.float64),
+        price_factor=np.array([task.price_factor for task in tasks], dtype=np.float64),
         drop_g=np.zeros(len(tasks)),
         budget=np.array([rows.get(task.budget, -1) if task.budget else -1 for task in tasks], dtype=np.int64),
         size_at=_offsets([len(task.sizes) for task in tasks]),
@@ -191,15 +193,15 @@ def _drops(made: Arrays, tasks: tuple[Task, ...]) -> Floats:
     drop = np.zeros(len(tasks))
     if not made.grams.size:
         return drop
-    dirtiest = float((np.maximum(made.grams, 0) + np.maximum(made.extra, 0)).max())
+    dirtiest, dearest = float(np.maximum(made.grams, 0).max()), float(np.maximum(made.extra, 0).max())
     for index, task in enumerate(tasks):
         kwh = float(made.size_kwh[made.size_at[index] : made.size_at[index + 1]].max())
         kwh *= max(task.kw_factor.values(), default=1.0)
         slots = max(1, int(made.last[index] - made.first[index]))
         moves = slots * max(task.relocation_g.values(), default=0.0)
-        worst = (
-            slots * (kwh + abs(task.restart_kwh) + task.caution_kwh) * dirtiest + moves + task.wait_g_per_slot * slots
-        )
+        worst_kwh_g = dirtiest + task.price_factor * dearest
+        kwh += abs(task.restart_kwh) + task.caution_kwh
+        worst = slots * kwh * worst_kwh_g + moves + task.wait_g_per_slot * slots
         drop[index] = max(worst, 1.0)
     return drop
 

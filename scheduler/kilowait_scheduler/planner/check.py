@@ -95,7 +95,7 @@ def _walk(
             goes_on = task.running and pool is home and segment.start == max(0, task.earliest)
         resumes = not goes_on and (earlier is not None or task.ran_in is not None)
         carbon_of_kwh = pool.g_per_kwh
-        price_of_kwh = pool.price_g_per_kwh
+        price_of_kwh = None if pool.price_g_per_kwh is None else task.price_factor * pool.price_g_per_kwh
         size = next(size for size in task.sizes if size.gpus == segment.gpus)
         kwh = size.kw * task.kw_factor.get(segment.gpu_type or "", 1.0) * problem.slot_h
         for slot in range(segment.start, segment.end):

@@ -73,7 +73,9 @@ class Grid:
                 self.blind.add(region.name)
             capacity = min(region.capacity_gpus, known.gpus.get(region.name, region.capacity_gpus))
             column = np.full(self.slots, capacity, dtype=np.int64)
-            self.pools.append(Pool(region.name, grams * region.pue, column))
+            tariff = region.tariff
+            price = np.full(self.slots, float(tariff.per_kwh) * region.pue) if tariff is not None else None
+            self.pools.append(Pool(region.name, grams * region.pue, column, price_g_per_kwh=price))
             self.high[region.name] = high * region.pue
 
     def _values(self, forecast: Forecast | None, edges: list[datetime], *, top: bool) -> Floats:
@@ -117,6 +119,7 @@ class Grid:
                 due = earliest + work
         ran_in = state.runs[-1].region if any(run.started_at for run in state.runs) or running else None
         allowed = self._allowed(record, ran_in=ran_in if running else None)
+        weight = self._price_factor(record, allowed)
         # A resume occupies whole slots, but draws power for its own time only: the difference is taken off again.
         restart_slots = math.ceil(state.restart_s / step_s - 1e-6)
         restart_kwh = record.power_kw * (state.restart_s - restart_slots * step_s) / 3600
@@ -136,7 +139,8 @@ class Grid:
             caution_kwh=caution_kwh if spec.suspendable else 0.0,
             relocation_g=self._relocation_g(record, allowed),
             relocation_slots=self._relocation_slots(record, allowed),
-            wait_g_per_slot=self._wait_g(record, work),
+            wait_g_per_slot=self._wait_g(record, work, weight),
+            price_factor=weight,
             priority=_PRIORITY[spec.priority],
             ran_in=ran_in if spec.suspendable or running else None,
             running=running,
@@ -186,11 +190,26 @@ class Grid:
         slots = math.ceil(data.size_gb / self.rules.transfer_gb_per_s / self.rules.slot.total_seconds() - 1e-9)
         return {name: slots for name in allowed if name not in (data.at or (record.home,))}
 
-    def _wait_g(self, record: JobRecord, work: int) -> float:
+    def _price_factor(self, record: JobRecord, allowed: tuple[str, ...]) -> float:
+        """Grams of carbon that are worth one unit of money to the job's project.
+
+        0, so that carbon alone counts, where its carbon has no price, or electricity none in that currency somewhere.
+        """
+        price = self.known.carbon_prices.get(record.id)
+        tariffs = [region.tariff for region in self.known.regions if region.name in (*allowed, record.home)]
+        if price is None or any(tariff is None or tariff.currency != price.currency for tariff in tariffs):
+            return 0.0
+        return 1 / price.per_g
+
+    def _wait_g(self, record: JobRecord, work: int, price_factor: float) -> float:
+        """The price of a slot of waiting: a share of what running now emits, or costs where money is weighed."""
         home = self._home(record)
         if home is None or self.slots == 0:
             return 0.0
-        now_g = record.power_kw * self.slot_h * float(np.maximum(home.g_per_kwh[:work], 0).sum())
+        weighed, factor = home.g_per_kwh, 1.0
+        if price_factor > 0 and home.price_g_per_kwh is not None:
+            weighed, factor = home.price_g_per_kwh, price_factor
+        now_g = record.power_kw * self.slot_h * factor * float(np.maximum(weighed[:work], 0).sum())
         waited = max(self.known.now - record.submitted_at, timedelta(0)) / _AGING
         weight = 2.0 ** _PRIORITY[record.spec.priority] * (1 + waited)
         return now_g * self.rules.wait_share_per_h * self.slot_h * weight

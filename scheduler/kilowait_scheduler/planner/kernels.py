@@ -57,7 +57,7 @@ def solve(
     for q in range(nq):
         pool, factor = p.pair_pool[qa + q], p.pair_factor[qa + q]
         for t in range(window):
-            gram = scale * p.grams[pool, begin + t] + p.extra[pool, begin + t]
+            gram = scale * p.grams[pool, begin + t] + p.price_factor[j] * p.extra[pool, begin + t]
             toll[q, t] = (p.restart_kwh[j] + p.caution_kwh[j]) * gram
             for s in range(ns):
                 gpus = p.size_gpus[sa + s]
@@ -294,7 +294,7 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
         q = p.pair_at[j]
         while p.pair_pool[q] != pool:
             q += 1
-        gram = carbon * p.grams[pool, t] + other * p.extra[pool, t]
+        gram = carbon * p.grams[pool, t] + other * p.price_factor[j] * p.extra[pool, t]
         s = p.size_at[j] + size[t]
         total += p.size_kwh[s] * p.pair_factor[q] * gram
         mode = p.pair_mode[q]

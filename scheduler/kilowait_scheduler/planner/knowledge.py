@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.forecast import Forecast
+from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -54,7 +55,8 @@ class Knowledge:
     """What is known at `now`. `forecasts` by zone; `down`: regions that do not answer and get nothing new.
 
     `gpus` says how many GPUs a cluster really has, where it told us, by region. `budgets_g`: grams that are left in
-    hard budgets, by name; `budget_of`: which of them a job draws on, by job id. `margins`: share of the work to keep
+    hard budgets, by name; `budget_of`: which of them a job draws on, by job id. `carbon_prices`: the internal price
+    of their carbon, by job id, where there is one. `margins`: share of the work to keep
     free before the deadline, by job name, where runtimes of earlier jobs tell. `prices` of the last plan.
     """
 
@@ -65,6 +67,7 @@ class Knowledge:
     gpus: Mapping[str, int] = field(default_factory=dict)
     budgets_g: Mapping[str, float] = field(default_factory=dict)
     budget_of: Mapping[str, str] = field(default_factory=dict)
+    carbon_prices: Mapping[str, CarbonPrice] = field(default_factory=dict)
     margins: Mapping[str, float] = field(default_factory=dict)
     prices: Standing | None = None
 

@@ -24,8 +24,8 @@ class Pool:
     """The GPUs of one type in one region.
 
     `g_per_kwh` (slots,) carbon of a kWh, multiplied by PUE. `capacity` (slots,) GPUs that may be used.
-    `price_g_per_kwh` (slots,) or None: other prices on a kWh (electricity, carbon), PUE included, in the grams that one
-    would pay as much for.
+    `price_g_per_kwh` (slots,) or None: other prices on a kWh (electricity), PUE included, in the grams that one would
+    pay as much for, or in money where the tasks' `price_factor` makes grams of it.
     """
 
     region: str
@@ -56,7 +56,8 @@ class Task:
     region of the last run of a job that has run before (every start is then a restart); with `running` it holds its
     GPUs there right now, of type `ran_on`, and may go on in its first slot without a restart; if it `stays` it does,
     unless the GPUs are gone.
-    `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards.
+    `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards. `price_factor` multiplies the
+    pools' prices on a kWh: grams that are worth one unit of them to this task's owner; 0 where only carbon counts.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Task:
     relocation_g: Mapping[str, float] = field(default_factory=dict)
     relocation_slots: Mapping[str, int] = field(default_factory=dict)
     wait_g_per_slot: float = 0.0
+    price_factor: float = 1.0
     priority: int = 0
     ran_in: str | None = None
     ran_on: str | None = None

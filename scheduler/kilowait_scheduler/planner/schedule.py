@@ -45,7 +45,7 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
     sizes = slice(int(p.size_at[j]), int(p.size_at[j + 1]))
     gpus, quanta, kwh = p.size_gpus[sizes], p.size_quanta[sizes], p.size_kwh[sizes]
     pools, factor = p.pair_pool[qa:qb], p.pair_factor[qa:qb]
-    gram = scale * p.grams[pools, begin:end] + p.extra[pools, begin:end]
+    gram = scale * p.grams[pools, begin:end] + p.price_factor[j] * p.extra[pools, begin:end]
     cost = kwh[None, :, None] * factor[:, None, None] * gram[:, None, :]
     if price is not None:
         cost = cost + gpus[None, :, None] * price[pools, begin:end][:, None, :]
@@ -195,7 +195,7 @@ def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
     pairs = {int(pool): q for q, pool in enumerate(p.pair_pool[p.pair_at[j] : p.pair_at[j + 1]], start=p.pair_at[j])}
     of = np.array([pairs[int(pool)] for pool in pools], dtype=np.int64)
     kwh = p.size_kwh[p.size_at[j] + size[busy]] * p.pair_factor[of]
-    carbon, other = float(kwh @ p.grams[pools, busy]), float(kwh @ p.extra[pools, busy])
+    carbon, other = float(kwh @ p.grams[pools, busy]), float(p.price_factor[j] * (kwh @ p.extra[pools, busy]))
     begins = np.flatnonzero((np.diff(busy, prepend=-2) != 1) | (np.diff(pools, prepend=-2) != 0))
     last = -1
     for index in begins.tolist():
@@ -206,7 +206,7 @@ def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
             carbon += float(p.pair_move_g[q])
         if not first or mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and slot > p.first[j]):
             carbon += float(p.restart_kwh[j] * p.grams[pool, slot])
-            other += float((p.restart_kwh[j] + p.caution_kwh[j]) * p.extra[pool, slot])
+            other += float(p.price_factor[j] * (p.restart_kwh[j] + p.caution_kwh[j]) * p.extra[pool, slot])
             other += float(p.caution_kwh[j] * p.grams[pool, slot])
         last = pool
     late = max(0, int(busy[-1]) + 1 - int(p.first[j]) - int(p.least[j])) if len(busy) else 0

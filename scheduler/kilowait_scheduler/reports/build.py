@@ -13,6 +13,7 @@ from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, Place, compact, p
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost, price_of, totals
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -108,6 +109,7 @@ def build(
     end: datetime,
     signal: str,
     team: str | None = None,
+    prices: Sequence[CarbonPrice] = (),
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
@@ -116,8 +118,15 @@ def build(
     job's figures do not depend on the period or the team that is asked about.
     """
     pue = {region.name: region.pue for region in regions}
+    tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
-        _line(job, baselines.get(job.record.id), intensity=dict(intensity), pue=pue, now=now)
+        _with_costs(
+            _line(job, baselines.get(job.record.id), intensity=dict(intensity), pue=pue, now=now),
+            job,
+            price=price_of(prices, project=job.record.spec.project, at=job.record.submitted_at),
+            tariffs=tariffs,
+            pue=pue,
+        )
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
         if team in (None, job.record.spec.team)
     )
@@ -216,6 +225,28 @@ def _figures(figures: Savings) -> dict[str, object]:
     }
 
 
+def _with_costs(
+    line: JobLine,
+    job: Measured,
+    *,
+    price: CarbonPrice | None,
+    tariffs: Mapping[str, Tariff | None],
+    pue: Mapping[str, float],
+) -> JobLine:
+    """The line with what its electricity and its carbon cost, at the price that held when it was submitted."""
+    if line.carbon_g is None or line.baseline is None:
+        return line
+    kwh: dict[str, float] = {}
+    for interval in job.intervals:
+        kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
+    return _with(
+        line,
+        energy_cost=energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),
+        carbon_cost=price.of(line.carbon_g) if price is not None else None,
+        baseline_carbon_cost=price.of(line.baseline.carbon_g) if price is not None else None,
+    )
+
+
 def _with(line: JobLine, **changes: object) -> JobLine:
     return JobLine(**{**vars(line), **changes})
 
@@ -286,6 +317,8 @@ def _totals(lines: Sequence[JobLine]) -> Totals:
         saved_g=saved,
         saved_pct=100 * saved / baseline if baseline > 0 else None,
         uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
+        energy_cost=totals(line.energy_cost for line in full),
+        carbon_cost=totals(line.carbon_cost for line in full),
         levers=Levers(
             sum(lever.time_shift_g for lever in levers),
             sum(lever.region_shift_g for lever in levers),

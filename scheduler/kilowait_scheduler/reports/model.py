@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from kilowait_scheduler.core.money import Money
+
 
 @dataclass(frozen=True)
 class RanWindow:
@@ -39,7 +41,8 @@ class JobLine:
 
     `energy_kwh` is facility energy (IT x PUE). `estimated_pct`: share of the carbon that rests on estimated intensity
     or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `measured_pct`: share
-    of the running time for which a meter has readings. `provisional`: the figure may still change.
+    of the running time for which a meter has readings. `provisional`: the figure may still change. Costs are None where
+    carbon has no price, or electricity no tariff.
     """
 
     id: str
@@ -64,6 +67,9 @@ class JobLine:
     saved_pct: float | None = None
     uncertainty_g: float | None = None
     levers: Levers | None = None
+    energy_cost: Money | None = None
+    carbon_cost: Money | None = None
+    baseline_carbon_cost: Money | None = None
     promised_saved_g: float | None = None
     estimated_pct: float | None = None
     measured_pct: float | None = None
@@ -87,7 +93,7 @@ class RegionLine:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the jobs that have both figures; `without_figures` counts those left out."""
+    """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency."""
 
     jobs: int
     without_figures: int
@@ -98,6 +104,8 @@ class Totals:
     saved_pct: float | None
     uncertainty_g: float
     levers: Levers
+    energy_cost: tuple[Money, ...] = ()
+    carbon_cost: tuple[Money, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from . import page
@@ -24,6 +25,8 @@ def to_json(report: Report) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     raise TypeError(f"a report holds a {type(value).__name__}, which has no JSON form")
 
 
@@ -67,6 +70,10 @@ COLUMNS = (
     "region_shift_g",
     "resizing_g",
     "overheads_g",
+    "energy_cost",
+    "energy_cost_currency",
+    "carbon_cost",
+    "carbon_cost_currency",
     "promised_saved_g",
     "estimated_pct",
     "measured_pct",
@@ -87,6 +94,10 @@ def _row(job: JobLine) -> dict[str, str]:
         "region_shift_g": levers.region_shift_g if levers else None,
         "resizing_g": levers.resizing_g if levers else None,
         "overheads_g": levers.overheads_g if levers else None,
+        "energy_cost": job.energy_cost.amount if job.energy_cost else None,
+        "energy_cost_currency": job.energy_cost.currency if job.energy_cost else None,
+        "carbon_cost": job.carbon_cost.amount if job.carbon_cost else None,
+        "carbon_cost_currency": job.carbon_cost.currency if job.carbon_cost else None,
     }
     return {column: _cell(values[column]) for column in COLUMNS}
 
@@ -104,6 +115,8 @@ def _cell(value: object) -> str:
             return "true" if value else "false"
         case datetime():
             return value.isoformat()
+        case Decimal():
+            return f"{value:f}"
         case str():
             return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
     return repr(value)

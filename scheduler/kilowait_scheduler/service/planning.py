@@ -10,6 +10,7 @@ import numpy as np
 
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.margin import learned_margin
+from kilowait_scheduler.core.money import CarbonPrice, price_of
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.dispatch.reconciler import RegionHealth
 from kilowait_scheduler.planner.explain import Explanation, explain
@@ -71,9 +72,15 @@ class Planning:
             gpus={name: h.info.gpus_total for name, h in seen if h.info is not None and h.info.gpus_total > 0},
             budgets_g=limits,
             budget_of=drawn,
+            carbon_prices=self._carbon_prices(records),
             margins={name: self._margin(name, now) for name in {record.spec.name for record in records}},
             prices=self._prices,
         )
+
+    def _carbon_prices(self, records: Sequence[JobRecord]) -> dict[str, CarbonPrice]:
+        prices = self._store.carbon_prices()
+        held = ((r.id, price_of(prices, project=r.spec.project, at=r.submitted_at)) for r in records if prices)
+        return {job_id: price for job_id, price in held if price is not None}
 
     def _margin(self, name: str, now: datetime) -> float:
         """Learned from the last jobs of this name, and kept for a while."""

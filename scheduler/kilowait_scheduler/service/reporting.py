@@ -80,6 +80,7 @@ class Reporting:
             end=end,
             signal=" and ".join(sorted(signals)) or "none",
             team=team,
+            prices=await asyncio.to_thread(self._store.carbon_prices),
             notes=notes,
         )
 

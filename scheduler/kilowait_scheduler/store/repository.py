@@ -17,13 +17,14 @@ from sqlmodel import Session, col, or_, select
 from kilowait_scheduler.core.errors import Conflict, NotFound
 from kilowait_scheduler.core.events import EVENT, Event
 from kilowait_scheduler.core.lifecycle import JobState, Phase
+from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 
 from .engine import WRITES
 from .ledger import Ledger
 from .measurements import Measurements
-from .tables import EventRow, JobRow, RegionRow, RunRow, TokenRow
+from .tables import CarbonPriceRow, EventRow, JobRow, RegionRow, RunRow, TokenRow
 
 
 class Store(Measurements, Ledger):
@@ -186,6 +187,27 @@ class Store(Measurements, Ledger):
             count = session.exec(select(func.count()).select_from(RegionRow)).one()
             position = known.position if known else count
             session.merge(RegionRow(name=region.name, position=position, record=region.model_dump(mode="json")))
+
+    # Prices
+
+    def carbon_prices(self) -> list[CarbonPrice]:
+        """Internal prices on carbon, by id."""
+        with self.reading() as session:
+            rows = session.exec(select(CarbonPriceRow).order_by(col(CarbonPriceRow.id))).all()
+            return [CarbonPrice.model_validate(row.record) for row in rows]
+
+    def put_carbon_price(self, price: CarbonPrice) -> None:
+        """Add a price, or replace the one of the same id."""
+        with self.writing() as session:
+            session.merge(CarbonPriceRow(id=price.id, record=price.model_dump(mode="json")))
+
+    def remove_carbon_price(self, id_: str) -> None:
+        """Remove a price. Raises NotFound."""
+        with self.writing() as session:
+            row = session.get(CarbonPriceRow, id_)
+            if row is None:
+                raise NotFound(f"no carbon price {id_!r}; `kilowait price` lists them")
+            session.delete(row)
 
     # Tokens
 

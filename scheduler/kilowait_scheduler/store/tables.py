@@ -201,6 +201,13 @@ class BudgetRequestRow(SQLModel, table=True):
     decided_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class CarbonPriceRow(SQLModel, table=True):
+    __tablename__ = "carbon_price"
+
+    id: str = Field(primary_key=True)
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
 class LedgerRow(SQLModel, table=True):
     """Append only: triggers refuse changes, removals, and numbers that do not follow (docs/method.md)."""
 
