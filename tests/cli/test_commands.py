@@ -265,7 +265,10 @@ def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) 
     rows = list(csv.DictReader(io.StringIO(cli("report", "-o", "csv")[1])))
     assert len(rows) == len(report["jobs"])
     assert yaml.safe_load(cli("report", "-o", "yaml")[1])["totals"] == report["totals"]
-    assert cli("report")[0] == 0
+    assert cli("report", "--by", "team")[0] == 0
+    assert cli("report", "--by", "team", "--format", "html")[1].lstrip().lower().startswith("<!doctype html>")
+    assert json.loads(cli("report", "--by", "month", "-o", "json")[1])["by"] == "month"
+    assert cli("report", "--by", "colour")[0] == 2
 
 
 def test_prices_are_set_listed_and_removed(cli: Cli) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+from kilowait_scheduler.core.money import Money
 from kilowait_scheduler.reports.model import (
     BaselineFigure,
+    By,
+    Group,
     IntensityTrace,
     JobLine,
     Levers,
@@ -230,6 +234,20 @@ def sample() -> Report:
             "Energy comes from the simulated meter: it shows the method, not real consumption.",
             "eu-north: 23 % of the intensity of SE-SE2 is estimated (electricity-maps+typical-day).",
         ),
+    )
+
+
+def by_team() -> Report:
+    """The sample with its sums by team, and money."""
+    report = sample()
+    cost = Money(Decimal("12.40"), "EUR")
+    teams = sorted({line.team for line in report.jobs})
+    groups = tuple(
+        Group(team, replace(totals(tuple(line for line in report.jobs if line.team == team)), carbon_cost=(cost,)))
+        for team in teams
+    )
+    return replace(
+        report, by=By.TEAM, groups=groups, totals=replace(report.totals, carbon_cost=(cost,), energy_cost=(cost,))
     )
 
 

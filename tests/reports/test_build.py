@@ -19,7 +19,7 @@ from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.reports.build import Measured, build, queue_for, run_now
-from kilowait_scheduler.reports.model import JobLine, Report
+from kilowait_scheduler.reports.model import By, JobLine, Report
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -99,6 +99,7 @@ def report(
     end: datetime = FAR,
     now: datetime = T0 + 400 * HOUR,
     team: str | None = None,
+    by: By | None = None,
     intensity: Mapping[str, IntensitySeries] | None = None,
     regions: Sequence[Region] = REGIONS,
 ) -> Report:
@@ -118,7 +119,47 @@ def report(
         end=end,
         signal="average lifecycle",
         team=team,
+        by=by,
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from(By))
+def test_groups_add_up_to_the_report_whatever_they_are_by(data: st.DataObject, by: By) -> None:
+    jobs = data.draw(histories())
+    found = report(jobs, by=by)
+    assert [group.name for group in found.groups] == sorted({group.name for group in found.groups})
+    for figure in ("jobs", "without_figures", "energy_kwh", "carbon_g", "baseline_g", "saved_g", "uncertainty_g"):
+        parts = [getattr(group.totals, figure) for group in found.groups]
+        assert sum(parts) == pytest.approx(getattr(found.totals, figure), abs=1e-6)
+    for lever in ("time_shift_g", "region_shift_g", "resizing_g", "overheads_g"):
+        parts = [getattr(group.totals.levers, lever) for group in found.groups]
+        assert sum(parts) == pytest.approx(getattr(found.totals.levers, lever), abs=1e-6)
+
+
+def test_figures_are_final_a_week_after_the_last_job_has_ended_and_not_before_it_has() -> None:
+    ended = [Told("a", submitted=0, began=2, ran=2), Told("b", submitted=1, began=10, ran=3)]
+    found = report(ended)
+    assert line_of(found, "a").final_from == T0 + 4 * HOUR + timedelta(days=7)
+    assert found.totals.final_from == T0 + 13 * HOUR + timedelta(days=7)
+    running = Told("c", submitted=2, began=20, ran=3, phase=Phase.RUNNING)
+    assert report([*ended, running]).totals.final_from is None
+
+
+def test_jobs_are_put_together_by_team_project_where_they_ran_or_month() -> None:
+    jobs = [
+        Told("a", submitted=0, began=2, ran=2),
+        Told("b", submitted=200, began=202, ran=3, region="bb", team="vision"),
+        Told("c", submitted=201, began=0, ran=0, phase=Phase.WAITING),
+    ]
+    names = {by: [(group.name, group.totals.jobs) for group in report(jobs, by=by).groups] for by in By}
+    assert names == {
+        By.TEAM: [("nlp", 2), ("vision", 1)],
+        By.PROJECT: [("default", 3)],
+        By.REGION: [("aa", 1), ("bb", 1), ("not run yet", 1)],
+        By.MONTH: [("2026-11", 1), ("2026-12", 2)],
+    }
+    assert report(jobs).groups == ()
 
 
 def line_of(found: Report, job_id: str) -> JobLine:

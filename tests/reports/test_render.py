@@ -16,7 +16,7 @@ from kilowait_scheduler.reports.model import JobLine, Report
 from kilowait_scheduler.reports.render import COLUMNS, to_csv, to_html, to_json
 from reports import sample
 
-EVERY = [sample.sample, sample.empty, sample.nothing_measured, sample.losing, sample.small, sample.many]
+EVERY = [sample.sample, sample.by_team, sample.empty, sample.nothing_measured, sample.losing, sample.small, sample.many]
 
 
 class Page(HTMLParser):

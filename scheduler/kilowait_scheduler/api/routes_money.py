@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
+from kilowait_scheduler.reports.model import By
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 
 from .access import CanAdmin, CanLook, ServerDep
@@ -80,10 +81,14 @@ async def savings(
     start: Utc | None = None,
     end: Utc | None = None,
     team: str | None = None,
+    by: By | None = None,
     format_: Annotated[str, Query(alias="format")] = "json",
 ) -> Response:
-    """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page."""
-    work = server.reporting.savings(start=start, end=end, team=team)
+    """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page.
+
+    `by` adds sums per team, project, region or month.
+    """
+    work = server.reporting.savings(start=start, end=end, team=team, by=by)
     report = await asyncio.wrap_future(server.ticker.submit(work))
     match format_:
         case "json":

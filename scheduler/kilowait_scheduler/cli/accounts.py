@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,15 @@ from kilowait_scheduler.client import segment
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
 from .output import Format, grams, local, say, table
+
+
+class ReportFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    CSV = "csv"
+    HTML = "html"
+
 
 ledger_app = typer.Typer(help="List ledger entries, or verify that they are as written.", invoke_without_command=True)
 token_app = typer.Typer(help="List, make and revoke tokens.", invoke_without_command=True)
@@ -84,11 +94,14 @@ def verify(
 def report(
     server: ServerOption = None,
     token_file: TokenOption = None,
-    o: OutputOption = Format.TABLE,
+    o: Annotated[
+        ReportFormat, typer.Option("-o", "--output", "--format", help="table, json, yaml, csv or html.")
+    ] = ReportFormat.TABLE,
     start: Annotated[str | None, typer.Option(help="Jobs submitted from this time on.")] = None,
     end: Annotated[str | None, typer.Option(help="Jobs submitted before this time.")] = None,
     month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11.")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
+    by: Annotated[str | None, typer.Option(help="Sums by team, project, region or month.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write one self-contained HTML page here.")] = None,
 ) -> None:
     """Report energy, carbon and savings, job by job."""
@@ -96,7 +109,7 @@ def report(
         start, end = _month(month)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
-    span: dict[str, Any] = {"start": start, "end": end, "team": team}
+    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by}
     with connect(server, token_file) as client, output.err.status("integrating energy and intensity"):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
@@ -104,19 +117,16 @@ def report(
                 html.write_text(page, encoding="utf-8")
             except OSError as error:
                 raise UsageError(f"--html {html}: {error.strerror}") from None
-        if o is Format.CSV:
-            text = client.call("GET", "reports/savings", params={**span, "format": "csv"}).text
-            found: Any = None
-        else:
-            found, text = client.get("reports/savings", **span), ""
-    if o is Format.CSV:
-        typer.echo(text, nl=False)
-    elif o is Format.TABLE:
+        document = o in (ReportFormat.CSV, ReportFormat.HTML)
+        answer = client.call("GET", "reports/savings", params={**span, "format": o.value if document else "json"})
+    if document:
+        typer.echo(answer.text, nl=False)
+    elif o is ReportFormat.TABLE:
         from .report_table import show_report
 
-        show_report(found)
+        show_report(answer.json())
     else:
-        output.data(found, o)
+        output.data(answer.json(), Format(o.value))
     if html is not None:
         say(f"HTML report: {html}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.table import Table
+
 from . import output
 from .output import grams, money, say, table
 
@@ -31,6 +33,8 @@ def show_report(report: dict[str, Any]) -> None:
             met,
         )
     output.out.print(shown)
+    if report["groups"]:
+        output.out.print(_groups(report))
     totals, levers = report["totals"], report["totals"]["levers"]
     pct = "" if totals["saved_pct"] is None else f" ({totals['saved_pct']:+.1f} %)"
     output.out.print(
@@ -52,6 +56,18 @@ def show_report(report: dict[str, Any]) -> None:
         say("* provisional: running, or resting on estimated values that are settled later")
     for note in report["notes"]:
         say(note)
+
+
+def _groups(report: dict[str, Any]) -> Table:
+    """Sums per team, project, region or month."""
+    shown = table(report["by"], ">jobs", ">energy", ">carbon", ">baseline", ">saved", ">%", title=f"By {report['by']}")
+    for group in report["groups"]:
+        sums = group["totals"]
+        pct = "-" if sums["saved_pct"] is None else f"{sums['saved_pct']:+.0f}"
+        known = sums["jobs"] > sums["without_figures"]
+        figures = [kwh(sums["energy_kwh"]), *(grams(sums[name]) for name in ("carbon_g", "baseline_g", "saved_g"))]
+        shown.add_row(group["name"], str(sums["jobs"]), *(figures if known else ["-"] * 4), pct)
+    return shown
 
 
 def kwh(value: float | None) -> str:

@@ -19,6 +19,9 @@ from .baseline import RUN_NOW, as_if, shifted
 from .carbon import Emission, EnergyInterval, emissions
 from .lifecycle import Run
 
+# Providers settle their history within days: a job is settled again, and may be corrected, for so long after its end.
+SETTLED_AFTER = timedelta(days=7)
+
 
 @dataclass(frozen=True)
 class Savings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 from kilowait_forecasters.errors import ForecastersError
@@ -17,12 +17,13 @@ from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost, pric
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.core.savings import Savings, savings, useful_and_overhead
+from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings, useful_and_overhead
 
-from .model import BaselineFigure, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report, Totals
+from .model import BaselineFigure, By, Group, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report, Totals
 from .units import moment
 
 LEVERS = "levers@1"
+NOT_RUN = "not run yet"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ def build(
     signal: str,
     team: str | None = None,
     prices: Sequence[CarbonPrice] = (),
+    by: By | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
@@ -152,6 +154,8 @@ def build(
             if region.name in intensity
         ),
         notes=tuple(notes),
+        by=by,
+        groups=_groups(lines, by) if by is not None else (),
     )
 
 
@@ -183,6 +187,7 @@ def _line(
             state.first_promise.run_now_g - state.first_promise.carbon_g if state.first_promise is not None else None
         ),
         measured_pct=_measured_pct(job, now),
+        final_from=state.finished_at + SETTLED_AFTER if state.finished_at is not None else None,
     )
     if baseline is None:
         note = "" if not base.runs else "no meter readings for this job: is an agent running in its region?"
@@ -303,6 +308,33 @@ def _region_line(
     )
 
 
+def _last(moments: Iterable[datetime | None]) -> datetime | None:
+    """The latest; None where there is none, or one is not known yet."""
+    found = list(moments)
+    known = [moment for moment in found if moment is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
+def _groups(lines: Sequence[JobLine], by: By) -> tuple[Group, ...]:
+    """Every line in one group, so that the groups add up to the report."""
+    found: dict[str, list[JobLine]] = {}
+    for line in lines:
+        found.setdefault(_group_of(line, by), []).append(line)
+    return tuple(Group(name, _totals(found[name])) for name in sorted(found))
+
+
+def _group_of(line: JobLine, by: By) -> str:
+    match by:
+        case By.TEAM:
+            return line.team
+        case By.PROJECT:
+            return line.project
+        case By.REGION:
+            return " → ".join(dict.fromkeys(window.region for window in line.windows)) or NOT_RUN
+        case By.MONTH:
+            return f"{line.submitted_at.astimezone(UTC):%Y-%m}"
+
+
 def _totals(lines: Sequence[JobLine]) -> Totals:
     full = [line for line in lines if line.carbon_g is not None and line.baseline is not None]
     levers = [line.levers for line in full if line.levers is not None]
@@ -317,6 +349,7 @@ def _totals(lines: Sequence[JobLine]) -> Totals:
         saved_g=saved,
         saved_pct=100 * saved / baseline if baseline > 0 else None,
         uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
+        final_from=_last(line.final_from for line in lines),
         energy_cost=totals(line.energy_cost for line in full),
         carbon_cost=totals(line.carbon_cost for line in full),
         levers=Levers(

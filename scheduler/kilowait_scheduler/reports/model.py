@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from kilowait_scheduler.core.money import Money
 
@@ -41,7 +42,8 @@ class JobLine:
 
     `energy_kwh` is facility energy (IT x PUE). `estimated_pct`: share of the carbon that rests on estimated intensity
     or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `measured_pct`: share
-    of the running time for which a meter has readings. `provisional`: the figure may still change. Costs are None where
+    of the running time for which a meter has readings. `provisional`: it still runs, or rests on estimates.
+    `final_from`: when the last correction may have come, of a job that has ended. Costs are None where
     carbon has no price, or electricity no tariff.
     """
 
@@ -74,6 +76,7 @@ class JobLine:
     estimated_pct: float | None = None
     measured_pct: float | None = None
     provisional: bool = True
+    final_from: datetime | None = None
     note: str = ""
 
 
@@ -93,7 +96,10 @@ class RegionLine:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency."""
+    """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency.
+
+    `final_from`: when the last of the figures is final; None while a job has not ended.
+    """
 
     jobs: int
     without_figures: int
@@ -104,8 +110,26 @@ class Totals:
     saved_pct: float | None
     uncertainty_g: float
     levers: Levers
+    final_from: datetime | None = None
     energy_cost: tuple[Money, ...] = ()
     carbon_cost: tuple[Money, ...] = ()
+
+
+class By(StrEnum):
+    """What the jobs of a report are put together by: whose they are, where they ran, the month of their submission."""
+
+    TEAM = "team"
+    PROJECT = "project"
+    REGION = "region"
+    MONTH = "month"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The jobs of one team, project, region or month, and their sums. A job that moved is in a group of its regions."""
+
+    name: str
+    totals: Totals
 
 
 @dataclass(frozen=True)
@@ -133,3 +157,5 @@ class Report:
     regions: tuple[RegionLine, ...]
     intensity: tuple[IntensityTrace, ...]
     notes: tuple[str, ...] = field(default=())
+    by: By | None = None
+    groups: tuple[Group, ...] = ()

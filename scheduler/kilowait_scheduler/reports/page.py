@@ -31,6 +31,7 @@ def render(report: Report) -> str:
         picture={
             "windows": pictures.windows(report) if report.regions else None,
             "saved": pictures.saved(report),
+            "saved_by": pictures.saved_by(report),
             "energy_jobs": pictures.energy_of_jobs(report),
             "energy_regions": pictures.energy_of_regions(report),
         },
@@ -52,6 +53,8 @@ def _units(report: Report) -> dict[str, Unit]:
     return {
         "job_mass": mass_unit(grams),
         "job_energy": energy_unit(job.energy_kwh for job in jobs),
+        "group_mass": mass_unit(group.totals.baseline_g for group in report.groups),
+        "group_energy": energy_unit(group.totals.energy_kwh for group in report.groups),
         "total_mass": mass_unit([totals.carbon_g, totals.baseline_g, totals.saved_g]),
         "saved_mass": mass_unit([totals.saved_g]),
         "total_energy": energy_unit([totals.energy_kwh]),

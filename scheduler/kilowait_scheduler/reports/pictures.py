@@ -100,6 +100,36 @@ def saved(report: Report) -> Markup | None:
     )
 
 
+def saved_by(report: Report) -> Markup | None:
+    """Saved per group with its levers, largest first; None where the report has no groups with figures."""
+    groups = [group for group in report.groups if group.totals.jobs > group.totals.without_figures]
+    if not groups:
+        return None
+    unit = mass_unit(group.totals.saved_g for group in groups)
+    rows = [
+        bars.Row(
+            group.name,
+            _levers(group.totals.levers),
+            f"{unit.text(group.totals.saved_g, signed=True)} ({percent(group.totals.saved_pct, signed=True)})",
+            net=group.totals.saved_g,
+            error=group.totals.uncertainty_g,
+        )
+        for group in sorted(groups, key=lambda group: -group.totals.saved_g)
+    ]
+    return bars.draw(
+        bars.Bars(
+            id_="saved-by",
+            title=f"Carbon saved by {report.by} against {report.baseline_name}",
+            desc=f"One bar per {report.by} in {unit.name} CO2e, split into levers; bars left of zero emitted more than "
+            f"the baseline. {'; '.join(f'{row.name} {row.words}' for row in rows[:12])}.",
+            rows=rows,
+            unit=f"{unit.name} CO₂e",
+            show=unit.axis,
+            size=unit.size,
+        )
+    )
+
+
 def _drawn(ranked: Sequence[JobLine], *, by: Callable[[JobLine], float]) -> tuple[list[JobLine], list[JobLine]]:
     """The jobs that get a row of their own, in their order, and those that share one: the smallest `by`."""
     if len(ranked) <= _MOST_ROWS:

@@ -78,6 +78,7 @@ COLUMNS = (
     "estimated_pct",
     "measured_pct",
     "provisional",
+    "final_from",
     "note",
 )
 

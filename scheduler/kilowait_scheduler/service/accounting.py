@@ -13,6 +13,7 @@ from kilowait_scheduler.core.carbon import EnergyInterval, emissions
 from kilowait_scheduler.core.errors import NotFound
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.savings import SETTLED_AFTER
 from kilowait_scheduler.store.repository import Store
 
 from .budgets import Budgets
@@ -22,8 +23,6 @@ log = logging.getLogger("kilowait.accounting")
 
 # Readings of a run may come in late by this much real time before its hold is given back.
 _LATE_READINGS = timedelta(seconds=30)
-# Providers settle their history within days; jobs are settled again while it may still change.
-_SETTLE_FOR = timedelta(days=7)
 
 Spans = Mapping[str, tuple[datetime, datetime]]
 
@@ -48,7 +47,7 @@ class Accounting:
         """
         if await asyncio.to_thread(self._budgets.begin, now=now):
             on_released()
-        records = await asyncio.to_thread(self._store.jobs_to_settle, finished_since=now - _SETTLE_FOR)
+        records = await asyncio.to_thread(self._store.jobs_to_settle, finished_since=now - SETTLED_AFTER)
         ids = {record.id for record in records}
         self._settled = {job_id: known for job_id, known in self._settled.items() if job_id in ids}
         self._said = {job_id: said for job_id, said in self._said.items() if job_id in ids}

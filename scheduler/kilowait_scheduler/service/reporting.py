@@ -10,7 +10,7 @@ from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.reports.build import Measured, RunNow, build, queue_for, run_now
-from kilowait_scheduler.reports.model import Report
+from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
 
 from .grid import Grid
@@ -23,9 +23,17 @@ class Reporting:
         self._store, self._grid, self._clock = store, grid, clock
 
     async def savings(
-        self, *, start: datetime | None = None, end: datetime | None = None, team: str | None = None
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        team: str | None = None,
+        by: By | None = None,
     ) -> Report:
-        """The report on jobs submitted in [start, end), of one team where given; by default on all so far."""
+        """The report on jobs submitted in [start, end), of one team where given; by default on all so far.
+
+        `by` puts the jobs together by team, project, region or month.
+        """
         now = self._clock.now()
         records = await asyncio.to_thread(self._store.jobs)
         begin = start or min((record.submitted_at for record in records), default=now)
@@ -41,7 +49,9 @@ class Reporting:
             if begin <= record.submitted_at < until:
                 jobs.append(job)
         baselines = run_now(worked, queue=queue, regions=regions)
-        return await self._report(jobs, baselines=baselines, regions=regions, now=now, start=begin, end=stop, team=team)
+        return await self._report(
+            jobs, baselines=baselines, regions=regions, now=now, start=begin, end=stop, team=team, by=by
+        )
 
     async def _report(
         self,
@@ -53,6 +63,7 @@ class Reporting:
         start: datetime,
         end: datetime,
         team: str | None,
+        by: By | None,
     ) -> Report:
         last = max((interval.end for job in jobs for interval in job.intervals), default=now)
         # The baseline may work earlier or later than the job did; a meter's interval may begin before its job.
@@ -81,6 +92,7 @@ class Reporting:
             signal=" and ".join(sorted(signals)) or "none",
             team=team,
             prices=await asyncio.to_thread(self._store.carbon_prices),
+            by=by,
             notes=notes,
         )
 
