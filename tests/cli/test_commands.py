@@ -269,6 +269,8 @@ def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) 
     assert cli("report", "--by", "team", "--format", "html")[1].lstrip().lower().startswith("<!doctype html>")
     assert json.loads(cli("report", "--by", "month", "-o", "json")[1])["by"] == "month"
     assert cli("report", "--by", "colour")[0] == 2
+    assert json.loads(cli("report", "--baseline", "mean-start@1", "-o", "json")[1])["baseline_name"] == "mean-start@1"
+    assert cli("report", "--baseline", "wishful@1")[0] == 2
 
 
 def test_prices_are_set_listed_and_removed(cli: Cli) -> None:

@@ -1,17 +1,23 @@
-"""run-now@1: first come, first served, under capacity; and the useful work pushed together."""
+"""run-now@1: first come, first served, under capacity; mean-start@1; and the useful work pushed together."""
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kilowait_scheduler.core.baseline import Arrival, as_if, compact, run_now_starts
-from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_forecasters.intensity import IntensitySeries, Slot
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
+from kilowait_forecasters.zone import Zone
+from kilowait_scheduler.core.baseline import Arrival, as_if, compact, mean_start_emissions, run_now_starts, shifted
+from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
 LIMITED = settings(max_examples=100, deadline=None)
 
 JOBS = st.lists(
@@ -110,3 +116,40 @@ def test_work_without_a_pause_stays_as_it_is(pieces: list[tuple[int, int, int]])
     assert compact(packed) == (packed, length)
     assert as_if(packed, start=packed[0].start, region="aa") == packed
     assert compact([]) == ([], timedelta(0))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.floats(-50, 900), min_size=12, max_size=12),
+    st.integers(0, 300),
+    st.integers(1, 200),
+    st.integers(1, 200),
+)
+def test_the_mean_start_is_the_mean_over_every_start(
+    values: list[float], begin_min: int, length_min: int, slack_min: int
+) -> None:
+    slots = [Slot(T0 + i * HOUR, T0 + (i + 1) * HOUR, value) for i, value in enumerate(values)]
+    grid = IntensitySeries(zone=Zone("AA"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
+    begin = T0 + begin_min * MINUTE
+    one = EnergyInterval(begin, begin + length_min * MINUTE, MJ_PER_KWH, "aa")
+    slack = slack_min * MINUTE
+    found = mean_start_emissions([one], slack=slack, intensity=grid, pue=1.5)
+    # Carbon is linear in the delay from one whole minute to the next, for all edges lie on whole minutes.
+    each = [
+        emission(shifted(one, by=n * MINUTE, region="aa"), intensity=grid, pue=1.5).carbon_g
+        for n in range(slack_min + 1)
+    ]
+    mean = sum((a + b) / 2 for a, b in itertools.pairwise(each)) / slack_min
+    assert found.carbon_g == pytest.approx(mean, abs=1e-6)
+    assert found.energy_kwh == pytest.approx(1.5)
+
+
+def test_without_slack_the_mean_start_is_the_only_one() -> None:
+    slots = [Slot(T0, T0 + HOUR, 100.0, True), Slot(T0 + HOUR, T0 + 2 * HOUR, 300.0)]
+    grid = IntensitySeries(zone=Zone("AA"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
+    one = EnergyInterval(T0 + HOUR / 2, T0 + 3 * HOUR / 2, MJ_PER_KWH, "aa")
+    none = mean_start_emissions([one], slack=timedelta(0), intensity=grid, pue=1.0)
+    some = mean_start_emissions([one], slack=timedelta(microseconds=1), intensity=grid, pue=1.0)
+    assert none == emission(one, intensity=grid, pue=1.0)
+    assert some.carbon_g == pytest.approx(none.carbon_g)
+    assert some.estimated_g == pytest.approx(none.estimated_g)

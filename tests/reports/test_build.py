@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
+from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Measured, build, queue_for, run_now
+from kilowait_scheduler.reports.build import Measured, build, mean_start, queue_for, run_now
 from kilowait_scheduler.reports.model import By, JobLine, Report
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -100,13 +101,18 @@ def report(
     now: datetime = T0 + 400 * HOUR,
     team: str | None = None,
     by: By | None = None,
+    baseline: Baseline = Baseline.RUN_NOW,
     intensity: Mapping[str, IntensitySeries] | None = None,
     regions: Sequence[Region] = REGIONS,
 ) -> Report:
     """The report as the server puts it together."""
     known = {told.id: measured(told) for told in jobs}
     queue = queue_for([job.record for job in known.values()], start=start, end=end)
-    baselines = run_now({r.id: known[r.id].worked for r in queue}, queue=queue, regions=regions)
+    worked = {r.id: known[r.id].worked for r in queue}
+    if baseline is Baseline.RUN_NOW:
+        baselines = run_now(worked, queue=queue, regions=regions)
+    else:
+        baselines = mean_start(worked, queue=queue)
     return build(
         [known[r.id] for r in queue if start <= r.submitted_at < end],
         baselines=baselines,
@@ -120,6 +126,7 @@ def report(
         signal="average lifecycle",
         team=team,
         by=by,
+        baseline=baseline,
     )
 
 
@@ -144,6 +151,26 @@ def test_figures_are_final_a_week_after_the_last_job_has_ended_and_not_before_it
     assert found.totals.final_from == T0 + 13 * HOUR + timedelta(days=7)
     running = Told("c", submitted=2, began=20, ran=3, phase=Phase.RUNNING)
     assert report([*ended, running]).totals.final_from is None
+
+
+def test_against_the_mean_start_a_job_is_compared_with_all_moments_it_could_have_begun_at() -> None:
+    told = Told("a", submitted=0, began=20, ran=2)
+    job = measured(told)
+    due = T0 + 12 * HOUR
+    record = job.record.model_copy(update={"spec": job.record.spec.model_copy(update={"deadline": due})})
+    (mean,) = mean_start({"a": 2 * HOUR}, queue=[record]).values()
+    assert (mean.start, mean.slack, mean.end) == (T0, 10 * HOUR, due)
+    found = report([told], baseline=Baseline.MEAN_START)
+    assert (found.baseline_name, found.method[1]) == ("mean-start@1", "mean-start@1")
+    assert "under mean-start@1" in line_of(found, "a").note, "its window is not over yet"
+    after = report([told], baseline=Baseline.MEAN_START, now=FAR + HOUR, intensity=grid(1100))
+    line = line_of(after, "a")
+    # 300 + i in hour i: two hours begun evenly between 0 and 998 h later use 300 + 499 + 0.5 on average.
+    assert line.baseline is not None and line.baseline.carbon_g == pytest.approx(2 * 799.5)
+    assert line.levers is not None
+    assert line.levers.time_shift_g + line.levers.region_shift_g + line.levers.overheads_g == pytest.approx(
+        line.saved_g
+    )
 
 
 def test_jobs_are_put_together_by_team_project_where_they_ran_or_month() -> None:

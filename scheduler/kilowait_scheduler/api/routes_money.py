@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from pydantic import BaseModel
 
+from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
@@ -82,13 +83,14 @@ async def savings(
     end: Utc | None = None,
     team: str | None = None,
     by: By | None = None,
+    baseline: Baseline = Baseline.RUN_NOW,
     format_: Annotated[str, Query(alias="format")] = "json",
 ) -> Response:
     """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page.
 
-    `by` adds sums per team, project, region or month.
+    `by` adds sums per team, project, region or month; `baseline` names what the jobs are compared with.
     """
-    work = server.reporting.savings(start=start, end=end, team=team, by=by)
+    work = server.reporting.savings(start=start, end=end, team=team, by=by, baseline=baseline)
     report = await asyncio.wrap_future(server.ticker.submit(work))
     match format_:
         case "json":

@@ -102,6 +102,7 @@ def report(
     month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11.")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
     by: Annotated[str | None, typer.Option(help="Sums by team, project, region or month.")] = None,
+    baseline: Annotated[str, typer.Option(help="Compared with: run-now@1 or mean-start@1.")] = "run-now@1",
     html: Annotated[Path | None, typer.Option(help="Also write one self-contained HTML page here.")] = None,
 ) -> None:
     """Report energy, carbon and savings, job by job."""
@@ -109,7 +110,7 @@ def report(
         start, end = _month(month)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
-    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by}
+    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by, "baseline": baseline}
     with connect(server, token_file) as client, output.err.status("integrating energy and intensity"):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text

@@ -1,4 +1,7 @@
-"""What would have happened: `run-now@1`, first come first served at home, uninterrupted, under home's capacity.
+"""What would have happened, by name: a counterfactual is a rule that anyone can apply again.
+
+`run-now@1`: first come first served at home, uninterrupted, under home's capacity. `mean-start@1`: begun at a moment
+drawn evenly from all that meet the deadline, at home, uninterrupted: its carbon is the mean over all of them.
 
 A counterfactual moves a job's useful energy, along its measured power profile over progress, to other times. It never
 changes how much energy the work itself takes; restarts and waiting for checkpoints are not part of it.
@@ -10,10 +13,21 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
-from .carbon import EnergyInterval
+from kilowait_forecasters.intensity import IntensitySeries
 
-RUN_NOW = "run-now@1"
+from .carbon import Emission, EnergyInterval, emission
+
+
+class Baseline(StrEnum):
+    """The counterfactuals there are; the number rises when a rule changes."""
+
+    RUN_NOW = "run-now@1"
+    MEAN_START = "mean-start@1"
+
+
+_US = timedelta(microseconds=1)
 
 # Sorts a queue, always to the same order: by when a job may start, then by when it was submitted, then by its id.
 Place = tuple[datetime, datetime, str]
@@ -72,6 +86,35 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
             free -= arrival.gpus
             heapq.heappush(running, (now + arrival.duration, arrival.job_id, arrival.gpus))
     return starts
+
+
+def mean_start_emissions(
+    intervals: Sequence[EnergyInterval], *, slack: timedelta, intensity: IntensitySeries, pue: float
+) -> Emission:
+    """Mean carbon of `intervals`, all begun later by a span drawn evenly from [0, slack], exactly.
+
+    A moment y counts as often as delays put it inside the interval [s, e): the integral of that count up to y is
+    q(y-s) - q(y-e) - q(y-s-slack) + q(y-e-slack), with q(z) = z^2/2 where z > 0. Raises the series' OutOfRange or Gap.
+    """
+    if not slack:
+        return sum((emission(i, intensity=intensity, pue=pue) for i in intervals), Emission())
+    total = Emission()
+    width = slack / _US
+    for interval in intervals:
+        length, kwh = (interval.end - interval.start) / _US, interval.kwh * pue
+        carbon = estimated = before = 0.0
+        for slot in intensity.split(interval.start, interval.end + slack):
+            reach = (slot.end - interval.start) / _US
+            edges = (reach, reach - length, reach - width, reach - length - width)
+            a, b, c, d = (max(edge, 0.0) ** 2 / 2 for edge in edges)
+            share = (a - b - c + d) / (length * width)
+            grams = kwh * (share - before) * slot.g_per_kwh
+            before = share
+            carbon += grams
+            if slot.estimated or interval.estimated:
+                estimated += grams
+        total += Emission(carbon, kwh, estimated, abs(carbon) * interval.uncertainty_pct / 100)
+    return total
 
 
 def compact(intervals: Sequence[EnergyInterval]) -> tuple[list[EnergyInterval], timedelta]:

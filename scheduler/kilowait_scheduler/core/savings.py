@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
 
-from .baseline import RUN_NOW, as_if, shifted
+from .baseline import Baseline, as_if, mean_start_emissions, shifted
 from .carbon import Emission, EnergyInterval, emissions
 from .lifecycle import Run
 
@@ -100,15 +100,21 @@ def savings(
     home: str,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
+    baseline_name: Baseline = Baseline.RUN_NOW,
+    slack: timedelta = timedelta(0),
 ) -> Savings:
-    """Savings of one job against run-now@1. Raises the series' Gap or OutOfRange where realised values are missing."""
+    """Savings of one job against the work done at home from `baseline_start` on, on average over delays up to `slack`.
+
+    Raises the series' Gap or OutOfRange where realised values are missing.
+    """
     useful = sorted(useful)  # baseline and actual are summed in one order, so that equal work gives equal grams
     worked = emissions(useful, intensity=intensity, pue=pue)
     lost = emissions(overhead, intensity=intensity, pue=pue)
-    baseline = emissions(as_if(useful, start=baseline_start, region=home), intensity=intensity, pue=pue)
+    packed = as_if(useful, start=baseline_start, region=home)
+    baseline = mean_start_emissions(packed, slack=slack, intensity=intensity[home], pue=pue[home])
     at_home = emissions([shifted(i, by=timedelta(0), region=home) for i in useful], intensity=intensity, pue=pue)
     return Savings(
-        baseline_name=RUN_NOW,
+        baseline_name=baseline_name,
         baseline=baseline,
         actual=worked + lost,
         time_shift_g=baseline.carbon_g - at_home.carbon_g,

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.baseline import RUN_NOW, Arrival, Place, compact, place, run_now_starts
+from kilowait_scheduler.core.baseline import Arrival, Baseline, Place, compact, place, run_now_starts
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
@@ -47,15 +47,16 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class RunNow:
-    """What the baseline would have done with a job: its work on [start, end) at home.
+class Counterfactual:
+    """What the baseline would have done with a job: its work at home from `start` on, begun at most `slack` later.
 
-    `settled` once no job at or ahead of its place in the queue can still change it.
+    `end` is when it would be done at the latest. `settled` once no other job can still change it.
     """
 
     start: datetime
     end: datetime
     settled: bool
+    slack: timedelta = timedelta(0)
 
 
 def queue_for(records: Iterable[JobRecord], *, start: datetime, end: datetime) -> list[JobRecord]:
@@ -67,8 +68,8 @@ def queue_for(records: Iterable[JobRecord], *, start: datetime, end: datetime) -
 
 def run_now(
     worked: Mapping[str, timedelta], *, queue: Sequence[JobRecord], regions: Sequence[Region]
-) -> dict[str, RunNow]:
-    """The baseline of every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
+) -> dict[str, Counterfactual]:
+    """run-now@1 for every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
 
     `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
     is asked about: they took home's GPUs all the same.
@@ -84,13 +85,24 @@ def run_now(
             arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, record.home, earliest))
     starts = run_now_starts(arrivals, capacity=capacity)
     return {
-        arrival.job_id: RunNow(
+        arrival.job_id: Counterfactual(
             starts[arrival.job_id],
             starts[arrival.job_id] + arrival.duration,
             settled=arrival.home not in still_open or arrival.place < still_open[arrival.home],
         )
         for arrival in arrivals
     }
+
+
+def mean_start(worked: Mapping[str, timedelta], *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
+    """mean-start@1 for every job of `queue` that has worked, by job id; a job that had no slack ran at once."""
+    found = {}
+    for record in queue:
+        if length := worked.get(record.id):
+            ready, _, _ = _place(record)
+            slack = max(record.spec.due - ready - length, timedelta(0))
+            found[record.id] = Counterfactual(ready, ready + slack + length, settled=True, slack=slack)
+    return found
 
 
 def _place(record: JobRecord) -> Place:
@@ -100,7 +112,7 @@ def _place(record: JobRecord) -> Place:
 def build(
     jobs: Sequence[Measured],
     *,
-    baselines: Mapping[str, RunNow],
+    baselines: Mapping[str, Counterfactual],
     regions: Sequence[Region],
     intensity: Mapping[str, IntensitySeries],
     energy: Sequence[RegionEnergy],
@@ -112,18 +124,19 @@ def build(
     team: str | None = None,
     prices: Sequence[CarbonPrice] = (),
     by: By | None = None,
+    baseline: Baseline = Baseline.RUN_NOW,
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
-    `intensity` is realised, by region name. `baselines` are by job id, of `run_now` over everyone's queue, so that a
-    job's figures do not depend on the period or the team that is asked about.
+    `intensity` is realised, by region name. `baselines` are by job id, those of `baseline`; of `run_now` over
+    everyone's queue, so that a job's figures do not depend on the period or the team that is asked about.
     """
     pue = {region.name: region.pue for region in regions}
     tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
         _with_costs(
-            _line(job, baselines.get(job.record.id), intensity=dict(intensity), pue=pue, now=now),
+            _line(job, baselines.get(job.record.id), name=baseline, intensity=dict(intensity), pue=pue, now=now),
             job,
             price=price_of(prices, project=job.record.spec.project, at=job.record.submitted_at),
             tariffs=tariffs,
@@ -139,8 +152,8 @@ def build(
         start=start,
         end=end,
         signal=signal,
-        baseline_name=RUN_NOW,
-        method=(METHOD, RUN_NOW, LEVERS),
+        baseline_name=baseline.value,
+        method=(METHOD, baseline.value, LEVERS),
         jobs=lines,
         totals=_totals(lines),
         regions=tuple(_region_line(r, by_region.get(r.name), intensity.get(r.name), meters) for r in regions),
@@ -161,8 +174,9 @@ def build(
 
 def _line(
     job: Measured,
-    baseline: RunNow | None,
+    baseline: Counterfactual | None,
     *,
+    name: Baseline,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
     now: datetime,
@@ -194,7 +208,7 @@ def _line(
         return _with(base, note=note)
     base = _with(base, baseline_start=baseline.start)
     if baseline.end > now:
-        later = f"not yet: under {RUN_NOW} its work would go on until {moment(baseline.end)} UTC"
+        later = f"not yet: under {name} its work would go on until {moment(baseline.end)} UTC"
         return _with(base, note=f"{later}; the figure comes once that time has passed")
     useful, overhead = job.useful_and_overhead
     unknown = sorted({record.home, *(interval.region for interval in job.intervals)} - (intensity.keys() & pue.keys()))
@@ -209,6 +223,8 @@ def _line(
             home=record.home,
             intensity=intensity,
             pue=pue,
+            baseline_name=name,
+            slack=baseline.slack,
         )
     except ForecastersError as error:
         return _with(base, note=f"no figure yet: {error}")

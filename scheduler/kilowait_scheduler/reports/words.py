@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC
 
-from kilowait_scheduler.core.baseline import RUN_NOW
+from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.carbon import METHOD
 
 from .model import JobLine, RanWindow, Report
@@ -16,8 +16,10 @@ from .units import moment
 MEANINGS = {
     METHOD: "every stretch of metered energy is split at the edges of the grid's intensity slots and multiplied "
     "slot by slot, with the region's PUE",
-    RUN_NOW: "each job would have started in its home region as soon as its home had room, first come first served "
-    "among the same jobs, and run through",
+    Baseline.MEAN_START: "each job would have begun in its home region at a moment drawn evenly from all that meet its "
+    "deadline, and run through: the mean over all of them",
+    Baseline.RUN_NOW: "each job would have started in its home region as soon as its home had room, first come first "
+    "served among the same jobs, and run through",
     "levers@1": "time shift, region shift, resizing and overheads add up to what was saved, exactly",
 }
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Measured, RunNow, build, queue_for, run_now
+from kilowait_scheduler.reports.build import Counterfactual, Measured, build, mean_start, queue_for, run_now
 from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
 
@@ -29,10 +30,11 @@ class Reporting:
         end: datetime | None = None,
         team: str | None = None,
         by: By | None = None,
+        baseline: Baseline = Baseline.RUN_NOW,
     ) -> Report:
         """The report on jobs submitted in [start, end), of one team where given; by default on all so far.
 
-        `by` puts the jobs together by team, project, region or month.
+        `by` puts the jobs together by team, project, region or month; they are compared with `baseline`.
         """
         now = self._clock.now()
         records = await asyncio.to_thread(self._store.jobs)
@@ -48,22 +50,35 @@ class Reporting:
             worked[record.id] = job.worked
             if begin <= record.submitted_at < until:
                 jobs.append(job)
-        baselines = run_now(worked, queue=queue, regions=regions)
+        match baseline:
+            case Baseline.RUN_NOW:
+                baselines = run_now(worked, queue=queue, regions=regions)
+            case Baseline.MEAN_START:
+                baselines = mean_start(worked, queue=queue)
         return await self._report(
-            jobs, baselines=baselines, regions=regions, now=now, start=begin, end=stop, team=team, by=by
+            jobs,
+            baselines=baselines,
+            regions=regions,
+            now=now,
+            start=begin,
+            end=stop,
+            team=team,
+            by=by,
+            baseline=baseline,
         )
 
     async def _report(
         self,
         jobs: list[Measured],
         *,
-        baselines: dict[str, RunNow],
+        baselines: dict[str, Counterfactual],
         regions: list[Region],
         now: datetime,
         start: datetime,
         end: datetime,
         team: str | None,
         by: By | None,
+        baseline: Baseline,
     ) -> Report:
         last = max((interval.end for job in jobs for interval in job.intervals), default=now)
         # The baseline may work earlier or later than the job did; a meter's interval may begin before its job.
@@ -93,6 +108,7 @@ class Reporting:
             team=team,
             prices=await asyncio.to_thread(self._store.carbon_prices),
             by=by,
+            baseline=baseline,
             notes=notes,
         )
 
