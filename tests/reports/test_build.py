@@ -15,11 +15,14 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.gpu_table import GPUS
+from kilowait_scheduler.core.gpus import find
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Measured, build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.build import build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, JobLine, Report
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -171,6 +174,25 @@ def test_against_the_mean_start_a_job_is_compared_with_all_moments_it_could_have
     assert line.levers.time_shift_g + line.levers.region_shift_g + line.levers.overheads_g == pytest.approx(
         line.saved_g
     )
+
+
+def test_embodied_carbon_and_sci_stand_beside_what_is_emitted() -> None:
+    told = [Told("a", submitted=0, began=2, ran=2), Told("b", submitted=1, began=5, ran=3, region="bb")]
+    typed = [region.model_copy(update={"gpu_type": "H100"}) for region in REGIONS]
+    plain, found = report(told), report(told, regions=typed)
+    assert plain.totals.embodied_g is None and plain.totals.sci_g_per_gpu_h is None, "not known is not nothing"
+    assert found.totals.carbon_g == plain.totals.carbon_g
+    line = line_of(found, "a")
+    kg = find("H100", among=GPUS).embodied_kg
+    assert line.gpu_h == 16
+    assert line.embodied_g is not None and line.carbon_g is not None
+    assert line.embodied_g.mid == pytest.approx(1000 * kg.mid * 16 / (4 * 8760))
+    assert line.embodied_g.low == pytest.approx(1000 * kg.low * 16 / (6 * 8760))
+    assert line.embodied_g.high == pytest.approx(1000 * kg.high * 16 / (3 * 8760))
+    assert line.sci_g_per_gpu_h == pytest.approx((line.carbon_g + line.embodied_g.mid) / 16)
+    totals = found.totals
+    assert totals.embodied_g is not None
+    assert totals.sci_g_per_gpu_h == pytest.approx((totals.carbon_g + totals.embodied_g.mid) / 40)
 
 
 def test_jobs_are_put_together_by_team_project_where_they_ran_or_month() -> None:

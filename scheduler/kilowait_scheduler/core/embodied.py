@@ -15,6 +15,11 @@ YEAR_H = 8760.0  # 365 days, as in the specification's example
 LIFESPAN_YEARS = Range(3.0, 4.0, 6.0)
 
 
+def gpu_hours_embodied_g(embodied_kg: Range, *, gpu_h: float) -> Range:
+    """Grams CO2e of the making of GPUs of `embodied_kg` each that fall to `gpu_h` hours of one, over their lifespan."""
+    return embodied_kg * (1000 * gpu_h) / (LIFESPAN_YEARS * YEAR_H)
+
+
 def embodied_g(*, total_kg: float, reserved_h: float, lifespan_h: float, share: float = 1.0) -> float:
     """Grams CO2e of `total_kg` that fall to `reserved_h` hours of `share` of the device's resources (0..1)."""
     return 1000 * total_kg * (reserved_h / lifespan_h) * share

@@ -38,6 +38,15 @@ class Range:
         return Range(self.low / by.high, self.mid / by.mid, self.high / by.low)
 
 
+def summed(ranges: Iterable[Range | None]) -> Range | None:
+    """The sum of all; None where there is none, or one of them is not known."""
+    parts = list(ranges)
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    return Range(sum(part.low for part in known), sum(part.mid for part in known), sum(part.high for part in known))
+
+
 def mean(ranges: Iterable[Range], weights: Iterable[float]) -> Range:
     """Lows, mids and highs averaged, each by weight."""
     parts = list(zip(ranges, weights, strict=True))

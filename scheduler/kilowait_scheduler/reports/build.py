@@ -4,46 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from datetime import datetime, timedelta
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.baseline import Arrival, Baseline, Place, compact, place, run_now_starts
+from kilowait_scheduler.core.baseline import Arrival, Baseline, Place, place, run_now_starts
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
-from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost, price_of, totals
+from kilowait_scheduler.core.money import CarbonPrice, price_of
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings, useful_and_overhead
+from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings
 
-from .model import BaselineFigure, By, Group, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report, Totals
+from .beside import beside
+from .measured import Measured
+from .model import BaselineFigure, By, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report
+from .sums import groups_of, totals_of
 from .units import moment
 
 LEVERS = "levers@1"
-NOT_RUN = "not run yet"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of one job: its record and the energy of its runs."""
-
-    record: JobRecord
-    intervals: tuple[EnergyInterval, ...]
-
-    @cached_property
-    def useful_and_overhead(self) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
-        """The energy that went into the work, and what being carbon-aware (or a failure) cost on top."""
-        state = self.record.state
-        return useful_and_overhead(self.intervals, runs=state.runs, restart_s=state.restart_s)
-
-    @cached_property
-    def worked(self) -> timedelta:
-        """How long the useful work takes without a pause; zero where none was measured."""
-        useful, _ = self.useful_and_overhead
-        return compact(useful)[1]
 
 
 @dataclass(frozen=True)
@@ -135,12 +116,14 @@ def build(
     pue = {region.name: region.pue for region in regions}
     tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
-        _with_costs(
+        beside(
             _line(job, baselines.get(job.record.id), name=baseline, intensity=dict(intensity), pue=pue, now=now),
             job,
             price=price_of(prices, project=job.record.spec.project, at=job.record.submitted_at),
             tariffs=tariffs,
+            gpu_types={region.name: region.gpu_type for region in regions},
             pue=pue,
+            now=now,
         )
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
         if team in (None, job.record.spec.team)
@@ -155,7 +138,7 @@ def build(
         baseline_name=baseline.value,
         method=(METHOD, baseline.value, LEVERS),
         jobs=lines,
-        totals=_totals(lines),
+        totals=totals_of(lines),
         regions=tuple(_region_line(r, by_region.get(r.name), intensity.get(r.name), meters) for r in regions),
         intensity=tuple(
             IntensityTrace(
@@ -168,7 +151,7 @@ def build(
         ),
         notes=tuple(notes),
         by=by,
-        groups=_groups(lines, by) if by is not None else (),
+        groups=groups_of(lines, by) if by is not None else (),
     )
 
 
@@ -246,28 +229,6 @@ def _figures(figures: Savings) -> dict[str, object]:
     }
 
 
-def _with_costs(
-    line: JobLine,
-    job: Measured,
-    *,
-    price: CarbonPrice | None,
-    tariffs: Mapping[str, Tariff | None],
-    pue: Mapping[str, float],
-) -> JobLine:
-    """The line with what its electricity and its carbon cost, at the price that held when it was submitted."""
-    if line.carbon_g is None or line.baseline is None:
-        return line
-    kwh: dict[str, float] = {}
-    for interval in job.intervals:
-        kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
-    return _with(
-        line,
-        energy_cost=energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),
-        carbon_cost=price.of(line.carbon_g) if price is not None else None,
-        baseline_carbon_cost=price.of(line.baseline.carbon_g) if price is not None else None,
-    )
-
-
 def _with(line: JobLine, **changes: object) -> JobLine:
     return JobLine(**{**vars(line), **changes})
 
@@ -321,57 +282,4 @@ def _region_line(
         it_energy_kwh=(energy.energy_mj if energy else 0) / MJ_PER_KWH,
         idle_kwh=(energy.idle_mj if energy else 0) / MJ_PER_KWH,
         unattributed_kwh=(energy.unattributed_mj if energy else 0) / MJ_PER_KWH,
-    )
-
-
-def _last(moments: Iterable[datetime | None]) -> datetime | None:
-    """The latest; None where there is none, or one is not known yet."""
-    found = list(moments)
-    known = [moment for moment in found if moment is not None]
-    return max(known) if known and len(known) == len(found) else None
-
-
-def _groups(lines: Sequence[JobLine], by: By) -> tuple[Group, ...]:
-    """Every line in one group, so that the groups add up to the report."""
-    found: dict[str, list[JobLine]] = {}
-    for line in lines:
-        found.setdefault(_group_of(line, by), []).append(line)
-    return tuple(Group(name, _totals(found[name])) for name in sorted(found))
-
-
-def _group_of(line: JobLine, by: By) -> str:
-    match by:
-        case By.TEAM:
-            return line.team
-        case By.PROJECT:
-            return line.project
-        case By.REGION:
-            return " → ".join(dict.fromkeys(window.region for window in line.windows)) or NOT_RUN
-        case By.MONTH:
-            return f"{line.submitted_at.astimezone(UTC):%Y-%m}"
-
-
-def _totals(lines: Sequence[JobLine]) -> Totals:
-    full = [line for line in lines if line.carbon_g is not None and line.baseline is not None]
-    levers = [line.levers for line in full if line.levers is not None]
-    baseline = sum(line.baseline.carbon_g for line in full if line.baseline is not None)
-    saved = sum(line.saved_g or 0.0 for line in full)
-    return Totals(
-        jobs=len(lines),
-        without_figures=len(lines) - len(full),
-        energy_kwh=sum(line.energy_kwh or 0.0 for line in full),
-        carbon_g=sum(line.carbon_g or 0.0 for line in full),
-        baseline_g=baseline,
-        saved_g=saved,
-        saved_pct=100 * saved / baseline if baseline > 0 else None,
-        uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
-        final_from=_last(line.final_from for line in lines),
-        energy_cost=totals(line.energy_cost for line in full),
-        carbon_cost=totals(line.carbon_cost for line in full),
-        levers=Levers(
-            sum(lever.time_shift_g for lever in levers),
-            sum(lever.region_shift_g for lever in levers),
-            sum(lever.resizing_g for lever in levers),
-            sum(lever.overheads_g for lever in levers),
-        ),
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from kilowait_scheduler.core.money import Money
+from kilowait_scheduler.core.ranges import Range
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class JobLine:
     of the running time for which a meter has readings. `provisional`: it still runs, or rests on estimates.
     `final_from`: when the last correction may have come, of a job that has ended. Costs are None where
     carbon has no price, or electricity no tariff.
+
+    `gpu_h`: GPU-hours held. `embodied_g`: their share of the making of the GPUs, never part of `carbon_g`; None where
+    the type of GPU is not known. `sci_g_per_gpu_h`: ISO/IEC 21031, ((E x I) + M) / R; R is useful GPU-hours.
     """
 
     id: str
@@ -69,6 +73,9 @@ class JobLine:
     saved_pct: float | None = None
     uncertainty_g: float | None = None
     levers: Levers | None = None
+    gpu_h: float | None = None
+    embodied_g: Range | None = None
+    sci_g_per_gpu_h: float | None = None
     energy_cost: Money | None = None
     carbon_cost: Money | None = None
     baseline_carbon_cost: Money | None = None
@@ -98,7 +105,8 @@ class RegionLine:
 class Totals:
     """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency.
 
-    `final_from`: when the last of the figures is final; None while a job has not ended.
+    `final_from`: when the last of the figures is final; None while a job has not ended. `embodied_g` and
+    `sci_g_per_gpu_h`: None unless they are known of every job that has figures.
     """
 
     jobs: int
@@ -111,6 +119,8 @@ class Totals:
     uncertainty_g: float
     levers: Levers
     final_from: datetime | None = None
+    embodied_g: Range | None = None
+    sci_g_per_gpu_h: float | None = None
     energy_cost: tuple[Money, ...] = ()
     carbon_cost: tuple[Money, ...] = ()
 

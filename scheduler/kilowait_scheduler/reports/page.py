@@ -55,6 +55,7 @@ def _units(report: Report) -> dict[str, Unit]:
         "job_energy": energy_unit(job.energy_kwh for job in jobs),
         "group_mass": mass_unit(group.totals.baseline_g for group in report.groups),
         "group_energy": energy_unit(group.totals.energy_kwh for group in report.groups),
+        "embodied_mass": mass_unit([totals.embodied_g.high if totals.embodied_g else None]),
         "total_mass": mass_unit([totals.carbon_g, totals.baseline_g, totals.saved_g]),
         "saved_mass": mass_unit([totals.saved_g]),
         "total_energy": energy_unit([totals.energy_kwh]),

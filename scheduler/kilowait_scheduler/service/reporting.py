@@ -10,7 +10,8 @@ from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Counterfactual, Measured, build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.build import Counterfactual, build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
 

@@ -1,0 +1,32 @@
+"""What was measured of one job, as reports take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from kilowait_scheduler.core.baseline import compact
+from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.savings import useful_and_overhead
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one job: its record and the energy of its runs."""
+
+    record: JobRecord
+    intervals: tuple[EnergyInterval, ...]
+
+    @cached_property
+    def useful_and_overhead(self) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
+        """The energy that went into the work, and what being carbon-aware (or a failure) cost on top."""
+        state = self.record.state
+        return useful_and_overhead(self.intervals, runs=state.runs, restart_s=state.restart_s)
+
+    @cached_property
+    def worked(self) -> timedelta:
+        """How long the useful work takes without a pause; zero where none was measured."""
+        useful, _ = self.useful_and_overhead
+        return compact(useful)[1]
