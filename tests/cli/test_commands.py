@@ -269,6 +269,9 @@ def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) 
     assert cli("report", "--by", "team", "--format", "html")[1].lstrip().lower().startswith("<!doctype html>")
     assert json.loads(cli("report", "--by", "month", "-o", "json")[1])["by"] == "month"
     assert cli("report", "--by", "colour")[0] == 2
+    assert cli("report", "--evidence", str(tmp_path / "evidence"))[0] == 0
+    assert json.loads((tmp_path / "evidence" / "report.json").read_text())["baseline_name"] == "run-now@1"
+    assert cli("report", "--evidence", str(page))[0] == 2
     assert json.loads(cli("report", "--baseline", "mean-start@1", "-o", "json")[1])["baseline_name"] == "mean-start@1"
     assert cli("report", "--baseline", "wishful@1")[0] == 2
 

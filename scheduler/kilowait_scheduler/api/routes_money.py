@@ -88,10 +88,13 @@ async def savings(
 ) -> Response:
     """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page.
 
+    As `evidence`: a zip of all that it rests on, to recompute it from.
+
     `by` adds sums per team, project, region or month; `baseline` names what the jobs are compared with.
     """
-    work = server.reporting.savings(start=start, end=end, team=team, by=by, baseline=baseline)
-    report = await asyncio.wrap_future(server.ticker.submit(work))
+    work = server.reporting.evidence(start=start, end=end, team=team, by=by, baseline=baseline)
+    found = await asyncio.wrap_future(server.ticker.submit(work))
+    report = found.report
     match format_:
         case "json":
             return Response(to_json(report), media_type="application/json")
@@ -99,7 +102,9 @@ async def savings(
             return PlainTextResponse(to_csv(report), media_type="text/csv")
         case "html":
             return HTMLResponse(to_html(report))
-    raise BadInput(f"format {format_!r} does not exist; use json, csv or html")
+        case "evidence":
+            return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
+    raise BadInput(f"format {format_!r} does not exist; use json, csv, html or evidence")
 
 
 class NewToken(BaseModel):

@@ -103,6 +103,9 @@ def report(
     team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
     by: Annotated[str | None, typer.Option(help="Sums by team, project, region or month.")] = None,
     baseline: Annotated[str, typer.Option(help="Compared with: run-now@1 or mean-start@1.")] = "run-now@1",
+    evidence: Annotated[
+        Path | None, typer.Option(help="Also write all that the report rests on into this folder (docs/recompute.py).")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write one self-contained HTML page here.")] = None,
 ) -> None:
     """Report energy, carbon and savings, job by job."""
@@ -118,6 +121,9 @@ def report(
                 html.write_text(page, encoding="utf-8")
             except OSError as error:
                 raise UsageError(f"--html {html}: {error.strerror}") from None
+        if evidence is not None:
+            packed = client.call("GET", "reports/savings", params={**span, "format": "evidence"}).content
+            _unpack(packed, evidence)
         document = o in (ReportFormat.CSV, ReportFormat.HTML)
         answer = client.call("GET", "reports/savings", params={**span, "format": o.value if document else "json"})
     if document:
@@ -130,6 +136,22 @@ def report(
         output.data(answer.json(), Format(o.value))
     if html is not None:
         say(f"HTML report: {html}")
+    if evidence is not None:
+        say(f"evidence: {evidence}; recompute it with docs/recompute.py {evidence}")
+
+
+def _unpack(packed: bytes, folder: Path) -> None:
+    """Plain files of a zip into a folder, which is made."""
+    import io
+    import zipfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            for name in archive.namelist():
+                (folder / Path(name).name).write_bytes(archive.read(name))
+    except OSError as error:
+        raise UsageError(f"--evidence {folder}: {error.strerror}") from None
 
 
 def _month(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.reports.build import Counterfactual, build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.evidence import Evidence
 from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
@@ -33,7 +34,19 @@ class Reporting:
         by: By | None = None,
         baseline: Baseline = Baseline.RUN_NOW,
     ) -> Report:
-        """The report on jobs submitted in [start, end), of one team where given; by default on all so far.
+        """The report alone."""
+        return (await self.evidence(start=start, end=end, team=team, by=by, baseline=baseline)).report
+
+    async def evidence(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        team: str | None = None,
+        by: By | None = None,
+        baseline: Baseline = Baseline.RUN_NOW,
+    ) -> Evidence:
+        """The report on jobs submitted in [start, end), of one team where given, by default all; and its grounds.
 
         `by` puts the jobs together by team, project, region or month; they are compared with `baseline`.
         """
@@ -56,7 +69,7 @@ class Reporting:
                 baselines = run_now(worked, queue=queue, regions=regions)
             case Baseline.MEAN_START:
                 baselines = mean_start(worked, queue=queue)
-        return await self._report(
+        return await self._evidence(
             jobs,
             baselines=baselines,
             regions=regions,
@@ -68,7 +81,7 @@ class Reporting:
             baseline=baseline,
         )
 
-    async def _report(
+    async def _evidence(
         self,
         jobs: list[Measured],
         *,
@@ -80,7 +93,7 @@ class Reporting:
         team: str | None,
         by: By | None,
         baseline: Baseline,
-    ) -> Report:
+    ) -> Evidence:
         last = max((interval.end for job in jobs for interval in job.intervals), default=now)
         # The baseline may work earlier or later than the job did; a meter's interval may begin before its job.
         compared = [baselines[job.record.id].end for job in jobs if job.record.id in baselines]
@@ -95,7 +108,7 @@ class Reporting:
         signals = {str(self._grid.signal_of(region.zone)) for region in regions}
         if len(signals) > 1:
             notes.append(f"Regions have different signals ({', '.join(sorted(signals))}); compare within one only.")
-        return build(
+        report = build(
             jobs,
             baselines=baselines,
             regions=regions,
@@ -112,6 +125,7 @@ class Reporting:
             baseline=baseline,
             notes=notes,
         )
+        return Evidence(report, jobs, baselines, regions, intensity)
 
     async def _intensity(
         self, regions: list[Region], *, start: datetime, end: datetime, now: datetime

@@ -1,0 +1,194 @@
+"""Recomputes a savings report from its evidence, with nothing but Python's standard library.
+
+    kilowait report --month 2026-10 --evidence DIR
+    python recompute.py DIR
+
+Reads no figure of the report before it has made its own: energy interval by interval times intensity slot by slot, the
+baseline from the same energy at another time, the levers, the interval, the sums. Then says which figures differ by
+more than one in a million; exit code 1 where one does. The method in words: docs/method.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+from bisect import bisect_right
+from datetime import datetime, timedelta
+from pathlib import Path
+
+MJ_PER_KWH = 3_600_000_000  # integer millijoules in a kWh
+US = timedelta(microseconds=1)
+TOLERANCE = 1e-6
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+class Interval:
+    """IT energy on [start, end) in a region."""
+
+    def __init__(self, start, end, energy_mj, region, uncertainty_pct, estimated):
+        self.start, self.end, self.energy_mj, self.region = start, end, energy_mj, region
+        self.uncertainty_pct, self.estimated = uncertainty_pct, estimated
+
+    def at(self, by, region):
+        rest = (self.energy_mj, region, self.uncertainty_pct, self.estimated)
+        return Interval(self.start + by, self.end + by, *rest)
+
+
+class Slots:
+    """A region's intensity, slot by slot."""
+
+    def __init__(self, found):
+        self.found = sorted(found)
+        self.starts = [slot[0] for slot in self.found]
+
+    def of(self, start, end):
+        """(start, end, g/kWh, estimated) of the slots of [start, end), cut at its edges."""
+        cursor = start
+        for index in range(max(bisect_right(self.starts, start) - 1, 0), len(self.found)):
+            first, last, value, estimated = self.found[index]
+            if first >= end:
+                break
+            if last <= start:
+                continue
+            if first > cursor:
+                break
+            yield max(first, start), min(last, end), value, estimated
+            cursor = last
+        if cursor < end:
+            raise SystemExit(f"intensity is missing from {max(cursor, start)} to {end}")
+
+
+def emission(intervals, slots, pue, slack=timedelta(0)):
+    """(grams, kWh, grams that rest on estimates, grams of the meter's error); the mean over delays up to `slack`."""
+    total = [0.0, 0.0, 0.0, 0.0]
+    width = slack / US
+    for one in intervals:
+        kwh = one.energy_mj / MJ_PER_KWH * pue[one.region]
+        length = (one.end - one.start) / US
+        grams = estimated_g = before = 0.0
+        for first, last, value, estimated in slots[one.region].of(one.start, one.end + slack):
+            if slack:
+                # How much of the energy falls into the slot, on average over the delays.
+                reach = (last - one.start) / US
+                edges = (reach, reach - length, reach - width, reach - length - width)
+                a, b, c, d = (max(edge, 0.0) ** 2 / 2 for edge in edges)
+                share, before = (a - b - c + d) / (length * width) - before, (a - b - c + d) / (length * width)
+            else:
+                share = (last - first) / US / length
+            part = kwh * share * value
+            grams += part
+            if estimated or one.estimated:
+                estimated_g += part
+        for index, value in enumerate((grams, kwh, estimated_g, abs(grams) * one.uncertainty_pct / 100)):
+            total[index] += value
+    return total
+
+
+def packed(intervals, start, region):
+    """The intervals without the pauses between them, from `start` on in one region."""
+    moved, cut, reach = [], timedelta(0), None
+    for one in intervals:
+        if reach is not None and one.start > reach:
+            cut += one.start - reach
+        reach = one.end if reach is None else max(reach, one.end)
+        moved.append(one.at(-cut, region))
+    return [one.at(start - moved[0].start, region) for one in moved] if moved else []
+
+
+def figures(useful, overhead, baseline, slots, pue):
+    """A job's figures under the names of the report."""
+    home, start = baseline["home"], moment(baseline["start"])
+    slack = timedelta(microseconds=int(baseline["slack_us"]))
+    worked, lost = emission(useful, slots, pue), emission(overhead, slots, pue)
+    actual = [a + b for a, b in zip(worked, lost, strict=True)]
+    base = emission(packed(useful, start, home), slots, pue, slack)
+    at_home = emission([one.at(timedelta(0), home) for one in useful], slots, pue)
+    saved = base[0] - actual[0]
+    share = actual[3] / abs(actual[0]) if actual[0] else 0.0
+    return {
+        "energy_kwh": actual[1],
+        "carbon_g": actual[0],
+        "baseline_g": base[0],
+        "saved_g": saved,
+        "uncertainty_g": abs(saved) * share + 0.1 * (abs(base[2]) + abs(actual[2])),
+        "time_shift_g": base[0] - at_home[0],
+        "region_shift_g": at_home[0] - worked[0],
+        "overheads_g": -lost[0],
+    }
+
+
+def said(line):
+    """The same figures as the report gives them."""
+    plain = {name: line[name] for name in ("energy_kwh", "carbon_g", "saved_g", "uncertainty_g")}
+    levers = {name: line["levers"][name] for name in ("time_shift_g", "region_shift_g", "overheads_g")}
+    return {**plain, **levers, "baseline_g": line["baseline"]["carbon_g"] if "baseline" in line else line["baseline_g"]}
+
+
+def differences(what, ours, theirs):
+    for name, value in ours.items():
+        if abs(value - theirs[name]) > TOLERANCE * max(1.0, abs(value)):
+            yield f"{what}: {name} is {theirs[name]!r} in the report, {value!r} from the evidence"
+
+
+def changed_files(folder):
+    for name, digest in json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["sha256"].items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            yield f"{name}: not the file that the manifest names"
+
+
+def recompute(folder: Path) -> tuple[int, list[str]]:
+    """How many figures were made anew, and what is wrong."""
+    pue = {row["region"]: float(row["pue"]) for row in rows(folder, "regions.csv")}
+    slots_by_region: dict[str, list] = {}
+    for row in rows(folder, "intensity.csv"):
+        slot = (moment(row["start"]), moment(row["end"]), float(row["g_per_kwh"]), row["estimated"] == "true")
+        slots_by_region.setdefault(row["region"], []).append(slot)
+    slots = {region: Slots(found) for region, found in slots_by_region.items()}
+    parts: dict[tuple[str, str], list[Interval]] = {}
+    for row in rows(folder, "intervals.csv"):
+        rest = (row["region"], float(row["uncertainty_pct"]), row["estimated"] == "true")
+        one = Interval(moment(row["start"]), moment(row["end"]), int(row["energy_mj"]), *rest)
+        parts.setdefault((row["job_id"], row["part"]), []).append(one)
+    ours = {
+        row["job_id"]: figures(
+            parts.get((row["job_id"], "useful"), []), parts.get((row["job_id"], "overhead"), []), row, slots, pue
+        )
+        for row in rows(folder, "baselines.csv")
+    }
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    wrong = list(changed_files(folder))
+    theirs = {line["id"]: said(line) for line in report["jobs"] if line["carbon_g"] is not None}
+    wrong += [f"job {job_id}: in the report, not in the evidence" for job_id in theirs.keys() - ours.keys()]
+    wrong += [f"job {job_id}: in the evidence, not in the report" for job_id in ours.keys() - theirs.keys()]
+    for job_id in sorted(ours.keys() & theirs.keys()):
+        wrong += differences(f"job {job_id}", ours[job_id], theirs[job_id])
+    names = next(iter(ours.values()), {}).keys()
+    sums = {name: sum(found[name] for found in ours.values()) for name in names}
+    if ours:
+        wrong += differences("totals", sums, said(report["totals"]))
+    return sum(len(found) for found in ours.values()) + len(sums), wrong
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        print("usage: python recompute.py DIR   (made by `kilowait report --evidence DIR`)", file=sys.stderr)
+        return 2
+    count, wrong = recompute(Path(arguments[0]))
+    for line in wrong:
+        print(line)
+    print(f"{count} figures recomputed, {len(wrong)} differences")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""What a report rests on, as files that anyone can recompute it from (docs/recompute.py, docs/method.md).
+
+Holds the energy of each job, split into useful work and overhead; the intensity used, slot by slot; where each job's
+baseline begins; the regions' PUE; the report itself; and a manifest with methods, sources and a hash of every file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.region import Region
+
+from .build import Counterfactual
+from .measured import Measured
+from .model import Report
+from .render import to_json
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A report with all that its figures were made from, by job id and region name."""
+
+    report: Report
+    jobs: Sequence[Measured]
+    baselines: Mapping[str, Counterfactual]
+    regions: Sequence[Region]
+    intensity: Mapping[str, IntensitySeries]
+
+    def files(self) -> dict[str, str]:
+        """The files by name."""
+        figured = {line.id for line in self.report.jobs if line.carbon_g is not None}
+        jobs = [job for job in self.jobs if job.record.id in figured]
+        found = {
+            "intervals.csv": _csv(
+                ("job_id", "part", "start", "end", "energy_mj", "region", "uncertainty_pct", "estimated"),
+                (row for job in jobs for row in _intervals(job)),
+            ),
+            "intensity.csv": _csv(
+                ("region", "start", "end", "g_per_kwh", "estimated"),
+                (
+                    (name, slot.start.isoformat(), slot.end.isoformat(), repr(slot.g_per_kwh), _word(slot.estimated))
+                    for name, series in sorted(self.intensity.items())
+                    for slot in series.slots
+                ),
+            ),
+            "baselines.csv": _csv(
+                ("job_id", "baseline", "home", "start", "slack_us"),
+                (self._baseline(job) for job in jobs),
+            ),
+            "regions.csv": _csv(
+                ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
+            ),
+            "report.json": to_json(self.report),
+        }
+        manifest = {
+            "report": {"start": self.report.start.isoformat(), "end": self.report.end.isoformat()},
+            "made_at": self.report.generated_at.isoformat(),
+            "methods": list(self.report.method),
+            "signal": self.report.signal,
+            "intensity_sources": {name: series.source for name, series in sorted(self.intensity.items())},
+            "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(found.items())},
+        }
+        return {**found, "manifest.json": json.dumps(manifest, indent=2) + "\n"}
+
+    def packed(self) -> bytes:
+        """The files as one zip; the same evidence gives the same bytes."""
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in self.files().items():
+                archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
+        return out.getvalue()
+
+    def _baseline(self, job: Measured) -> tuple[str, ...]:
+        against = self.baselines[job.record.id]
+        slack_us = against.slack // timedelta(microseconds=1)
+        return job.record.id, self.report.baseline_name, job.record.home, against.start.isoformat(), str(slack_us)
+
+
+def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:
+    useful, overhead = job.useful_and_overhead
+    for part, intervals in (("useful", sorted(useful)), ("overhead", overhead)):
+        for one in intervals:
+            yield (
+                job.record.id,
+                part,
+                one.start.isoformat(),
+                one.end.isoformat(),
+                str(one.energy_mj),
+                one.region,
+                repr(one.uncertainty_pct),
+                _word(one.estimated),
+            )
+
+
+def _word(value: bool) -> str:  # noqa: FBT001 - it is the value to be written
+    return "true" if value else "false"
+
+
+def _csv(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(rows)
+    return out.getvalue()
