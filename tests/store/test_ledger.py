@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kilowait_scheduler.core.allowance import Drawn
-from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement
+from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, Period
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
 from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.service.budgets import Budgets
@@ -312,3 +312,24 @@ def test_thresholds_are_noted_once_and_logged(store: Store, caplog: pytest.LogCa
     assert [message[-39:] for message in caplog.messages] == [
         f"team nlp): {pct} % of its limit are held or emitted"[-39:] for pct in (50, 80)
     ]
+
+
+def test_a_job_goes_on_being_charged_where_it_holds_after_a_budgets_end_and_not_where_it_came_too_late(
+    store: Store,
+) -> None:
+    day = 24 * HOUR
+    once = Budget(
+        id="once", scope=BudgetScope.TEAM, name="nlp", limit_g=1000, period=Period.ONCE, start=T0, end=T0 + day
+    )
+    store.put_budget(once)
+    budgets = Budgets(store)
+    job = record("0a1", team="nlp", phase=Phase.RUNNING)
+    budgets.reserve(job, grams=100, now=T0)
+    budgets.settle(job, grams=30, energy_mj=1, now=T0 + 2 * day)
+    assert store.balance_ug("emitted:once-once") == to_ug(30)
+    assert budgets.reserve(record("0a2", team="nlp"), grams=9000, now=T0 + 2 * day) == "", "it has ended"
+    ended = record("0a1", team="nlp", phase=Phase.SUCCEEDED)
+    store.put_budget(NLP)
+    budgets.settle(ended, grams=40, energy_mj=2, now=T0 + 2 * day)
+    assert store.balance_ug("emitted:once-once") == to_ug(40)
+    assert store.balance_ug("emitted:nlp-2026-11") == 0

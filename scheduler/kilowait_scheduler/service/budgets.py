@@ -221,16 +221,22 @@ def _passed(books: Books, one: Budget, *, now: datetime) -> list[float]:
 
 
 def _charges(books: Books, record: JobRecord, *, total_ug: int, energy_mj: int, now: datetime) -> list[Entry]:
-    """What brings the job's charges to `total_ug` under every budget it draws on.
+    """What brings the job's charges to `total_ug` under every budget it draws on, also past the period's end.
 
-    Under a budget that came after the job's hold was taken, it draws on the period that runs.
+    Under a budget that came while the job was running, it draws on the period that runs; one that came later leaves it.
     """
     last = books.last_charge(record.id)
     drawn = books.drawn([record.id]).get(record.id, [])
     soon = last is not None and now - last.at < _CHARGE_EVERY and not record.state.phase.final
     found: list[Entry] = []
-    for one in _covering(books.budgets(), record, now=now):
-        own = [part for part in drawn if one.owns(part.account)] or [Drawn(one.span(now).account, 0, 0)]
+    budgets = books.budgets()
+    joined = [] if record.state.phase.final else _covering(budgets, record, now=now)
+    for one in budgets:
+        own = [part for part in drawn if one.owns(part.account)]
+        if not own and one in joined:
+            own = [Drawn(one.span(now).account, 0, 0)]
+        if not own:
+            continue
         covered_ug = sum(part.charged_ug for part in own) + own[-1].held_ug
         if soon and total_ug <= covered_ug:
             continue
