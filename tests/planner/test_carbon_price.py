@@ -21,13 +21,17 @@ PRICES = st.tuples(st.floats(0.01, 100), st.floats(1.01, 100))
 
 
 def priced(problem: Problem, price: float, tariffs: list[float]) -> Problem:
-    """All tasks at `price` per gram: what else they pay (energy, waiting) is in money and worth fewer grams then."""
+    """All tasks at `price` per gram: what else they pay (energy, waiting) is in money and worth fewer grams then.
+
+    Without caution: it counts restarts as dirtier than they are, so plans weigh carbon with it, not carbon alone.
+    """
     pools = tuple(
         replace(pool, price_g_per_kwh=np.array([tariffs[(row + slot) % len(tariffs)] for slot in range(problem.slots)]))
         for row, pool in enumerate(problem.pools)
     )
     tasks = tuple(
-        replace(task, price_factor=1 / price, wait_g_per_slot=task.wait_g_per_slot / price) for task in problem.tasks
+        replace(task, price_factor=1 / price, wait_g_per_slot=task.wait_g_per_slot / price, caution_kwh=0.0)
+        for task in problem.tasks
     )
     return replace(problem, pools=pools, tasks=tasks)
 
