@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kilowait_agents.nvml_library import NvmlLibrary
-
 EPOCH_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 _SLOTS = 64  # doubles shared with the library
 _NOW, _CALLS, _LIMITS = 0, 1, 2
@@ -119,10 +117,6 @@ class FakeNode:
 
         pynvml.nvmlLib = ctypes.CDLL(str(self.library))
         return pynvml
-
-    def nvml(self) -> NvmlLibrary:
-        """The agent's binding, bound to this library."""
-        return NvmlLibrary(str(self.library))
 
     def environment(self) -> dict[str, str]:
         """For processes of their own that shall find this node."""

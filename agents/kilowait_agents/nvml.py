@@ -11,7 +11,6 @@ from typing import Any, Literal
 from .clock import Clock
 from .errors import Permanent, Transient
 from .meter import Device, Process
-from .nvml_library import NVMLError, NvmlLibrary
 from .nvml_processes import GpuProcesses
 from .reading import PowerKind, Reading
 from .wire import Scope, Source
@@ -76,14 +75,16 @@ class _Gpu:
 def open_nvml(*, clock: Clock) -> NvmlMeter:
     """The NVML meter of this node. Raises Permanent, saying what is missing, where NVML cannot be used."""
     try:
-        library = NvmlLibrary()
-    except NVMLError as error:
-        raise Permanent(_why_not(error)) from error
-    return NvmlMeter(nvml=library, clock=clock)
+        import pynvml
+    except ImportError as error:
+        raise Permanent(f"the NVML binding cannot be imported ({error}); install nvidia-ml-py") from error
+    if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+        raise Permanent("the module `pynvml` is not NVIDIA's; uninstall it and install nvidia-ml-py")
+    return NvmlMeter(nvml=pynvml, clock=clock)
 
 
 class NvmlMeter:
-    """All GPUs that NVML lists, by UUID; `nvml` is an NvmlLibrary, or NVIDIA's own module pynvml.
+    """All GPUs that NVML lists, by UUID; `nvml` is the pynvml module.
 
     A device that fails is silent in that reading and is looked for again by its UUID; when the driver goes away, NVML
     is opened anew. Only a driver that was replaced under this process is final: the old library stays loaded.

@@ -219,12 +219,11 @@ def memory_steps() -> dict[str, int]:
         "def rss(): return int([l for l in open('/proc/self/status') if l.startswith('VmRSS')][0].split()[1])\n"
         "steps = {'python': rss()}\n"
         "import kilowait_agents.cli; steps['agent'] = rss()\n"
-        "from kilowait_agents.nvml_library import NvmlLibrary; n = NvmlLibrary(); steps['library'] = rss()\n"
+        "import pynvml as n; steps['nvidia-ml-py'] = rss()\n"
         "n.nvmlInit(); steps['nvmlInit'] = rss()\n"
         "h = n.nvmlDeviceGetHandleByIndex(0); steps['handle'] = rss()\n"
         "n.nvmlDeviceGetFieldValues(h, [83]); n.nvmlDeviceGetComputeRunningProcesses(h); steps['read'] = rss()\n"
         "import httpx; httpx.Client(); steps['httpx'] = rss()\n"
-        "import pynvml; steps['nvidia-ml-py, which the agent does not load'] = rss()\n"
         "print(json.dumps(steps))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -36,7 +36,7 @@ class Lives:
         self.born += 1
         self.spool = Spool(self.folder, limits=self.limits, sync=lambda _: None)
         self.agent = Agent(
-            meter=NvmlMeter(nvml=self.node.nvml(), clock=self.node, wait=self.node.advance),
+            meter=NvmlMeter(nvml=self.node.pynvml(), clock=self.node, wait=self.node.advance),
             identify=self.runs.get,
             alive=lambda pid: True,
             emit=self.spool.append,

@@ -6,7 +6,8 @@ drivers, the loading of the library or its structures.
 
 from __future__ import annotations
 
-import ctypes
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -268,10 +269,15 @@ def test_closing_twice_shuts_down_once(clock: HandClock) -> None:
     assert nvml.calls.count("shutdown") == 1
 
 
-def test_a_machine_without_the_driver_s_library_is_told_so(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(path: str) -> None:
-        raise OSError(f"{path}: cannot open shared object file")
+@pytest.fixture
+def another_pynvml() -> Iterator[None]:
+    real = sys.modules["pynvml"]
+    sys.modules["pynvml"] = SimpleNamespace()  # type: ignore[assignment]
+    yield
+    sys.modules["pynvml"] = real
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    with pytest.raises(Permanent, match=r"libnvidia-ml\.so\.1 not found"):
+
+@pytest.mark.usefixtures("another_pynvml")
+def test_a_module_that_only_has_the_name_of_the_binding_is_refused(clock: HandClock) -> None:
+    with pytest.raises(Permanent, match="not NVIDIA's"):
         open_nvml(clock=clock)
