@@ -52,7 +52,10 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def node(nvml_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    """An empty node in virtual time: give it GPUs, then `write()` it."""
+    """An empty node in virtual time: give it GPUs, then `write()` it.
+
+    The library stays loaded in this process, without a driver once the test's scenario is gone.
+    """
     monkeypatch.setenv("FAKE_NVML", "")
     return FakeNode(nvml_library, tmp_path / "node")
 
