@@ -46,7 +46,7 @@ class Start:
 
 
 COLD = Effort()
-WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.01)
+WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.005)
 _GREEDY_ROUNDS = 12
 _LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
