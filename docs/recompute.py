@@ -13,6 +13,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import sys
 from bisect import bisect_right
 from datetime import datetime, timedelta
@@ -136,7 +137,7 @@ def said(line):
 
 def differences(what, ours, theirs):
     for name, value in ours.items():
-        if abs(value - theirs[name]) > TOLERANCE * max(1.0, abs(value)):
+        if not math.isclose(value, theirs[name], rel_tol=TOLERANCE, abs_tol=1e-9):
             yield f"{what}: {name} is {theirs[name]!r} in the report, {value!r} from the evidence"
 
 
@@ -176,14 +177,36 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
     sums = {name: sum(found[name] for found in ours.values()) for name in names}
     if ours:
         wrong += differences("totals", sums, said(report["totals"]))
-    return sum(len(found) for found in ours.values()) + len(sums), wrong
+    count = sum(len(found) for found in ours.values()) + len(sums)
+    for group in report.get("groups") or []:
+        ids = [
+            line["id"] for line in report["jobs"] if belongs(line, report["by"]) == group["name"] and line["id"] in ours
+        ]
+        if ids:
+            sums = {name: sum(ours[job_id][name] for job_id in ids) for name in names}
+            wrong += differences(f"group {group['name']}", sums, said(group["totals"]))
+            count += len(sums)
+    return count, wrong
+
+
+def belongs(line, by):
+    """The group that a job's line is summed in."""
+    if by == "month":
+        return line["submitted_at"][:7]
+    if by == "region":
+        return " → ".join(dict.fromkeys(window["region"] for window in line["windows"])) or "not run yet"
+    return line[by]
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
         print("usage: python recompute.py DIR   (made by `kilowait report --evidence DIR`)", file=sys.stderr)
         return 2
-    count, wrong = recompute(Path(arguments[0]))
+    try:
+        count, wrong = recompute(Path(arguments[0]))
+    except (OSError, ValueError, LookupError) as error:
+        print(f"{arguments[0]}: not the evidence of a report, or damaged: {error}", file=sys.stderr)
+        return 2
     for line in wrong:
         print(line)
     print(f"{count} figures recomputed, {len(wrong)} differences")

@@ -72,6 +72,7 @@ class Agent:
         self._known: dict[str, dict[int, RunIdentity]] = {}
         self._held: dict[str, Holders] = {}
         self._looked_us: int | None = None
+        self._listed: dict[str, set[int]] = {}
         self._idle: dict[str, IdlePower] = {}
         self._resumes = dict(resumes or {})
         self._devices: dict[str, DeviceStream] = {}
@@ -149,12 +150,15 @@ class Agent:
         for reading in readings if not everything else [*readings, *self._missing(readings)]:
             uuid = reading.device_uuid
             now = holders.get(uuid)
-            since_us = self._since(reading, listed.get(uuid, ()), looked_us=before_us) if uuid in changed else None
+            fresh = [one for one in listed.get(uuid, ()) if one.pid not in self._listed.get(uuid, ())]
+            grown = uuid in changed and set(parties(self._held[uuid]) or ()) <= set(parties(now) or ())
+            since_us = self._since(reading, fresh, looked_us=before_us) if grown else None
             idle_mw = self._idle.setdefault(uuid, IdlePower()).mw
             closed += self._stream_of(uuid, devices).push(reading, now, since_us=since_us, idle_mw=idle_mw)
             self._held[uuid] = now
         for uuid in holders.keys() & self._devices.keys() - {reading.device_uuid for reading in readings}:
             self._devices[uuid].note(looked_us, holders[uuid])
+        self._listed = {uuid: {one.pid for one in processes} for uuid, processes in listed.items()}
         self._hand_on(closed)
 
     def _since(self, reading: Reading, processes: Sequence[Process], *, looked_us: int | None) -> int | None:
@@ -165,7 +169,7 @@ class Agent:
         guess.
         """
         starts = [start for process in processes if (start := self._started(process.pid)) is not None]
-        if self._held[reading.device_uuid] != () or looked_us is None or not starts:
+        if self._held[reading.device_uuid] is None or looked_us is None or not starts:
             return None
         start_us = reading.t_us - (reading.mono_ns - min(starts)) // 1000
         return start_us if start_us > looked_us else (looked_us + reading.t_us) // 2

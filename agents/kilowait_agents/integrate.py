@@ -102,6 +102,7 @@ class Integrator:
     def resume(self, start: Reading, *, credit_mj: int, note: str) -> None:
         """Go on from where another life of the agent stopped; the first interval says so with `note`."""
         self._samples, self._credit_mj, self._resumed = [start], credit_mj, note
+        self._still_ns = max(0, start.mono_ns)  # the wall clock may have been set back; the boot was not later
 
     @property
     def start_us(self) -> int | None:

@@ -117,7 +117,13 @@ class NvmlMeter:
     def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         if not self._open:
             self._restart()
-        self._look_for_broken()
+        try:
+            self._look_for_broken()
+        except self._nvml.NVMLError as error:
+            if error.value == _VERSION_MISMATCH:
+                raise Permanent(_why_not(error)) from error
+            self.close()
+            raise Transient(_why_not(error)) from error
         asked = [gpu for gpu in self._gpus if only is None or gpu.device.uuid in only]
         readings = [self._reading(gpu) for gpu in asked]
         return self._drawn_out(asked, readings) if exact else readings

@@ -83,7 +83,7 @@ class GpuProcesses:
             samples = []
         for sample in samples:
             self._seen_us = max(self._seen_us, int(sample.timeStamp))
-        known = {pid: self._work[pid] for pid in pids if pid in self._work}
+        known = {} if samples else {pid: self._work[pid] for pid in pids if pid in self._work}
         known |= {int(sample.pid): 1000 * int(sample.smUtil) for sample in samples if int(sample.pid) in pids}
         self._work = {pid: known.get(pid, 0) for pid in pids} if known else {}
         return self._work

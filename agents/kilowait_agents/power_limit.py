@@ -83,11 +83,18 @@ def restore(nvml: Any, state: Path) -> None:
         return
     except ValueError as error:
         raise OSError(f"{state} does not hold the limits of an earlier process: {error}; remove it") from error
+    left: dict[str, int] = {}
+    trouble: OSError | None = None
     for uuid, limit_mw in before.items():
         try:
             _set(nvml, nvml.nvmlDeviceGetHandleByUUID(uuid), limit_mw, uuid=uuid)
-        except (nvml.NVMLError, PermissionError) as error:
+        except (nvml.NVMLError, OSError) as error:
+            if isinstance(error, OSError):  # it is there and keeps the changed limit: not to be forgotten
+                left[uuid], trouble = limit_mw, error
             sys.stderr.write(f"kilowait: the limit of {uuid} cannot be put back to {limit_mw / 1000:g} W: {error}\n")
+    if trouble is not None:
+        _write(state, left)
+        raise trouble
     state.unlink()
 
 

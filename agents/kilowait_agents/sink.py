@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -45,8 +47,13 @@ class JsonLines:
     def write(self, records: Sequence[Record]) -> None:
         """Write and flush; a reader sees whole lines."""
         lines = [json.dumps({**record.to_dict(), **self._origin}, allow_nan=False) + "\n" for record in records]
-        self._file.write("".join(lines).encode())
-        self._file.flush()
+        whole, text = os.fstat(self._file.fileno()).st_size, "".join(lines).encode()
+        try:
+            if os.write(self._file.fileno(), text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:  # they are offered again, so none of them may stay
+            os.ftruncate(self._file.fileno(), whole)
+            raise
 
     def _read(self, agent_id: str) -> tuple[int, Anchors]:
         """(where the last whole line ends, the anchors after this agent's records) of what is there already."""

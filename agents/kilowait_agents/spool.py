@@ -64,7 +64,7 @@ class Spool:
         self._acked, self._sent = from_plain(state["acked"]), from_plain(state["sent"])
         self._delivered = self._records_before(self._cursor)
         self._drop_delivered()
-        self._tail = self._tail_of(self._segments[-1:])
+        self._tail = self._tail_of([one for one in self._segments if one.end][-1:])
         self.resumes: dict[str, Resume] = resume_from(kept=self._tail, acked=self._acked, sent=self._sent)
         self._tail = {uuid: resume.anchor for uuid, resume in self.resumes.items()}
         self._read_from = self._cursor
@@ -182,7 +182,7 @@ class Spool:
         """Coarsen the oldest records that nobody was sent, one segment at a time, while there is too little room."""
         while self._is_pressed():
             touched = max(self._posted.segment, self._read_from.segment)
-            waiting = [one for one in self._segments[:-1] if one.number > touched]
+            waiting = [one for one in self._segments[:-1] if one.number > touched and one.records]
             coarsest = min((one.level for one in waiting), default=len(STEPS_US))
             if coarsest >= len(STEPS_US):
                 return

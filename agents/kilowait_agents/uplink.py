@@ -227,7 +227,7 @@ class Uplink:
             there_s = parsedate_to_datetime(date).timestamp() + 0.5  # the header is cut to whole seconds
         except ValueError:
             return
-        self.skew_s = there_s - time.time()
+        self.skew_s = there_s - self._clock.now_us() / 1e6  # of the clock that stamps the records
         skewed = abs(self.skew_s) > _SKEW_S
         if skewed and not self._skewed:
             _log.warning("the server's clock is %.1f s ahead of this machine's; let NTP set both", self.skew_s)

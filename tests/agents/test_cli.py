@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from kilowait_agents.cli import main
 from kilowait_agents.duration import parse_duration
 from kilowait_agents.errors import Refused
 from kilowait_agents.settings import parse_settings
-from kilowait_agents.wire import Record, Share
+from kilowait_agents.sink import JsonLines
+from kilowait_agents.wire import Origin, Record, Share
 
 from .conftest import Ingest
 
@@ -269,3 +271,20 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="not a duration"):
         parse_duration(text)
+
+
+def test_a_sink_on_a_full_disk_holds_each_record_once(record: Callable[..., Record], tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    sink = JsonLines(path=path, origin=Origin("a", "n", None, "nvml"))
+    sink.write([record(1)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
+    try:
+        for _ in range(3):  # the agent offers them again until they are taken
+            with pytest.raises(OSError):
+                sink.write([record(2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    sink.write([record(2)])
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [1, 2]
+    sink._file.close()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import configparser
 import shlex
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
@@ -55,11 +54,11 @@ def test_a_clock_that_is_not_the_server_s_is_said_once(
     parts = Parts(ingest.url, tmp_path)
     for seq in (1, 2):
         parts.outbox.append([record(seq)])
-        date = formatdate(time.time() + ahead_s, usegmt=True)
-        parts.uplink._compare_clocks(date)
-    parts.drain()
+        stamped_s = parts.uplink._clock.now_us() / 1e6
+        parts.uplink._compare_clocks(formatdate(stamped_s + ahead_s, usegmt=True))
     assert parts.uplink.skew_s is not None
     assert caplog.text.count("let NTP set both") == int(said)
+    parts.drain()
     assert parts.uplink.delivered_at_s is not None
     parts.close()
 
@@ -74,4 +73,6 @@ def test_the_systemd_unit_starts_an_agent_that_the_agent_understands(tmp_path: P
     settings = parse_settings(words, {"KILOWAIT_SERVER": "http://h", "STATE_DIRECTORY": "/var/lib/kilowait-agent"})
     assert (agent, settings.meter) == ("agent", "nvml")
     assert settings.state_dir == Path("/var/lib") / unit["Service"]["StateDirectory"]
-    assert unit["Service"]["RestartForceExitStatus"] == "75"
+    assert unit["Service"]["Restart"] == "always"
+    assert "RestartPreventExitStatus" not in unit["Service"]
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"

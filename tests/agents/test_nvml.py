@@ -17,6 +17,7 @@ import pytest
 
 from kilowait_agents.errors import Permanent, Transient
 from kilowait_agents.nvml import NvmlMeter, open_nvml
+from kilowait_agents.nvml_processes import GpuProcesses
 
 from .conftest import HandClock
 
@@ -267,6 +268,36 @@ def test_closing_twice_shuts_down_once(clock: HandClock) -> None:
     opened.close()
     opened.close()
     assert nvml.calls.count("shutdown") == 1
+
+
+@pytest.mark.parametrize(("code", "error"), [(UNINITIALIZED, Transient), (MISMATCH, Permanent)])
+def test_a_board_that_never_opened_does_not_hide_that_the_driver_has_gone(
+    clock: HandClock, code: int, error: type[Exception]
+) -> None:
+    broken = FakeGpu(uuid="GPU-bbbb", failures={"handle": LOST})
+    opened, _ = meter(clock, FakeGpu(), broken)
+    assert len(opened.read()) == 1
+    broken.failures["handle"] = code
+    clock.advance(200)
+    with pytest.raises(error):
+        opened.read()
+
+
+def test_a_process_that_does_nothing_any_more_weighs_nothing(clock: HandClock) -> None:
+    """The driver samples only those that did something."""
+    nvml, gpu = FakeNvml(), FakeGpu(pids=[1, 2])
+    busy = {1: 95, 2: 50}
+    now_us = [10**9]
+
+    def samples(_: FakeGpu, since_us: int) -> list[Any]:
+        return [SimpleNamespace(pid=pid, smUtil=share, timeStamp=now_us[0]) for pid, share in busy.items()]
+
+    nvml.nvmlDeviceGetProcessUtilization = samples  # type: ignore[method-assign]
+    processes = GpuProcesses(nvml=nvml, partitioned=False, now_us=lambda: now_us[0])
+    assert [one.weight for one in processes.look(gpu)] == [95_000, 50_000]
+    del busy[1]
+    now_us[0] += 10_000_000
+    assert [one.weight for one in processes.look(gpu)] == [0, 50_000]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from fake_nvml import FakeNode
+from kilowait_agents.power_limit import restore
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -101,3 +104,29 @@ def test_only_the_named_board_is_limited_and_only_for_the_time_given(node: FakeN
     seen = limits(node)
     process.communicate(timeout=20)
     assert (seen, limits(node)) == ([None, 300], [None, 700])
+
+
+class Lost:
+    """NVML of two boards, of which the first cannot be set."""
+
+    NVMLError = pynvml.NVMLError
+
+    def __init__(self) -> None:
+        self.set: dict[str, int] = {}
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid
+
+    def nvmlDeviceSetPowerManagementLimit(self, handle: str, limit_mw: int) -> None:
+        if handle == "GPU-A":
+            raise pynvml.NVMLError(15)
+        self.set[handle] = limit_mw
+
+
+def test_a_board_that_cannot_be_set_keeps_no_other_from_its_limit_and_is_not_forgotten(tmp_path: Path) -> None:
+    nvml, state = Lost(), tmp_path / "limits.json"
+    state.write_text('{"GPU-A": 700000, "GPU-B": 650000}')
+    with pytest.raises(OSError):
+        restore(nvml, state)
+    assert nvml.set == {"GPU-B": 650_000}
+    assert json.loads(state.read_text()) == {"GPU-A": 700_000}

@@ -336,3 +336,41 @@ def test_one_resumes_where_it_is_sure_and_never_before_what_was_sent(record: Mak
     doubt = resume_from(kept=first, acked={}, sent=third)["GPU-0"]
     assert (doubt.anchor, doubt.doubt_from_us) == (third["GPU-0"], first["GPU-0"].t_us)
     assert resume_from(kept={}, acked={}, sent={}) == {}
+
+
+def three_segments(record: Make, opened: Callable[..., Spool], folder: Path) -> int:
+    """Segments of a few records each, of which the server has the first record; how many records there are."""
+    spool, count = opened(folder, limits=SpoolLimits(segment=600)), 0
+    while len(list(folder.glob("*.seg"))) < 3:
+        count += 1
+        spool.append(series(record, 1, first=count))
+        if count == 1:
+            spool.sending(spool.head(1))
+            spool.done(spool.head(1))
+    spool.close()
+    return count
+
+
+@pytest.mark.parametrize("cut", [0, 5, 40])
+def test_a_last_segment_torn_in_its_first_frame_does_not_count_the_others_again(
+    record: Make, opened: Callable[..., Spool], tmp_path: Path, cut: int
+) -> None:
+    three_segments(record, opened, tmp_path / "spool")
+    os.truncate(sorted((tmp_path / "spool").glob("*.seg"))[-1], cut)
+    spool = opened(tmp_path / "spool")
+    kept = spool.head(100)
+    assert spool.resumes["GPU-0"].anchor.counter_mj == kept[-1].counter_end_mj
+
+
+def test_a_segment_that_holds_nothing_yet_is_no_obstacle_where_room_is_short(
+    record: Make, opened: Callable[..., Spool], tmp_path: Path
+) -> None:
+    first = opened(tmp_path / "spool")
+    first.append(series(record, 1))
+    first.close()
+    second = opened(tmp_path / "spool")
+    second._begin_segment()  # a kill, or a full disk, between this and the records
+    second.close()
+    third = opened(tmp_path / "spool", limits=SpoolLimits(free_share=1.1))
+    third.append(series(record, 2, first=2))
+    assert len(third.head(10)) == 3

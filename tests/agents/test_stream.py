@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kilowait_agents.anchors import Anchor, Resume
 from kilowait_agents.attribute import Holder, RunIdentity
 from kilowait_agents.integrate import Limits
 from kilowait_agents.reading import Reading
 from kilowait_agents.stream import DeviceStream, Span
+
+from .conftest import START_US
 
 Make = Callable[..., Reading]
 A, B = (Holder(RunIdentity("a")),), (Holder(RunIdentity("b")),)
@@ -98,3 +102,13 @@ def test_cutting_and_merging_conserve_energy_and_leave_no_hole(reading: Make, co
     assert sum(span.interval.mono_dt_ns for span in closed) == round((at_s + 1) * 1e9)
     assert all(a.interval.t1_us == b.interval.t0_us for a, b in pairwise(closed))
     assert all(span.interval.t0_us < span.interval.t1_us for span in closed)
+
+
+def test_a_wall_clock_set_back_while_the_agent_was_away_costs_no_joule(reading: Make) -> None:
+    """Ten minutes at 500 W, after which the wall clock says that no time has passed."""
+    anchor = Anchor("GPU-0", "x", "gpu", "b", START_US, 1_000_000, 0, ())
+    device = DeviceStream(limits=Limits(), merge_us=5_000_000, resume=Resume(anchor), boot_id="b")
+    back = reading(0.2, counter_mj=1_000_000 + 300_000_000)
+    back = replace(back, mono_ns=back.mono_ns + 10**15)
+    (span,) = [*device.push(back, ()), *device.close()]
+    assert (span.interval.quality, span.interval.energy_mj) == ("recovered", 300_000_000)

@@ -135,7 +135,7 @@ OCTOBER, NOVEMBER = (budget().span(T0 - n * DAY) for n in (30, 0))
 
 def used(span: Span, grams: float) -> list[Entry]:
     one = Drawn(span.account, 0, 0)
-    return settlement([one], job_id="j", total_ug=to_ug(grams), energy_mj=1, charged_mj=None, at=T0)
+    return settlement([one], job_id="j", total_ug=to_ug(grams), energy_mj=1, charged_mj=None, ended=True, at=T0)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,9 @@ def test_however_late_a_period_is_settled_what_was_carried_ends_at_what_the_rule
     entries = limit_due(one, OCTOBER, {}, past={}, at=T0) + limit_due(one, NOVEMBER, {}, past={}, at=T0)
     for total in totals_g:
         drawn = Drawn(OCTOBER.account, 0, balance_ug(f"emitted:{OCTOBER.account}", entries))
-        entries += settlement([drawn], job_id="j", total_ug=to_ug(total), energy_mj=1, charged_mj=None, at=T0)
+        entries += settlement(
+            [drawn], job_id="j", total_ug=to_ug(total), energy_mj=1, charged_mj=None, ended=True, at=T0
+        )
         entries += carry_due(one, OCTOBER, NOVEMBER, flows_of(entries), at=T0)
     left = 1000 - totals_g[-1]
     up, down = rule in (CarryOver.UNUSED, CarryOver.BOTH), rule in (CarryOver.OVERDRAWN, CarryOver.BOTH)
@@ -193,7 +195,9 @@ def test_in_a_window_that_moves_what_was_used_before_it_is_free_again() -> None:
     assert limit_due(one, span, flows_of(entries), past=old, at=T0) == []
 
 
-def settle(entries: list[Entry], total_g: float, energy_mj: int, accounts: list[str]) -> list[Entry]:
+def settle(
+    entries: list[Entry], total_g: float, energy_mj: int, accounts: list[str], *, ended: bool = True
+) -> list[Entry]:
     drawn = [Drawn(a, balance_ug(f"held:{a}", entries), balance_ug(f"emitted:{a}", entries)) for a in accounts]
     rests = [entry.energy_mj for entry in entries if entry.energy_mj is not None]
     return settlement(
@@ -202,6 +206,7 @@ def settle(entries: list[Entry], total_g: float, energy_mj: int, accounts: list[
         total_ug=to_ug(total_g),
         energy_mj=energy_mj,
         charged_mj=rests[-1] if rests else None,
+        ended=ended,
         at=T0,
     )
 
@@ -281,3 +286,14 @@ def test_half_of_the_limit_is_used_up_in_half_of_the_time() -> None:
     whole, half = (exhaustion([8.0, 12.0] * 7, left_g=left, now=T0) for left in (100.0, 50.0))
     assert whole is not None and half is not None and whole.at is not None and half.at is not None
     assert (half.at - T0) / (whole.at - T0) == pytest.approx(0.5)
+
+
+def test_what_a_running_job_is_given_back_stays_held_for_it() -> None:
+    """Charged on estimates and corrected down, it may still use all that was held for it."""
+    account = OCTOBER.account
+    held = [hold(account, job_id="j", amount_ug=to_ug(10), at=T0)]
+    charged = held + settle(held, 6, 60, [account])
+    running = charged + settle(charged, 4, 60, [account], ended=False)
+    over = charged + settle(charged, 4, 60, [account])
+    assert balance_ug(f"held:{account}", running) == to_ug(6)
+    assert balance_ug(f"held:{account}", over) == to_ug(4)

@@ -141,6 +141,17 @@ async def test_nobody_waits_for_it_to_learn() -> None:
     assert (await own.forecast(DE, now=NOW, until=NOW + 24 * HOUR)).series.covers(NOW, NOW + 24 * HOUR)
 
 
+async def test_a_question_about_an_earlier_hour_costs_neither_the_present_forecast_nor_another_request() -> None:
+    past = Past()
+    own = OwnForecasts({"DE": past}, wait_s=60)
+    present = await own.forecast(DE, now=NOW, until=NOW + 12 * HOUR)
+    asked = len(past.asked)
+    earlier = await own.forecast(DE, now=NOW - 3 * HOUR, until=NOW)
+    again = await own.forecast(DE, now=NOW + timedelta(minutes=5), until=NOW + 12 * HOUR)
+    assert earlier.issued_at < present.issued_at == again.issued_at
+    assert len(past.asked) == asked
+
+
 async def test_a_source_that_is_down_from_the_start_is_named() -> None:
     own = OwnForecasts({"DE": Past(down=Transient("past: down"))}, wait_s=60)
     with pytest.raises(Transient, match="past: down"):

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kilowait_scheduler.core.allowance import Drawn
-from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, Period
+from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, OnExhausted, Period
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
 from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.service.budgets import Budgets
@@ -122,7 +122,8 @@ def test_settling_again_or_downwards_ends_at_the_measured_total(store: Store) ->
     budgets.close(job, now=T0)
     assert store.balance_ug("held:nlp-2026-11") == 0
     kinds = [entry.kind.value for entry in store.entries(job_id=job.id)]
-    assert kinds == ["hold", "charge", "charge", "charge", "correction", "correction"]
+    # What was taken back stayed held until the job was closed.
+    assert kinds == ["hold", "charge", "charge", "charge", "correction", "correction", "release"]
 
 
 @pytest.mark.parametrize("amount_ug", [1, 2**53 + 1, 2**62])
@@ -253,6 +254,44 @@ def test_a_ledger_that_was_cut_is_found_by_a_hash_that_was_noted(store: Store) -
     tamper(store, "DELETE FROM ledger WHERE seq >= 4")
     assert store.verify().sound
     assert not store.verify(noted=noted).sound
+
+
+def test_an_entry_slipped_in_before_the_first_one_is_found(store: Store) -> None:
+    post(store, *grant("nlp", amount_ug=10, at=T0), hold("nlp", job_id="0a1", amount_ug=4, at=T0))
+    noted = store.verify().head
+    columns = "seq, at, kind, debit, credit, amount_ug, memo, hash"
+    row = f"-1, '{T0:%Y-%m-%d %H:%M:%S}', 'grant', 'source', 'budget:nlp', 5, '', 'x'"
+    tamper(store, f"INSERT INTO ledger ({columns}) VALUES ({row})")
+    assert not store.verify(noted=noted).sound
+
+
+def test_what_a_running_job_is_given_back_stays_its_own(store: Store) -> None:
+    store.put_budget(NLP.model_copy(update={"limit_g": 10.0}))
+    budgets, job = Budgets(store), record("0a1", team="nlp", phase=Phase.RUNNING)
+    assert budgets.reserve(job, grams=10, now=T0) == ""
+    budgets.settle(job, grams=6, energy_mj=60, now=T0 + HOUR)
+    budgets.settle(job, grams=4, energy_mj=60, now=T0 + 2 * HOUR)
+    assert budgets.reserve(record("0a2", team="nlp"), grams=2, now=T0 + 2 * HOUR) != ""
+
+
+def test_a_job_that_waits_holds_what_its_plan_needs_by_now(store: Store) -> None:
+    store.put_budget(NLP.model_copy(update={"limit_g": 10.0}))
+    budgets, job = Budgets(store), record("0a1", team="nlp")
+    assert budgets.reserve(job, grams=2, now=T0) == ""
+    assert budgets.reserve(job, grams=6, now=T0 + HOUR) == ""
+    assert -balance_ug("budget:nlp-2026-11", store.entries()) + to_ug(10) == to_ug(6)
+    assert "needs up to" in budgets.reserve(job, grams=50, now=T0 + 2 * HOUR)
+
+
+def test_a_spent_budget_that_suspends_lets_nobody_go_on_with_an_old_hold(store: Store) -> None:
+    suspends = NLP.model_copy(update={"limit_g": 10.0, "on_exhausted": OnExhausted.SUSPEND})
+    store.put_budget(suspends)
+    budgets, job = Budgets(store), record("0a1", team="nlp", phase=Phase.RUNNING)
+    assert budgets.reserve(job, grams=10, now=T0) == ""
+    budgets.settle(job, grams=6, energy_mj=60, now=T0 + HOUR)
+    store.put_budget(suspends.model_copy(update={"limit_g": 5.0}))
+    budgets.begin(now=T0 + 2 * HOUR)
+    assert budgets.reserve(job, grams=3, now=T0 + 2 * HOUR) != ""
 
 
 def test_a_running_job_that_its_hold_covers_is_charged_every_quarter_of_an_hour(store: Store) -> None:

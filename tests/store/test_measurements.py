@@ -15,7 +15,7 @@ from kilowait_forecasters.signal import AVERAGE_DIRECT, AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.store.repository import Store
-from kilowait_scheduler.store.tables import ForecastRow
+from kilowait_scheduler.store.tables import ForecastRow, ReadingRow
 
 from .sample import HOUR, T0, at_once, reading
 
@@ -30,6 +30,15 @@ def test_a_batch_sent_twice_is_stored_once(store: Store) -> None:
     assert store.add_readings(batch, at=T0) == ({"e1": 3}, [])
     assert total(store) == 3000
     assert store.job_energy_mj(["0a1", "0a2"]) == {"0a1": 2250}
+
+
+def test_a_reading_over_a_period_s_edge_is_in_one_period(store: Store) -> None:
+    store.add_readings([reading(seq) for seq in (1, 2, 3)], at=T0)
+    with store.reading() as session:
+        rows = session.exec(select(ReadingRow)).all()
+    edge = rows[1].start + (rows[1].end - rows[1].start) / 2
+    before, after = store.region_energy(end=edge), store.region_energy(start=edge)
+    assert sum(line.energy_mj for line in [*before, *after]) == total(store)
 
 
 def test_what_arrives_out_of_order_counts_once_the_hole_is_filled(store: Store) -> None:

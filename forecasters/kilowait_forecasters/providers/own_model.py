@@ -55,7 +55,7 @@ class OwnForecasts:
         self._asked: dict[str, datetime] = {}
         self._models: defaultdict[str, OwnModel] = defaultdict(OwnModel)
         self._made: dict[str, _Made] = {}
-        self._tasks: dict[str, asyncio.Task[_Made]] = {}
+        self._tasks: dict[tuple[str, int], asyncio.Task[_Made]] = {}
 
     def zones(self) -> frozenset[str] | None:
         """The zones that have a source."""
@@ -100,9 +100,10 @@ class OwnForecasts:
         kept, hour = self._made.get(zone.id), hour_number(now)
         if kept is not None and kept.outlook.first == hour:
             return kept
-        task = self._tasks.get(zone.id)
+        task = self._tasks.get((zone.id, hour))
         if task is None or task.done():
-            task = self._tasks[zone.id] = asyncio.create_task(self._make(zone, now=now))
+            self._tasks = {key: one for key, one in self._tasks.items() if not one.done()}
+            task = self._tasks[zone.id, hour] = asyncio.create_task(self._make(zone, now=now))
         done, _ = await asyncio.wait({task}, timeout=self.wait_s)
         if done and not task.cancelled() and task.exception() is None:
             return task.result()
@@ -119,13 +120,15 @@ class OwnForecasts:
             outlook = await asyncio.to_thread(lambda: model.outlook(hours_of(past), issued=hour_number(now)))
         except Refused as error:
             raise Transient(f"{self.name} for zone {zone}: {error}") from error
-        self._made[zone.id] = made = _Made(outlook, past)
+        made, kept = _Made(outlook, past), self._made.get(zone.id)
+        if kept is None or kept.outlook.first <= outlook.first:
+            self._made[zone.id] = made
         return made
 
     async def _known(self, zone: Zone, *, now: datetime) -> IntensitySeries:
         """What is known of the past by now. Raises where there is nothing."""
         known, asked = self._past.get(zone.id), self._asked.get(zone.id)
-        if known is not None and asked is not None and asked <= now < asked + _PAUSE:
+        if known is not None and asked is not None and now < asked + _PAUSE:
             return known
         self._asked[zone.id] = now
         spans = _SPANS if known is None else (max(now - known.end, timedelta()) + _REVISED_FOR,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kilowait_scheduler.core.budget import Budget
@@ -19,7 +19,8 @@ from .access import CanAdmin, CanChange, CanLook, ServerDep
 
 router = APIRouter(tags=["budgets"])
 
-Cursor = Annotated[int, Query(ge=0, description="Number of the last entry of the page before.")]
+Cursor = Annotated[int, Query(ge=0, le=2**63 - 1, description="Number of the last entry of the page before.")]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 PageSize = Annotated[int, Query(ge=1, le=1000)]
 Grams = Annotated[float, Field(gt=0, le=1e12)]
 
@@ -33,7 +34,7 @@ class Transfer(_Body):
 
     to: str
     amount_g: Grams
-    memo: str = Field(default="", max_length=100)
+    memo: str = Field(default="", max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
 class Approval(_Body):
@@ -62,14 +63,14 @@ def requests(server: ServerDep, state: RequestState | None = None) -> list[Budge
 
 @router.post("/budgets/requests/{number}/approve")
 def approve(
-    number: int, server: ServerDep, caller: Annotated[Caller, CanAdmin], body: Approval | None = None
+    number: Number, server: ServerDep, caller: Annotated[Caller, CanAdmin], body: Approval | None = None
 ) -> BudgetRequest:
     """Grant a request, or another amount, to the budget's period that runs."""
     return server.allowances.approve(number, by=caller.name, amount_g=body.amount_g if body else None)
 
 
 @router.post("/budgets/requests/{number}/refuse")
-def refuse(number: int, server: ServerDep, caller: Annotated[Caller, CanAdmin]) -> BudgetRequest:
+def refuse(number: Number, server: ServerDep, caller: Annotated[Caller, CanAdmin]) -> BudgetRequest:
     """Refuse a request."""
     return server.allowances.refuse(number, by=caller.name)
 

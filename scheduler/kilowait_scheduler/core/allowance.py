@@ -113,13 +113,21 @@ class Drawn:
 
 
 def settlement(
-    drawn: Sequence[Drawn], *, job_id: str, total_ug: int, energy_mj: int, charged_mj: int | None, at: datetime
+    drawn: Sequence[Drawn],
+    *,
+    job_id: str,
+    total_ug: int,
+    energy_mj: int,
+    charged_mj: int | None,
+    ended: bool,
+    at: datetime,
 ) -> list[Entry]:
     """Entries that bring what a job has been charged under one budget to `total_ug`; repeating it changes nothing.
 
     `drawn`: the periods it drew on, oldest first. More is charged to the last one, out of the hold first; less is taken
-    back from the last one first. Where the total moves although the energy is still `charged_mj`, the intensity was
-    revised: a correction, as is every total that falls.
+    back from the last one first, and stays held for a job that has not `ended`: it may still use all that it was
+    promised. Where the total moves although the energy is still `charged_mj`, the intensity was revised: a correction,
+    as is every total that falls.
     """
     difference = total_ug - sum(one.charged_ug for one in drawn)
     moves: list[tuple[str, str, int]] = []
@@ -134,7 +142,7 @@ def settlement(
         back_ug = -difference
         for one in reversed(drawn):
             part = min(back_ug, max(one.charged_ug, 0))
-            moves.append((emitted(one.account), budget(one.account), part))
+            moves.append((emitted(one.account), (budget if ended else held)(one.account), part))
             back_ug -= part
     kind = EntryKind.CORRECTION if difference < 0 or energy_mj == charged_mj else EntryKind.CHARGE
     return [

@@ -30,7 +30,7 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
         embodied_g=summed(line.embodied_g for line in full),
         sci_g_per_gpu_h=_sci(full),
         final_from=_last(line.final_from for line in lines),
-        energy_cost=totals(line.energy_cost for line in full),
+        energy_cost=totals(line.energy_cost for line in full) if all(line.energy_cost for line in full) else (),
         carbon_cost=totals(line.carbon_cost for line in full),
         levers=Levers(
             sum(lever.time_shift_g for lever in levers),

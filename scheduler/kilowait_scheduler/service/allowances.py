@@ -21,7 +21,7 @@ from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.store.ledger import Books
 from kilowait_scheduler.store.repository import Store
 
-from .budgets import due
+from .budgets import due, standing
 from .planning import Planning
 
 _PACE_DAYS = 28  # four weeks: whole weeks, for weekends are not like other days
@@ -75,9 +75,17 @@ class Allowances:
             return _budget(books, budget_id)
 
     def put(self, one: Budget) -> BudgetStatus:
-        """Add a budget, or replace the one of the same id; held jobs are looked at again at once."""
+        """Add a budget, or replace the one of the same id; held jobs are looked at again at once.
+
+        Raises Conflict where its kind of period would change: what was used would not count in the new one.
+        """
         now = self._clock.now()
         with self._store.booking() as booking:
+            known = next((other for other in booking.budgets() if other.id == one.id), None)
+            if known is not None and known.period is not one.period:
+                raise Conflict(
+                    f"budget {one.id}: its period is {known.period} and stays so; set a new budget beside it"
+                )
             booking.put_budget(one)
             booking.post(due(booking, one, now=now)[0])
         self._wake()
@@ -139,7 +147,7 @@ class Allowances:
 
     def transfer(self, giver_id: str, taker_id: str, *, amount_g: float, by: str, memo: str = "") -> None:
         """Hand over a part of what one budget has left to another, for the periods that run. Raises Refused."""
-        now, amount_ug = self._clock.now(), to_ug(amount_g)
+        now, amount_ug = self._clock.now(), max(to_ug(amount_g), 1)
         if giver_id == taker_id:
             raise Conflict(f"budget {giver_id}: it cannot give to itself; name another budget")
         with self._store.booking() as booking:
@@ -223,7 +231,7 @@ def _decided(
 def _status(books: Books, one: Budget, *, now: datetime, less_g: float = 0.0) -> BudgetStatus:
     """`less_g`: grams less than the limit is, for a what-if."""
     span = one.span(now)
-    where = position(span.account, due(books, one, now=now)[1])
+    where = standing(books, one, span.account, now=now)
     allowed_g = where.allowed_ug / UG_PER_G - less_g
     held_g, emitted_g = where.held_ug / UG_PER_G, where.emitted_ug / UG_PER_G
     committed_g = held_g + emitted_g

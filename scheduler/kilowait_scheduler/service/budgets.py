@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -73,45 +74,50 @@ class Budgets:
                     own = [part for part in held_by.get(record.id, ()) if one.owns(part.account)]
                     account = own[-1].account if own and own[-1].held_ug > 0 else one.span(now).account
                     if account not in left:
-                        left[account] = max(_position(books, one, account, now=now).left_ug, 0) / UG_PER_G
+                        left[account] = max(standing(books, one, account, now=now).left_ug, 0) / UG_PER_G
                     left[account] += sum(max(part.held_ug, 0) for part in own if part.account == account) / UG_PER_G
                     accounts.append(account)
                 if accounts:
                     drawn[record.id] = min(accounts, key=left.__getitem__)
         return left, drawn
 
-    def reserve(self, record: JobRecord, *, grams: float, now: datetime) -> str:
+    def reserve(self, record: JobRecord, *, grams: float, now: datetime, until: datetime | None = None) -> str:
         """Hold `grams` for the job in every budget that covers it, once. Returns the refusal in sentences, or "".
 
         All or nothing, and one at a time: however many ask at once, a hard budget never promises more than it has. A
         soft budget never refuses, and a job that has begun is refused only by a budget that suspends running ones.
         """
+        wanted_ug, until = max(to_ug(grams), 1), until or now
         with self._store.books() as books:
-            if not self._without_hold(books, record, now=now):
+            if not self._lacking(books, record, wanted_ug=wanted_ug, now=now, until=until):
                 return ""
-        wanted_ug = max(to_ug(grams), 1)
         with self._store.booking() as booking:
-            wanting = self._without_hold(booking, record, now=now)
-            for one in wanting:
-                entries, flows = due(booking, one, now=now)
-                booking.post(entries)
-                span = one.span(now)
-                where = position(span.account, flows)
-                if one.enforcement is Enforcement.HARD and where.left_ug < wanted_ug:
-                    return refusal(one, span, where, needed_ug=wanted_ug)
-            accounts = [one.span(now).account for one in wanting]
-            booking.post([hold(account, job_id=record.id, amount_ug=wanted_ug, at=now) for account in accounts])
+            lacking = self._lacking(booking, record, wanted_ug=wanted_ug, now=now, until=until)
+            for one, account, missing_ug in lacking:
+                booking.post(due(booking, one, now=now)[0])
+                where = standing(booking, one, account, now=now)
+                if one.enforcement is Enforcement.HARD and where.left_ug < missing_ug:
+                    return refusal(one, one.span(now), where, needed_ug=missing_ug)
+            booking.post([hold(account, job_id=record.id, amount_ug=ug, at=now) for _, account, ug in lacking])
         return ""
 
-    def _without_hold(self, books: Books, record: JobRecord, *, now: datetime) -> list[Budget]:
+    def _lacking(
+        self, books: Books, record: JobRecord, *, wanted_ug: int, now: datetime, until: datetime
+    ) -> list[tuple[Budget, str, int]]:
+        """What is still to be held for the job, by budget and period: all, or what its plan now needs on top."""
         drawn = books.drawn([record.id]).get(record.id, [])
         begun = any(run.started_at is not None for run in record.state.runs)
-        return [
-            one
-            for one in _covering(books.budgets(), record, now=now)
-            if not any(one.owns(part.account) and part.held_ug > 0 for part in drawn)
-            and not (begun and one.on_exhausted is OnExhausted.HOLD)
-        ]
+        found = []
+        for one in _covering(books.budgets(), record, now=now, until=until):
+            own = [
+                p for p in drawn if one.owns(p.account) and p.held_ug > 0 and not _spent(books, one, p.account, now=now)
+            ]
+            if begun and (own or one.on_exhausted is OnExhausted.HOLD):
+                continue
+            missing_ug = wanted_ug - (own[-1].held_ug if own else 0)
+            if missing_ug > 0:
+                found.append((one, own[-1].account if own else one.span(now).account, missing_ug))
+        return found
 
     def settle(self, record: JobRecord, *, grams: float, energy_mj: int, now: datetime) -> bool:
         """Charge what the job has emitted so far; a repetition or a revision brings the ledger to the same total.
@@ -125,7 +131,7 @@ class Budgets:
         with self._store.booking() as booking:
             found = _charges(booking, record, total_ug=to_ug(grams), energy_mj=energy_mj, now=now)
             booking.post(found)
-        return any(entry.debit.startswith("emitted:") for entry in found)
+        return any(entry.debit.startswith("emitted:") and entry.credit.startswith("budget:") for entry in found)
 
     def close(self, record: JobRecord, *, now: datetime) -> bool:
         """Release what is still held for a job that has ended; True where there was something."""
@@ -153,9 +159,10 @@ class Budgets:
             known: dict[str, Position] = {}
             for record in running:
                 for one in acting:
-                    for part in (part for part in drawn.get(record.id, ()) if one.owns(part.account)):
+                    # The newest period it drew on: the end of an older one must not stop it for ever.
+                    for part in [part for part in drawn.get(record.id, ()) if one.owns(part.account)][-1:]:
                         account = part.account
-                        where = known.setdefault(account, _position(books, one, account, now=now))
+                        where = known.setdefault(account, standing(books, one, account, now=now))
                         gone = where.emitted_ug >= where.allowed_ug
                         if gone or (where.left_ug < 0 and part.held_ug <= 0):
                             used, allowed = (ug / UG_PER_G / 1000 for ug in (where.emitted_ug, where.allowed_ug))
@@ -164,13 +171,16 @@ class Budgets:
         return why
 
 
-def _covering(budgets: Iterable[Budget], record: JobRecord, *, now: datetime) -> list[Budget]:
-    """The budgets that a job draws on at this moment."""
+def _covering(
+    budgets: Iterable[Budget], record: JobRecord, *, now: datetime, until: datetime | None = None
+) -> list[Budget]:
+    """The budgets that a job draws on at this moment, or by `until`, when its plan ends."""
     spec = record.spec
     return [
         one
         for one in budgets
-        if one.covers(team=spec.team, project=spec.project, user=record.user) and one.span(now).contains(now)
+        if one.covers(team=spec.team, project=spec.project, user=record.user)
+        and (one.span(now).contains(now) or now < one.span(now).start < (until or now))
     ]
 
 
@@ -206,16 +216,30 @@ def _spans(books: Books, one: Budget, *, now: datetime) -> list[Span]:
     return [current]
 
 
-def _position(books: Books, one: Budget, account: str, *, now: datetime) -> Position:
+def standing(books: Books, one: Budget, account: str, *, now: datetime) -> Position:
     """Where a period of a budget stands, with what is due to the one that runs."""
-    current = account == one.span(now).account
-    return position(account, due(books, one, now=now)[1] if current else books.flows([account]))
+    span = one.span(now)
+    if account != span.account:
+        return position(account, books.flows([account]))
+    where = position(account, due(books, one, now=now)[1])
+    if one.period is not Period.ROLLING:
+        return where
+    gone_ug = position(account, books.flows([account], before=span.start)).emitted_ug  # was granted anew
+    return replace(where, granted_ug=where.granted_ug - gone_ug, emitted_ug=where.emitted_ug - gone_ug)
+
+
+def _spent(books: Books, one: Budget, account: str, *, now: datetime) -> bool:
+    """Whether all of a period's limit has been emitted under a budget that suspends: a hold there lets no job go on."""
+    if one.enforcement is not Enforcement.HARD or one.on_exhausted is not OnExhausted.SUSPEND:
+        return False
+    where = standing(books, one, account, now=now)
+    return where.emitted_ug >= where.allowed_ug
 
 
 def _passed(books: Books, one: Budget, *, now: datetime) -> list[float]:
     """Thresholds that are passed and have not been noted yet; in a window that moves, not within its length."""
     span = one.span(now)
-    pct = _position(books, one, span.account, now=now).committed_pct
+    pct = standing(books, one, span.account, now=now).committed_pct
     noted = books.notices([span.account]).get(span.account, {})
     return [t for t in sorted(one.thresholds_pct) if t <= pct and (t not in noted or noted[t] < span.start)]
 
@@ -246,6 +270,7 @@ def _charges(books: Books, record: JobRecord, *, total_ug: int, energy_mj: int, 
             total_ug=total_ug,
             energy_mj=energy_mj,
             charged_mj=last.energy_mj if last is not None else None,
+            ended=record.state.phase.final,
             at=now,
         )
     return found

@@ -210,7 +210,10 @@ class Control:
             refusal = f"its own limit of {limit_kg:g} kg is below the {decision.carbon_g / 1000:.3f} kg it needs"
         else:
             grams = decision.carbon_p90_g
-            refusal = await asyncio.to_thread(self._budgets.reserve, record, grams=grams, now=self._clock.now())
+            until = decision.windows[-1].end
+            refusal = await asyncio.to_thread(
+                self._budgets.reserve, record, grams=grams, now=self._clock.now(), until=until
+            )
         if refusal and (record.state.phase is not Phase.HELD or record.state.detail != refusal):
             event = ev.Held(at=self._clock.now(), reason=Reason.BUDGET_EXHAUSTED, detail=refusal)
             await self._apply(record.id, event)

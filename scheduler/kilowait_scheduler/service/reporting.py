@@ -113,7 +113,7 @@ class Reporting:
             baselines=baselines,
             regions=regions,
             intensity=intensity,
-            energy=await asyncio.to_thread(self._store.region_energy, start=start, end=max(last, end)),
+            energy=await asyncio.to_thread(self._store.region_energy, start=start, end=end),
             meters=meters,
             now=now,
             start=start,

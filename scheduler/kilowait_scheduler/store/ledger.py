@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import func, text
 from sqlalchemy import select as sa_select
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -216,8 +217,10 @@ class Ledger(ABC):
         """Recompute every hash from what is stored; `noted`: a hash that must still be there."""
         chain = Chain(noted=noted)
         with self.reading() as session:
-            last = session.exec(select(func.max(LedgerRow.seq))).one() or 0
-        for start in range(0, last, _AT_ONCE):
+            first, last = session.exec(select(func.min(LedgerRow.seq), func.max(LedgerRow.seq))).one()
+        if first is not None and first < 1:
+            chain.follow([Unreadable(first, "stands before the first entry; nothing was ever written there")])
+        for start in range(0, last or 0, _AT_ONCE):
             chain.follow(self._rows(start + 1, min(last, start + _AT_ONCE)))
         return chain
 
@@ -227,6 +230,8 @@ class Ledger(ABC):
         try:
             with self.reading() as session:
                 return [_booked(row) for row in session.exec(query.order_by(col(LedgerRow.seq))).all()]
+        except OperationalError:  # the database does not answer, which says nothing about entries
+            raise
         except Exception as error:  # whatever a driver or a parser makes of bytes that nobody wrote
             if first == last:
                 return [Unreadable(first, f"cannot be read as an entry: {str(error).splitlines()[0]}")]
@@ -247,18 +252,8 @@ def _query(account: str | None, job_id: str | None) -> SelectOfScalar[LedgerRow]
 
 
 def _booked(row: LedgerRow) -> Booked:
-    return Booked(
-        at=row.at,
-        kind=EntryKind(row.kind),
-        debit=row.debit,
-        credit=row.credit,
-        amount_ug=row.amount_ug,
-        job_id=row.job_id,
-        energy_mj=row.energy_mj,
-        memo=row.memo,
-        seq=row.seq,
-        hash=row.hash,
-    )
+    said = {name: getattr(row, name) for name in Booked.model_fields}
+    return Booked.model_validate({**said, "kind": EntryKind(row.kind)}, strict=True)
 
 
 def _request(row: BudgetRequestRow) -> BudgetRequest:

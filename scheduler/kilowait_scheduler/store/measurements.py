@@ -77,7 +77,8 @@ class Measurements(ABC):
             return {job_id: int(total) for job_id, total in session.exec(query).all()}
 
     def region_energy(self, *, start: datetime | None = None, end: datetime | None = None) -> list[RegionEnergy]:
-        """Energy of every region's devices, idle and unattributed as their own lines: of readings in [start, end)."""
+        """Energy of every region's devices, idle and unattributed as their own lines: of readings that begin in
+        [start, end), so that each is in one period, though one of a long absence may reach into the next."""
         query = select(
             ReadingRow.region,
             func.sum(ReadingRow.energy_mj),
@@ -85,7 +86,7 @@ class Measurements(ABC):
             func.sum(ReadingRow.unattributed_mj),
         ).group_by(ReadingRow.region)
         if start is not None:
-            query = query.where(col(ReadingRow.end) > start)
+            query = query.where(col(ReadingRow.start) >= start)
         if end is not None:
             query = query.where(col(ReadingRow.start) < end)
         with self.reading() as session:

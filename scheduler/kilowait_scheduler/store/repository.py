@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, case, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select
 
@@ -24,7 +24,7 @@ from kilowait_scheduler.core.region import Region
 from .engine import WRITES
 from .ledger import Ledger
 from .measurements import Measurements
-from .tables import CarbonPriceRow, EventRow, JobRow, RegionRow, RunRow, TokenRow
+from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
 
 
 class Store(Measurements, Ledger):
@@ -98,7 +98,11 @@ class Store(Measurements, Ledger):
     def jobs_to_settle(self, *, finished_since: datetime) -> list[JobRecord]:
         """Every job that has not ended, or ended at `finished_since` or later, in order of submission."""
         finished = col(JobRow.finished_at)
-        query = select(JobRow).where(or_(finished.is_(None), finished >= finished_since)).order_by(col(JobRow.id))
+        signed = case((col(LedgerRow.credit).startswith("held:"), LedgerRow.amount_ug), else_=-col(LedgerRow.amount_ug))
+        moved = or_(col(LedgerRow.credit).startswith("held:"), col(LedgerRow.debit).startswith("held:"))
+        holding = select(LedgerRow.job_id).where(moved).group_by(LedgerRow.job_id).having(func.sum(signed) > 0)
+        due = or_(finished.is_(None), finished >= finished_since, col(JobRow.id).in_(holding))
+        query = select(JobRow).where(due).order_by(col(JobRow.id))
         with self.reading() as session:
             return [JobRecord.model_validate(row.record) for row in session.exec(query).all()]
 
