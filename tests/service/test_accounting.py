@@ -18,6 +18,7 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.budget import Budget, BudgetScope
 from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.ledger import hold, release
 from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.service import control
@@ -261,6 +262,13 @@ def test_jobs_that_ended_more_than_a_week_ago_are_not_looked_at(world: World) ->
     assert ended is not None
     store = world.server.store
     assert {r.id for r in store.jobs_to_settle(finished_since=ended)} == {old.id, waiting.id}
+    assert [r.id for r in store.jobs_to_settle(finished_since=ended + ROUND)] == [waiting.id]
+    # Until nothing is held for it: a server that was away must not leave a hold behind for ever.
+    with store.booking() as books:
+        books.post([hold("nlp-2026-11", job_id=old.id, amount_ug=5, at=ended)])
+    assert {r.id for r in store.jobs_to_settle(finished_since=ended + ROUND)} == {old.id, waiting.id}
+    with store.booking() as books:
+        books.post([release("nlp-2026-11", job_id=old.id, amount_ug=5, at=ended)])
     assert [r.id for r in store.jobs_to_settle(finished_since=ended + ROUND)] == [waiting.id]
 
 
