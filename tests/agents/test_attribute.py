@@ -27,9 +27,9 @@ def parts_of(split: Attribution) -> tuple[list[int], int, int]:
 
 
 @given(
-    st.integers(0, 2**60),
+    st.integers(0, 2**50),
     st.none() | processes,
-    st.none() | st.integers(0, 2**60),
+    st.none() | st.integers(0, 2**50),
     st.sampled_from([0, 4, 7]),
 )
 def test_shares_idle_and_unattributed_are_the_devices_energy_exactly(

@@ -16,7 +16,7 @@ from kilowait_scheduler.planner.arrays import Arrays, arrays_of
 from kilowait_scheduler.planner.check import violations
 from kilowait_scheduler.planner.joint import Effort, Start, plan
 from kilowait_scheduler.planner.prices import LocalRound
-from kilowait_scheduler.planner.problem import Plan, Pool, Problem, Segment, Size, Task
+from kilowait_scheduler.planner.problem import Plan, Pool, Prices, Problem, Segment, Size, Task
 from planning import (
     BELOW_ZERO,
     best_joint_g,
@@ -479,3 +479,22 @@ def test_energy_with_negative_intensity_is_used_for_no_more_than_the_work() -> N
     made = plan(problem)
     assert_sound(made, problem)
     assert made.carbon_g == pytest.approx(best_joint_g(problem)) and made.carbon_g < 0
+
+
+def test_what_runs_goes_on_though_its_standing_windows_begin_later() -> None:
+    """Its GPUs are there, so it does not stop in the slot that runs; the others see to it that prices are needed."""
+    grams = np.array([50.0, 60.0, 10.0, 40.0, 90.0, 90.0])
+    pool = Pool("r0", grams, np.full(6, 3))
+    runs = Task.rigid(
+        "runs", gpus=1, kw_per_gpu=1.0, slots=2, earliest=0, deadline=6, regions=("r0",), suspendable=True,
+        ran_in="r0", running=True, stays=True,
+    )  # fmt: skip
+    rivals = [
+        Task.rigid(name, gpus=2, kw_per_gpu=1.0, slots=1, earliest=0, deadline=6, regions=("r0",)) for name in "bc"
+    ]
+    problem = Problem(1.0, 6, (pool,), (runs, *rivals))
+    standing = {"runs": (Segment("r0", 2, 4, 1),), "b": (Segment("r0", 3, 4, 2),), "c": (Segment("r0", 2, 3, 2),)}
+    for prices in (None, Prices(np.zeros((1, 6)))):
+        made = plan(problem, start=Start(prices, standing), effort=Effort(iterations=2, moves=0))
+        assert violations(made, problem) == []
+        assert next(p for p in made.placements if p.task.id == "runs").segments[0].start == 0

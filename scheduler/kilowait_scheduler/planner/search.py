@@ -204,6 +204,7 @@ class Search:
                     break
                 self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), good)
         self._keep_budgets(found, order, effort, enough)
+        self._let_go_on()
         if self.work.placed[order].all():
             return found
         placed = np.where(self.work.placed, 2, 0).astype(np.int64)
@@ -246,7 +247,9 @@ class Search:
             self.greedy(order, np.zeros(self.p.cap.shape), 0.0)
             return None
         pools = {(pool.region, pool.gpu_type): index for index, pool in enumerate(self.problem.pools)}
-        for j, task in enumerate(self.problem.tasks):
+        # What runs comes first: nobody else's standing windows may take its GPUs.
+        for j in sorted(range(len(self.problem.tasks)), key=lambda j: not self.problem.tasks[j].running):
+            task = self.problem.tasks[j]
             segments = start.segments.get(task.id)
             rows = rows_of(segments, task, pools, self.problem.slots) if segments else None
             if rows is not None and segments and self._keeps_rules(j, segments, *rows):
@@ -304,6 +307,20 @@ class Search:
             if self.worth() < least:
                 kept, least = self.snapshot(), self.worth()
         self.restore(kept)
+
+    def _let_go_on(self) -> None:
+        """Whoever stops in the slot that runs, though others have left its GPUs by now, goes on in it after all."""
+        for j, task in enumerate(self.problem.tasks):
+            home = task.home_of(self.problem.pools) if task.running and task.stays else None
+            if home is None or not self.work.placed[j]:
+                continue
+            pool, now = self.problem.pools.index(home), int(self.p.first[j])
+            if self.work.where[j, now] == pool or self.work.free[pool, now] < task.least_gpus:
+                continue
+            kept = self.snapshot()
+            self._insert(np.array([j], dtype=np.int64), np.zeros(self.p.cap.shape), 0.0)
+            if not self.work.placed[j]:
+                self.restore(kept)
 
     def _spent_g(self) -> Floats:
         spent = np.zeros(len(self.limits_g))
