@@ -343,6 +343,15 @@ def test_a_late_job_runs_as_soon_as_possible_and_says_how_late(
     assert "late by" in decision.detail
 
 
+def test_a_running_job_that_may_end_late_is_not_told_that_others_hold_its_gpus() -> None:
+    """It began late; nobody else is there."""
+    job = running(record("r", work=2 * HOUR, within=HOUR + 50 * MINUTE))
+    (decision,) = replan([job], known=knowledge(aa=[300.0] * 40), rules=RULES)
+    assert decision.late_by is not None
+    assert decision.reason is Reason.RUNNING_OVER
+    assert decision.detail == "may end 10m after its deadline if its work takes as long as declared"
+
+
 def test_a_job_that_cannot_run_anywhere_has_no_windows_and_a_reason() -> None:
     known = knowledge(aa=[100.0] * 40)
     huge, nowhere = record("h", gpus=64), record("n", regions=("cc",))

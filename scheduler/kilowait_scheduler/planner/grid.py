@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from kilowait_forecasters.forecast import Forecast
+from kilowait_scheduler.core.duration import format_duration
 from kilowait_scheduler.core.job import Priority
 from kilowait_scheduler.core.lifecycle import RunPhase
 from kilowait_scheduler.core.reasons import Reason
@@ -284,7 +285,10 @@ class Grid:
         first = windows[0]
         place = f"in {first.region}"
         if late_by is not None:
-            return Reason.CAPACITY_TAKEN, f"cannot make its deadline; late by {late_by}, runs as soon as it can"
+            late = format_duration(late_by)
+            if record.state.live_run is not None:
+                return Reason.RUNNING_OVER, f"may end {late} after its deadline if its work takes as long as declared"
+            return Reason.CAPACITY_TAKEN, f"cannot make its deadline; late by {late}, runs as soon as it can"
         then, here = self.mean_g(first.region, first.start, first.end), self.mean_g(record.home, self.known.now)
         at = f"{then:.0f} g/kWh" if then is not None else "intensity unknown: no source answers for its grid"
         if record.state.live_run is not None:
