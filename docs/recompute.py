@@ -95,25 +95,48 @@ def emission(intervals, slots, pue, slack=timedelta(0)):
     return total
 
 
-def packed(intervals, start, region):
-    """The intervals without the pauses between them, from `start` on in one region."""
+def packed(intervals):
+    """The intervals without the pauses between them."""
     moved, cut, reach = [], timedelta(0), None
     for one in intervals:
         if reach is not None and one.start > reach:
             cut += one.start - reach
         reach = one.end if reach is None else max(reach, one.end)
-        moved.append(one.at(-cut, region))
-    return [one.at(start - moved[0].start, region) for one in moved] if moved else []
+        moved.append(one.at(-cut, one.region))
+    return moved
+
+
+def laid(intervals, windows, region):
+    """The work of the intervals, without pauses, done in windows of a region; the rest goes on after the last one."""
+    work = packed(intervals)
+    done = work[0].start if work else None
+    found = []
+    for start, end in windows[:-1]:
+        found += [one.at(start - done, region) for one in parts(work, done, done + (end - start))]
+        done += end - start
+    if work:
+        found += [one.at(windows[-1][0] - done, region) for one in parts(work, done, None)]
+    return found
+
+
+def parts(intervals, start, end):
+    """What of the intervals lies in [start, end), energy pro rata to time."""
+    for one in intervals:
+        first, last = max(one.start, start), one.end if end is None else min(one.end, end)
+        if first < last:
+            length = (one.end - one.start) // US
+            before, after = (one.energy_mj * ((edge - one.start) // US) // length for edge in (first, last))
+            yield Interval(first, last, after - before, one.region, one.uncertainty_pct, one.estimated)
 
 
 def figures(useful, overhead, baseline, slots, pue):
-    """A job's figures under the names of the report."""
-    home, start = baseline["home"], moment(baseline["start"])
-    slack = timedelta(microseconds=int(baseline["slack_us"]))
+    """A job's figures under the names of the report; `baseline`: the rows of its windows, in order."""
+    region, slack = baseline[0]["region"], timedelta(microseconds=int(baseline[0]["slack_us"]))
+    windows = [(moment(row["start"]), moment(row["end"])) for row in baseline]
     worked, lost = emission(useful, slots, pue), emission(overhead, slots, pue)
     actual = [a + b for a, b in zip(worked, lost, strict=True)]
-    base = emission(packed(useful, start, home), slots, pue, slack)
-    at_home = emission([one.at(timedelta(0), home) for one in useful], slots, pue)
+    base = emission(laid(useful, windows, region), slots, pue, slack)
+    at_home = emission([one.at(timedelta(0), region) for one in useful], slots, pue)
     saved = base[0] - actual[0]
     share = actual[3] / abs(actual[0]) if actual[0] else 0.0
     return {
@@ -155,16 +178,17 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
         slot = (moment(row["start"]), moment(row["end"]), float(row["g_per_kwh"]), row["estimated"] == "true")
         slots_by_region.setdefault(row["region"], []).append(slot)
     slots = {region: Slots(found) for region, found in slots_by_region.items()}
-    parts: dict[tuple[str, str], list[Interval]] = {}
+    energy: dict[tuple[str, str], list[Interval]] = {}
     for row in rows(folder, "intervals.csv"):
         rest = (row["region"], float(row["uncertainty_pct"]), row["estimated"] == "true")
         one = Interval(moment(row["start"]), moment(row["end"]), int(row["energy_mj"]), *rest)
-        parts.setdefault((row["job_id"], row["part"]), []).append(one)
+        energy.setdefault((row["job_id"], row["part"]), []).append(one)
+    windows: dict[str, list[dict[str, str]]] = {}
+    for row in rows(folder, "baselines.csv"):
+        windows.setdefault(row["job_id"], []).append(row)
     ours = {
-        row["job_id"]: figures(
-            parts.get((row["job_id"], "useful"), []), parts.get((row["job_id"], "overhead"), []), row, slots, pue
-        )
-        for row in rows(folder, "baselines.csv")
+        job_id: figures(energy.get((job_id, "useful"), []), energy.get((job_id, "overhead"), []), against, slots, pue)
+        for job_id, against in windows.items()
     }
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     wrong = list(changed_files(folder))

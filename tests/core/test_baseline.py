@@ -114,7 +114,7 @@ def test_compacting_keeps_energy_lengths_and_what_happened_at_the_same_time(piec
 def test_work_without_a_pause_stays_as_it_is(pieces: list[tuple[int, int, int]]) -> None:
     packed, length = compact(intervals(pieces))
     assert compact(packed) == (packed, length)
-    assert as_if(packed, start=packed[0].start, region="aa") == packed
+    assert as_if(packed, windows=((packed[0].start, packed[0].start + length),), region="aa") == packed
     assert compact([]) == ([], timedelta(0))
 
 

@@ -15,7 +15,7 @@ from kilowait_forecasters.errors import Gap, OutOfRange
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import as_if
+from kilowait_scheduler.core.baseline import Counterfactual, as_if
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission, emissions
 from kilowait_scheduler.core.savings import savings
 
@@ -129,8 +129,7 @@ def test_the_start_intensity_shortcut_gets_the_sign_wrong_where_the_slots_do_not
         ours = savings(
             useful=ran,
             overhead=[],
-            baseline_start=T0 + submit * HOUR,
-            home="aa",
+            against=Counterfactual("aa", ((T0 + submit * HOUR, T0 + submit * HOUR),)),
             intensity={"aa": grid},
             pue={"aa": 1.0},
         ).saved_g
@@ -144,7 +143,7 @@ def test_the_start_intensity_shortcut_gets_the_sign_wrong_where_the_slots_do_not
 
 def test_the_counterfactual_keeps_the_profile_and_moves_only_in_time_and_place() -> None:
     ran = [interval(0, 600, 10), interval(600, 600, 30), interval(4000, 600, 50)]
-    moved = as_if(ran, start=T0 + 5 * HOUR, region="bb")
+    moved = as_if(ran, windows=((T0 + 5 * HOUR, T0 + 6 * HOUR),), region="bb")
     assert [(i.energy_mj, i.region) for i in moved] == [(10, "bb"), (30, "bb"), (50, "bb")]
     assert moved[0].start == T0 + 5 * HOUR
     assert [b.start for b in moved[1:]] == [a.end for a in moved[:-1]], "the pause is not part of it"

@@ -12,6 +12,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
+from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emissions
 from kilowait_scheduler.core.lifecycle import Run, RunPhase
 from kilowait_scheduler.core.savings import savings, useful_and_overhead
@@ -26,6 +27,11 @@ PUE = {"aa": 1.1, "bb": 1.4}
 def series(values: list[float]) -> IntensitySeries:
     slots = [Slot(T0 + HOUR * i, T0 + HOUR * (i + 1), value) for i, value in enumerate(values)]
     return IntensitySeries(zone=Zone("XX"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
+
+
+def begun(start: datetime) -> Counterfactual:
+    """The work without a pause from `start` on, in "aa"."""
+    return Counterfactual("aa", ((start, start + HOUR),))
 
 
 VALUES = st.lists(st.floats(-30, 900), min_size=24, max_size=24)
@@ -90,8 +96,7 @@ def test_the_levers_add_up_to_what_was_saved(
     found = savings(
         useful=useful,
         overhead=overhead,
-        baseline_start=T0 + MINUTE * start_min,
-        home="aa",
+        against=begun(T0 + MINUTE * start_min),
         intensity=grids,
         pue=PUE,
     )
@@ -119,7 +124,7 @@ def test_a_job_that_ran_exactly_as_run_now_saves_exactly_nothing(
         ]
         at += length
     rng.shuffle(without_pause)  # type: ignore[attr-defined]
-    found = savings(useful=without_pause, overhead=[], baseline_start=T0, home="aa", intensity=grids, pue=PUE)
+    found = savings(useful=without_pause, overhead=[], against=begun(T0), intensity=grids, pue=PUE)
     assert found.saved_g == 0.0
     assert (found.time_shift_g, found.region_shift_g, found.overheads_g) == (0.0, 0.0, 0.0)
 
@@ -153,7 +158,7 @@ def test_work_lost_and_done_again_is_an_overhead_and_not_part_of_the_baseline() 
 def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:
     grid = {"aa": series([100.0] * 12 + [400.0] * 12)}
     late = [EnergyInterval(T0 + 12 * HOUR, T0 + 13 * HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=late, overhead=[], baseline_start=T0, home="aa", intensity=grid, pue={"aa": 1.0})
+    found = savings(useful=late, overhead=[], against=begun(T0), intensity=grid, pue={"aa": 1.0})
     assert found.saved_g == pytest.approx(-300)
     assert found.saved_pct == pytest.approx(-300)
 
@@ -164,8 +169,7 @@ def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> No
         savings(
             useful=ran,
             overhead=[],
-            baseline_start=T0 - HOUR,
-            home="aa",
+            against=begun(T0 - HOUR),
             intensity={"aa": series([100.0])},
             pue={"aa": 1.0},
         )
@@ -174,5 +178,5 @@ def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> No
 def test_no_share_of_nothing_is_given_in_percent() -> None:
     grid = {"aa": series([0.0] * 24)}
     ran = [EnergyInterval(T0, T0 + HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=ran, overhead=[], baseline_start=T0, home="aa", intensity=grid, pue={"aa": 1.0})
+    found = savings(useful=ran, overhead=[], against=begun(T0), intensity=grid, pue={"aa": 1.0})
     assert found.saved_pct is None

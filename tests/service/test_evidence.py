@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kilowait_scheduler.core.baseline import Baseline
+from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, World, make_world
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "recompute.py"
@@ -50,7 +51,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def written(world: World, folder: Path, **options: Any) -> Path:
-    found = asyncio.run(world.server.reporting.evidence(**options))
+    found = asyncio.run(world.server.reporting.evidence(Asked(**options)))
     assert all(line.carbon_g is not None for line in found.report.jobs)
     folder.mkdir()
     for name, text in found.files().items():

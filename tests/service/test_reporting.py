@@ -11,6 +11,7 @@ import pytest
 
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.reports.model import Report
+from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, START, World, make_world
 
 Make = Callable[..., World]
@@ -36,7 +37,7 @@ def job(name: str, **more: object) -> dict[str, object]:
 
 
 def report(world: World, **period: datetime) -> Report:
-    return asyncio.run(world.server.reporting.savings(**period))
+    return asyncio.run(world.server.reporting.savings(Asked(**period)))
 
 
 def test_a_baseline_that_ends_after_the_last_measurement_has_its_figure_once_that_time_has_passed(make: Make) -> None:

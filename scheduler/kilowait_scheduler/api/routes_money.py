@@ -15,6 +15,7 @@ from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.model import By
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
+from kilowait_scheduler.service.reporting import Asked
 
 from .access import CanAdmin, CanLook, ServerDep
 from .routes_budgets import Cursor, PageSize, entry_page
@@ -92,7 +93,7 @@ async def savings(
 
     `by` adds sums per team, project, region or month; `baseline` names what the jobs are compared with.
     """
-    work = server.reporting.evidence(start=start, end=end, team=team, by=by, baseline=baseline)
+    work = server.reporting.evidence(Asked(start=start, end=end, team=team, by=by, baseline=baseline))
     found = await asyncio.wrap_future(server.ticker.submit(work))
     report = found.report
     match format_:

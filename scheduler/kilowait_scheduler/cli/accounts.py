@@ -102,7 +102,13 @@ def report(
     month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11.")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
     by: Annotated[str | None, typer.Option(help="Sums by team, project, region or month.")] = None,
-    baseline: Annotated[str, typer.Option(help="Compared with: run-now@1 or mean-start@1.")] = "run-now@1",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            help="Compared with run-now@1, mean-start@1, static-clean@1, policy:threshold@1, policy:lowest-window@1 or "
+            "policy:wait-awhile@1."
+        ),
+    ] = "run-now@1",
     evidence: Annotated[
         Path | None, typer.Option(help="Also write all that the report rests on into this folder (docs/recompute.py).")
     ] = None,

@@ -1,7 +1,8 @@
 """What would have happened, by name: a counterfactual is a rule that anyone can apply again.
 
-`run-now@1`: first come first served at home, uninterrupted, under home's capacity. `mean-start@1`: begun at a moment
-drawn evenly from all that meet the deadline, at home, uninterrupted: its carbon is the mean over all of them.
+`run-now@1`: first come first served at home, uninterrupted, under home's capacity. `static-clean@1`: the same in the
+allowed region that was cleanest in the long run. `mean-start@1`: begun at a moment drawn evenly from all that meet the
+deadline, at home, uninterrupted: its carbon is the mean over all of them. `policy:NAME@1`: see `policies`.
 
 A counterfactual moves a job's useful energy, along its measured power profile over progress, to other times. It never
 changes how much energy the work itself takes; restarts and waiting for checkpoints are not part of it.
@@ -25,6 +26,38 @@ class Baseline(StrEnum):
 
     RUN_NOW = "run-now@1"
     MEAN_START = "mean-start@1"
+    STATIC_CLEAN = "static-clean@1"
+    THRESHOLD = "policy:threshold@1"
+    LOWEST_WINDOW = "policy:lowest-window@1"
+    WAIT_AWHILE = "policy:wait-awhile@1"
+
+
+Span = tuple[datetime, datetime]
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """What a baseline would have done with a job: its useful work in `windows` of `region`, as long as that takes.
+
+    With `slack` all of it begins later, by a span drawn evenly from [0, slack]. `settled` once no other job can still
+    change it. `grounds`: what the choice rests on, where the baseline had to know something.
+    """
+
+    region: str
+    windows: tuple[Span, ...]
+    settled: bool = True
+    slack: timedelta = timedelta(0)
+    grounds: str = ""
+
+    @property
+    def start(self) -> datetime:
+        """When it would begin, at the earliest."""
+        return self.windows[0][0]
+
+    @property
+    def end(self) -> datetime:
+        """When it would be done, at the latest."""
+        return self.windows[-1][1] + self.slack
 
 
 _US = timedelta(microseconds=1)
@@ -149,7 +182,23 @@ def shifted(interval: EnergyInterval, *, by: timedelta, region: str) -> EnergyIn
     )
 
 
-def as_if(intervals: Sequence[EnergyInterval], *, start: datetime, region: str) -> list[EnergyInterval]:
-    """The useful work of `intervals` done without a pause from `start` on in `region`."""
+def as_if(intervals: Sequence[EnergyInterval], *, windows: Sequence[Span], region: str) -> list[EnergyInterval]:
+    """The useful work of `intervals` done in `windows` of `region`: without a pause but those between windows.
+
+    What the windows do not hold goes on after the last one.
+    """
     packed, _ = compact(intervals)
-    return [shifted(i, by=start - packed[0].start, region=region) for i in packed] if packed else []
+    if not packed:
+        return []
+    origin = packed[0].start
+    if len(windows) == 1:
+        return [shifted(one, by=windows[0][0] - origin, region=region) for one in packed]
+    laid: list[EnergyInterval] = []
+    reach = max(one.end for one in packed)
+    done = origin
+    for number, (start, end) in enumerate(windows, start=1):
+        until = reach if number == len(windows) else done + (end - start)
+        parts = (one.cut(done, until) for one in packed)
+        laid += [shifted(part, by=start - done, region=region) for part in parts if part is not None]
+        done = until
+    return laid

@@ -1,7 +1,7 @@
 """Savings = baseline - actual, per job, split into levers that add up exactly.
 
-    time shift   = baseline - (the useful work when it really ran, but at home)
-    region shift = (the useful work when it really ran, at home) - (the same where it really ran)
+    time shift   = baseline - (the useful work when it really ran, but in the baseline's region)
+    region shift = (the useful work when it really ran, in the baseline's region) - (the same where it really ran)
     overheads    = -(carbon of restarts and of waiting for checkpoints)
 
 Negative values stand as they are. See docs/method.md.
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
 
-from .baseline import Baseline, as_if, mean_start_emissions, shifted
+from .baseline import Baseline, Counterfactual, as_if, mean_start_emissions, shifted
 from .carbon import Emission, EnergyInterval, emissions
 from .lifecycle import Run
 
@@ -96,23 +96,22 @@ def savings(
     *,
     useful: Sequence[EnergyInterval],
     overhead: Sequence[EnergyInterval],
-    baseline_start: datetime,
-    home: str,
+    against: Counterfactual,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
     baseline_name: Baseline = Baseline.RUN_NOW,
-    slack: timedelta = timedelta(0),
 ) -> Savings:
-    """Savings of one job against the work done at home from `baseline_start` on, on average over delays up to `slack`.
+    """Savings of one job against the same useful work done as `against` says.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
     useful = sorted(useful)  # baseline and actual are summed in one order, so that equal work gives equal grams
     worked = emissions(useful, intensity=intensity, pue=pue)
     lost = emissions(overhead, intensity=intensity, pue=pue)
-    packed = as_if(useful, start=baseline_start, region=home)
-    baseline = mean_start_emissions(packed, slack=slack, intensity=intensity[home], pue=pue[home])
-    at_home = emissions([shifted(i, by=timedelta(0), region=home) for i in useful], intensity=intensity, pue=pue)
+    there = against.region
+    laid = as_if(useful, windows=against.windows, region=there)
+    baseline = mean_start_emissions(laid, slack=against.slack, intensity=intensity[there], pue=pue[there])
+    at_home = emissions([shifted(i, by=timedelta(0), region=there) for i in useful], intensity=intensity, pue=pue)
     return Savings(
         baseline_name=baseline_name,
         baseline=baseline,

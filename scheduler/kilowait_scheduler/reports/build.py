@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.baseline import Arrival, Baseline, Place, place, run_now_starts
+from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.lifecycle import Phase
@@ -27,69 +26,6 @@ from .units import moment
 LEVERS = "levers@1"
 
 
-@dataclass(frozen=True)
-class Counterfactual:
-    """What the baseline would have done with a job: its work at home from `start` on, begun at most `slack` later.
-
-    `end` is when it would be done at the latest. `settled` once no other job can still change it.
-    """
-
-    start: datetime
-    end: datetime
-    settled: bool
-    slack: timedelta = timedelta(0)
-
-
-def queue_for(records: Iterable[JobRecord], *, start: datetime, end: datetime) -> list[JobRecord]:
-    """The jobs that the baseline of those submitted in [start, end) depends on: them, and all ahead of any of them."""
-    records = list(records)
-    last = max((_place(record) for record in records if start <= record.submitted_at < end), default=None)
-    return [record for record in records if last is not None and _place(record) <= last]
-
-
-def run_now(
-    worked: Mapping[str, timedelta], *, queue: Sequence[JobRecord], regions: Sequence[Region]
-) -> dict[str, Counterfactual]:
-    """run-now@1 for every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
-
-    `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
-    is asked about: they took home's GPUs all the same.
-    """
-    capacity = {region.name: region.capacity_gpus for region in regions}
-    still_open: dict[str, Place] = {}
-    arrivals = []
-    for record in sorted(queue, key=_place):
-        if not record.state.phase.final and record.gpus <= capacity.get(record.home, 0):
-            still_open.setdefault(record.home, _place(record))
-        if worked.get(record.id):
-            length, earliest = worked[record.id], record.spec.earliest
-            arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, record.home, earliest))
-    starts = run_now_starts(arrivals, capacity=capacity)
-    return {
-        arrival.job_id: Counterfactual(
-            starts[arrival.job_id],
-            starts[arrival.job_id] + arrival.duration,
-            settled=arrival.home not in still_open or arrival.place < still_open[arrival.home],
-        )
-        for arrival in arrivals
-    }
-
-
-def mean_start(worked: Mapping[str, timedelta], *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
-    """mean-start@1 for every job of `queue` that has worked, by job id; a job that had no slack ran at once."""
-    found = {}
-    for record in queue:
-        if length := worked.get(record.id):
-            ready, _, _ = _place(record)
-            slack = max(record.spec.due - ready - length, timedelta(0))
-            found[record.id] = Counterfactual(ready, ready + slack + length, settled=True, slack=slack)
-    return found
-
-
-def _place(record: JobRecord) -> Place:
-    return place(job_id=record.id, submitted_at=record.submitted_at, earliest=record.spec.earliest)
-
-
 def build(
     jobs: Sequence[Measured],
     *,
@@ -106,18 +42,28 @@ def build(
     prices: Sequence[CarbonPrice] = (),
     by: By | None = None,
     baseline: Baseline = Baseline.RUN_NOW,
+    missing: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
-    `intensity` is realised, by region name. `baselines` are by job id, those of `baseline`; of `run_now` over
-    everyone's queue, so that a job's figures do not depend on the period or the team that is asked about.
+    `intensity` is realised, by region name. `baselines` are by job id, those of `baseline`, and `missing` says why
+    there is none; those that queue are of everyone's queue, so that a job's figures do not depend on the period or the
+    team that is asked about.
     """
     pue = {region.name: region.pue for region in regions}
     tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
         beside(
-            _line(job, baselines.get(job.record.id), name=baseline, intensity=dict(intensity), pue=pue, now=now),
+            _line(
+                job,
+                baselines.get(job.record.id),
+                missing=(missing or {}).get(job.record.id),
+                name=baseline,
+                intensity=dict(intensity),
+                pue=pue,
+                now=now,
+            ),
             job,
             price=price_of(prices, project=job.record.spec.project, at=job.record.submitted_at),
             tariffs=tariffs,
@@ -159,6 +105,7 @@ def _line(
     job: Measured,
     baseline: Counterfactual | None,
     *,
+    missing: str | None,
     name: Baseline,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
@@ -187,14 +134,20 @@ def _line(
         final_from=state.finished_at + SETTLED_AFTER if state.finished_at is not None else None,
     )
     if baseline is None:
-        note = "" if not base.runs else "no meter readings for this job: is an agent running in its region?"
+        note = (
+            missing or ""
+            if missing or not base.runs
+            else "no meter readings for this job: is an agent running in its region?"
+        )
         return _with(base, note=note)
     base = _with(base, baseline_start=baseline.start)
     if baseline.end > now:
         later = f"not yet: under {name} its work would go on until {moment(baseline.end)} UTC"
         return _with(base, note=f"{later}; the figure comes once that time has passed")
     useful, overhead = job.useful_and_overhead
-    unknown = sorted({record.home, *(interval.region for interval in job.intervals)} - (intensity.keys() & pue.keys()))
+    unknown = sorted(
+        {baseline.region, *(interval.region for interval in job.intervals)} - (intensity.keys() & pue.keys())
+    )
     if unknown:
         names = f"region{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"
         return _with(base, note=f"no figure yet: no intensity for {names}")
@@ -202,25 +155,25 @@ def _line(
         figures = savings(
             useful=useful,
             overhead=overhead,
-            baseline_start=baseline.start,
-            home=record.home,
+            against=baseline,
             intensity=intensity,
             pue=pue,
             baseline_name=name,
-            slack=baseline.slack,
         )
     except ForecastersError as error:
         return _with(base, note=f"no figure yet: {error}")
     settled = baseline.settled and record.state.phase.final and _measured(figures)
-    return _with(base, **_figures(figures), provisional=not settled)
+    return _with(base, **_figures(figures, baseline), provisional=not settled)
 
 
-def _figures(figures: Savings) -> dict[str, object]:
+def _figures(figures: Savings, against: Counterfactual) -> dict[str, object]:
     actual = figures.actual
     return {
         "energy_kwh": actual.energy_kwh,
         "carbon_g": actual.carbon_g,
-        "baseline": BaselineFigure(figures.baseline_name, figures.baseline.carbon_g),
+        "baseline": BaselineFigure(
+            figures.baseline_name, figures.baseline.carbon_g, region=against.region, grounds=against.grounds
+        ),
         "saved_g": figures.saved_g,
         "saved_pct": figures.saved_pct,
         "uncertainty_g": figures.uncertainty_g,

@@ -1,7 +1,8 @@
 """What a report rests on, as files that anyone can recompute it from (docs/recompute.py, docs/method.md).
 
-Holds the energy of each job, split into useful work and overhead; the intensity used, slot by slot; where each job's
-baseline begins; the regions' PUE; the report itself; and a manifest with methods, sources and a hash of every file.
+Holds the energy of each job, split into useful work and overhead; the intensity used, slot by slot; where and when
+each job's baseline works; the regions' PUE; the report itself; and a manifest with methods, sources and a hash of
+every file.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.region import Region
 
-from .build import Counterfactual
 from .measured import Measured
 from .model import Report
 from .render import to_json
@@ -52,8 +53,8 @@ class Evidence:
                 ),
             ),
             "baselines.csv": _csv(
-                ("job_id", "baseline", "home", "start", "slack_us"),
-                (self._baseline(job) for job in jobs),
+                ("job_id", "baseline", "region", "start", "end", "slack_us", "grounds"),
+                (row for job in jobs for row in self._baseline(job)),
             ),
             "regions.csv": _csv(
                 ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
@@ -78,10 +79,20 @@ class Evidence:
                 archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
         return out.getvalue()
 
-    def _baseline(self, job: Measured) -> tuple[str, ...]:
+    def _baseline(self, job: Measured) -> Iterable[tuple[str, ...]]:
+        """The windows of its counterfactual, in order."""
         against = self.baselines[job.record.id]
         slack_us = against.slack // timedelta(microseconds=1)
-        return job.record.id, self.report.baseline_name, job.record.home, against.start.isoformat(), str(slack_us)
+        for start, end in against.windows:
+            yield (
+                job.record.id,
+                self.report.baseline_name,
+                against.region,
+                start.isoformat(),
+                end.isoformat(),
+                str(slack_us),
+                against.grounds,
+            )
 
 
 def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:

@@ -31,10 +31,12 @@ class Levers:
 
 @dataclass(frozen=True)
 class BaselineFigure:
-    """The named counterfactual and its carbon."""
+    """The named counterfactual and its carbon; where it would have run, and what that choice rests on, if anything."""
 
     name: str
     carbon_g: float
+    region: str = ""
+    grounds: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ MEANINGS = {
     "deadline, and run through: the mean over all of them",
     Baseline.RUN_NOW: "each job would have started in its home region as soon as its home had room, first come first "
     "served among the same jobs, and run through",
+    Baseline.STATIC_CLEAN: "each job would have started as under run-now@1, in that of its allowed regions whose grid "
+    "was cleanest, PUE included, over the year before its day, as far as that is known of all of them",
+    Baseline.THRESHOLD: "each job would have started at home when its grid first came down to its mean of the week "
+    "before, or when the deadline demanded it, and run through, without regard to capacity",
+    Baseline.LOWEST_WINDOW: "each job would have run through at home in the window of the lowest mean intensity before "
+    "its deadline, on the forecast archived at its submission where there is one, without regard to capacity",
+    Baseline.WAIT_AWHILE: "each job that can be suspended would have worked at home in the cleanest hours before its "
+    "deadline, with restarts that cost nothing, the others in the cleanest window; on the forecast archived at its "
+    "submission where there is one, without regard to capacity",
     "levers@1": "time shift, region shift, resizing and overheads add up to what was saved, exactly",
 }
 

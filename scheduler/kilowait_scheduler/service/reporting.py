@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
-from kilowait_scheduler.core.baseline import Baseline
+from kilowait_scheduler.core.baseline import Baseline, Counterfactual
+from kilowait_scheduler.core.policies import HISTORY, POLICIES
+from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.reports.build import Counterfactual, build, mean_start, queue_for, run_now
+from kilowait_scheduler.reports.baselines import (
+    LONG_RUN,
+    Archive,
+    Known,
+    by_policy,
+    mean_start,
+    queue_for,
+    run_now,
+    static_clean,
+)
+from kilowait_scheduler.reports.build import build
 from kilowait_scheduler.reports.evidence import Evidence
 from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, Report
@@ -18,88 +33,64 @@ from kilowait_scheduler.store.repository import Store
 
 from .grid import Grid
 
+# What was recorded counts as known; sources are asked for so much of the rest before the first job, or for less.
+_ASKED_FOR = (timedelta(days=28), HISTORY, timedelta(days=1))
+# A forecast older than this says nothing that a policy would have gone by.
+_FORECAST_AGE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a report is to be about: jobs submitted in [start, end), by default all; of one team where given.
+
+    `by` puts the jobs together by team, project, region or month; they are compared with `baseline`.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    team: str | None = None
+    by: By | None = None
+    baseline: Baseline = Baseline.RUN_NOW
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Baselines by job id, and why there is none."""
+
+    found: Mapping[str, Counterfactual]
+    missing: Mapping[str, str]
+
 
 class Reporting:
-    """Makes reports on request; runs on the clusters' loop because it may have to ask providers."""
+    """Makes reports on request; on the clusters' loop because it may have to ask providers, the work beside it."""
 
     def __init__(self, *, store: Store, grid: Grid, clock: GridClock) -> None:
         self._store, self._grid, self._clock = store, grid, clock
 
-    async def savings(
-        self,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        team: str | None = None,
-        by: By | None = None,
-        baseline: Baseline = Baseline.RUN_NOW,
-    ) -> Report:
+    async def savings(self, asked: Asked | None = None) -> Report:
         """The report alone."""
-        return (await self.evidence(start=start, end=end, team=team, by=by, baseline=baseline)).report
+        return (await self.evidence(asked)).report
 
-    async def evidence(
-        self,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        team: str | None = None,
-        by: By | None = None,
-        baseline: Baseline = Baseline.RUN_NOW,
-    ) -> Evidence:
-        """The report on jobs submitted in [start, end), of one team where given, by default all; and its grounds.
-
-        `by` puts the jobs together by team, project, region or month; they are compared with `baseline`.
-        """
-        now = self._clock.now()
+    async def evidence(self, asked: Asked | None = None) -> Evidence:
+        """The report and its grounds."""
+        asked, now = asked or Asked(), self._clock.now()
         records = await asyncio.to_thread(self._store.jobs)
-        begin = start or min((record.submitted_at for record in records), default=now)
-        stop = end or now
+        begin = asked.start or min((record.submitted_at for record in records), default=now)
+        stop = asked.end or now
         until = max(stop, begin + timedelta(seconds=1))
         regions = await asyncio.to_thread(self._store.regions)
         queue = queue_for(records, start=begin, end=until)
-        jobs, worked = [], {}
-        for record in queue:
-            intervals = await asyncio.to_thread(self._store.job_energy, record.id)
-            job = Measured(record, tuple(interval for interval in intervals if interval.end <= now))
-            worked[record.id] = job.worked
-            if begin <= record.submitted_at < until:
-                jobs.append(job)
-        match baseline:
-            case Baseline.RUN_NOW:
-                baselines = run_now(worked, queue=queue, regions=regions)
-            case Baseline.MEAN_START:
-                baselines = mean_start(worked, queue=queue)
-        return await self._evidence(
-            jobs,
-            baselines=baselines,
-            regions=regions,
-            now=now,
-            start=begin,
-            end=stop,
-            team=team,
-            by=by,
-            baseline=baseline,
-        )
-
-    async def _evidence(
-        self,
-        jobs: list[Measured],
-        *,
-        baselines: dict[str, Counterfactual],
-        regions: list[Region],
-        now: datetime,
-        start: datetime,
-        end: datetime,
-        team: str | None,
-        by: By | None,
-        baseline: Baseline,
-    ) -> Evidence:
-        last = max((interval.end for job in jobs for interval in job.intervals), default=now)
-        # The baseline may work earlier or later than the job did; a meter's interval may begin before its job.
-        compared = [baselines[job.record.id].end for job in jobs if job.record.id in baselines]
-        first = min((interval.start for job in jobs for interval in job.intervals), default=start)
-        until = max(last, *(done for done in compared if done <= now), start)
-        intensity, notes = await self._intensity(regions, start=min(first, start), end=min(until, now), now=now)
+        measured = await asyncio.to_thread(self._measured, queue, now)
+        jobs = [job for job in measured if begin <= job.record.submitted_at < until]
+        worked = {job.record.id: job.worked for job in measured}
+        notes: list[str] = []
+        compared = await self._queued(asked.baseline, worked, queue=queue, regions=regions, now=now)
+        first, last = _span(jobs, compared.found if compared else {}, start=begin, now=now)
+        intensity = await self._intensity(regions, start=first, end=last, now=now, notes=notes)
+        if compared is None:
+            if asked.baseline is Baseline.THRESHOLD:
+                intensity = await self._with_history(intensity, regions, start=first, now=now, most=HISTORY)
+            compared = await asyncio.to_thread(self._policy, asked.baseline, worked, jobs, intensity)
         meters = await asyncio.to_thread(self._store.energy_sources)
         if any("simulated" in kinds for kinds in meters.values()):
             notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
@@ -108,30 +99,125 @@ class Reporting:
         signals = {str(self._grid.signal_of(region.zone)) for region in regions}
         if len(signals) > 1:
             notes.append(f"Regions have different signals ({', '.join(sorted(signals))}); compare within one only.")
-        report = build(
+        report = await asyncio.to_thread(
+            build,
             jobs,
-            baselines=baselines,
+            baselines=compared.found,
+            missing=compared.missing,
             regions=regions,
             intensity=intensity,
-            energy=await asyncio.to_thread(self._store.region_energy, start=start, end=end),
+            energy=await asyncio.to_thread(self._store.region_energy, start=begin, end=stop),
             meters=meters,
             now=now,
-            start=start,
-            end=end,
+            start=begin,
+            end=stop,
             signal=" and ".join(sorted(signals)) or "none",
-            team=team,
+            team=asked.team,
             prices=await asyncio.to_thread(self._store.carbon_prices),
-            by=by,
-            baseline=baseline,
+            by=asked.by,
+            baseline=asked.baseline,
             notes=notes,
         )
-        return Evidence(report, jobs, baselines, regions, intensity)
+        return Evidence(report, jobs, compared.found, regions, intensity)
+
+    def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
+        energy = self._store.energy_of(record.id for record in queue)
+        return [Measured(record, tuple(one for one in energy.get(record.id, ()) if one.end <= now)) for record in queue]
+
+    async def _queued(
+        self,
+        baseline: Baseline,
+        worked: Mapping[str, timedelta],
+        *,
+        queue: Sequence[JobRecord],
+        regions: Sequence[Region],
+        now: datetime,
+    ) -> _Compared | None:
+        """Of the baselines that do not choose by the intensity of the period; None for those that do."""
+        match baseline:
+            case Baseline.RUN_NOW:
+                return _Compared(run_now(worked, queue=queue, regions=regions), {})
+            case Baseline.MEAN_START:
+                return _Compared(mean_start(worked, queue=queue), {})
+            case Baseline.STATIC_CLEAN:
+                first = min((record.submitted_at for record in queue), default=now)
+                last = max((record.submitted_at for record in queue), default=now)
+                since = await self._intensity(regions, start=first, end=last, now=now, notes=[])
+                since = await self._with_history(since, regions, start=first, now=now, most=LONG_RUN)
+                return _Compared(static_clean(worked, queue=queue, regions=regions, intensity=since), {})
+        return None
+
+    async def _with_history(
+        self,
+        known: Mapping[str, IntensitySeries],
+        regions: Sequence[Region],
+        *,
+        start: datetime,
+        now: datetime,
+        most: timedelta,
+    ) -> dict[str, IntensitySeries]:
+        """`known`, with what was known at `start` of the time before, at most so long."""
+        found = dict(known)
+        for region in regions:
+            signal, before = self._grid.signal_of(region.zone), []
+            kept = await asyncio.to_thread(
+                self._store.realised, region.zone, signal=signal, start=start - most, end=start
+            )
+            for span in [span for span in _ASKED_FOR if span <= most]:
+                try:
+                    before.append(await self._grid.realised(region.zone, start=start - span, end=start, now=now))
+                    break
+                except ForecastersError:
+                    continue  # less of it may be known
+            for series in (*before, *([] if kept is None else [kept])):
+                found[region.name] = found[region.name].extended(series) if region.name in found else series
+        return found
+
+    def _policy(
+        self,
+        baseline: Baseline,
+        worked: Mapping[str, timedelta],
+        jobs: Sequence[Measured],
+        intensity: Mapping[str, IntensitySeries],
+    ) -> _Compared:
+        found, missing = by_policy(
+            worked,
+            queue=[job.record for job in jobs],
+            policy=POLICIES[baseline],
+            forecasts=baseline is not Baseline.THRESHOLD,
+            intensity=intensity,
+            archive=self._archive(jobs),
+        )
+        return _Compared(found, missing)
+
+    def _archive(self, jobs: Sequence[Measured]) -> Archive:
+        zones = {region.name: region.zone for region in self._store.regions()}
+        submitted = [job.record.submitted_at for job in jobs]
+        index: dict[str, list[tuple[datetime, int]]] = {}
+        last: dict[str, tuple[int, Known]] = {}
+
+        def known(record: JobRecord) -> Known | None:
+            zone = zones.get(record.home)
+            if zone is None:
+                return None
+            if zone not in index:
+                span = {"start": min(submitted) - _FORECAST_AGE, "end": max(submitted)}
+                index[zone] = self._store.forecast_numbers(zone, signal=self._grid.signal_of(zone), **span)
+            place = bisect_right(index[zone], record.submitted_at, key=lambda one: one[0]) - 1
+            if place < 0 or record.submitted_at - index[zone][place][0] > _FORECAST_AGE:
+                return None
+            number = index[zone][place][1]
+            if zone not in last or last[zone][0] != number:  # jobs come in order, mostly
+                last[zone] = number, Known(*self._store.forecast(number))
+            return last[zone][1]
+
+        return known
 
     async def _intensity(
-        self, regions: list[Region], *, start: datetime, end: datetime, now: datetime
-    ) -> tuple[dict[str, IntensitySeries], list[str]]:
+        self, regions: Sequence[Region], *, start: datetime, end: datetime, now: datetime, notes: list[str]
+    ) -> dict[str, IntensitySeries]:
+        """Realised, by region name; what is to be said of it is added to `notes`."""
         found: dict[str, IntensitySeries] = {}
-        notes: list[str] = []
         for region in regions if end > start else []:
             try:
                 found[region.name] = await self._grid.realised(region.zone, start=start, end=end, now=now)
@@ -149,4 +235,18 @@ class Reporting:
                 notes.append(
                     f"{region.name}: {100 * share:.0f} % of the intensity of {region.zone} is estimated ({source})."
                 )
-        return found, notes
+        return found
+
+
+def _span(
+    jobs: Sequence[Measured], baselines: Mapping[str, Counterfactual], *, start: datetime, now: datetime
+) -> tuple[datetime, datetime]:
+    """What intensity has to be known for: the jobs' energy, their windows and their baselines, as far as it is past."""
+    begins = [interval.start for job in jobs for interval in job.intervals]  # a meter's interval may begin before a job
+    ends = [interval.end for job in jobs for interval in job.intervals]
+    for job in jobs:
+        ready = max(job.record.submitted_at, job.record.spec.earliest or job.record.submitted_at)
+        ends += [job.record.spec.due, ready + job.worked]
+        if job.record.id in baselines:
+            ends.append(baselines[job.record.id].end)
+    return min([start, *begins]), min(max([start, *ends]), now)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Table, func
+from sqlalchemy import select as sql_select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
 
@@ -65,6 +66,20 @@ class Measurements(ABC):
             EnergyInterval(row.start, row.end, row.energy_mj, row.region, row.uncertainty_pct, row.estimated)
             for row in rows
         ]
+
+    def energy_of(self, job_ids: Iterable[str]) -> dict[str, list[EnergyInterval]]:
+        """The same of many jobs; jobs without any are absent."""
+        found: dict[str, list[EnergyInterval]] = {}
+        table = ShareRow.__table__.c  # type: ignore[attr-defined]
+        names = ("job_id", "start", "end", "energy_mj", "region", "uncertainty_pct", "estimated")
+        with self.reading() as session:
+            for ids in _batches(sorted(job_ids)):
+                query = sql_select(*(table[name] for name in names)).where(
+                    col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0
+                )
+                for job_id, *rest in session.execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))):
+                    found.setdefault(job_id, []).append(EnergyInterval(*rest))
+        return found
 
     def job_energy_mj(self, job_ids: Iterable[str]) -> dict[str, int]:
         """Total energy per job in millijoules; jobs without any reading are absent."""
@@ -142,6 +157,27 @@ class Measurements(ABC):
             rows = session.exec(select(ForecastRow).where(col(ForecastRow.id).in_(chosen.values()))).all()
         return sorted(((row.issued_at, _series(row, row.body["p50"])) for row in rows), key=lambda one: one[0])
 
+    def forecast_numbers(
+        self, zone: str, *, signal: Signal, start: datetime, end: datetime
+    ) -> list[tuple[datetime, int]]:
+        """When each archived forecast that became available in [start, end] did, and its number, oldest first."""
+        query = select(ForecastRow.available_at, ForecastRow.id).where(
+            ForecastRow.zone == zone,
+            ForecastRow.signal == str(signal),
+            col(ForecastRow.available_at) >= start,
+            col(ForecastRow.available_at) <= end,
+        )
+        with self.reading() as session:
+            return [
+                (at, number) for at, number in session.exec(query.order_by(col(ForecastRow.available_at))) if number
+            ]
+
+    def forecast(self, number: int) -> tuple[datetime, str, IntensitySeries]:
+        """An archived forecast by its number: when it was issued, by whom, its median."""
+        with self.reading() as session:
+            row = session.get_one(ForecastRow, number)
+            return row.issued_at, row.source, _series(row, row.body["p50"])
+
     def add_realised(self, series: IntensitySeries, *, at: datetime) -> None:
         """Keep realised intensity; a later word on a slot (measured for estimated, a revision) takes its place.
 
@@ -204,6 +240,12 @@ class Measurements(ABC):
         with self.reading() as session:
             first, last, seen = session.exec(query).one()
         return (first, last, seen) if first is not None else None
+
+
+def _batches(ids: Sequence[str], *, most: int = 500) -> Iterator[Sequence[str]]:
+    """`ids` in parts that a query may name: databases limit its length."""
+    for start in range(0, len(ids), most):
+        yield ids[start : start + most]
 
 
 def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:

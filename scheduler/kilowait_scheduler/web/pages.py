@@ -14,6 +14,7 @@ from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports import page as report_page
 from kilowait_scheduler.reports.units import energy_unit, mass_unit
 from kilowait_scheduler.reports.words import loud
+from kilowait_scheduler.service.reporting import Asked
 from kilowait_scheduler.service.tokens import Role
 
 from . import job, overview
@@ -96,7 +97,7 @@ async def show_report(
     request: Request, start: Utc | None = None, end: Utc | None = None, team: str | None = None
 ) -> Response:
     """The savings report, self-contained as it is sent to others; of one period or team where given."""
-    report = await savings(server_of(request), start=start, end=end, team=team)
+    report = await savings(server_of(request), Asked(start=start, end=end, team=team))
     html = await run_in_threadpool(report_page.render, report)
     policy = f"{report_page.policy()}; base-uri 'none'; frame-ancestors 'none'"
     return HTMLResponse(html, headers={"Content-Security-Policy": policy})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.compose import Server
+from kilowait_scheduler.service.reporting import Asked
 
 log = logging.getLogger("kilowait.web")
 
@@ -56,6 +57,6 @@ class SavedSoFar:
             self.problem = f"the report could not be made: {error}"
 
 
-async def savings(server: Server, **span: object) -> Report:
+async def savings(server: Server, asked: Asked | None = None) -> Report:
     """A report, made on the loop on which the server talks to the world."""
-    return await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(**span)))  # type: ignore[arg-type]
+    return await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(asked)))

@@ -1,0 +1,189 @@
+"""What each baseline would have done with the jobs of a report, from what was known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kilowait_forecasters.errors import ForecastersError, Gap
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.baseline import Arrival, Counterfactual, Place, place, run_now_starts
+from kilowait_scheduler.core.duration import format_duration
+from kilowait_scheduler.core.policies import Chance, Policy, known_since
+from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.region import Region
+
+from .units import dated
+
+# How far back static-clean looks for the region that is cleanest in the long run, as far as that is known everywhere.
+LONG_RUN = timedelta(days=365)
+
+Worked = Mapping[str, timedelta]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A forecast of a zone as it was issued, and by whom."""
+
+    issued_at: datetime
+    source: str
+    series: IntensitySeries
+
+
+# The last forecast of a job's home that had been archived when it was submitted; None where there is none.
+Archive = Callable[[JobRecord], Known | None]
+
+
+def queue_for(records: Iterable[JobRecord], *, start: datetime, end: datetime) -> list[JobRecord]:
+    """The jobs that the baseline of those submitted in [start, end) depends on: them, and all ahead of any of them."""
+    records = list(records)
+    last = max((_place(record) for record in records if start <= record.submitted_at < end), default=None)
+    return [record for record in records if last is not None and _place(record) <= last]
+
+
+def run_now(
+    worked: Worked,
+    *,
+    queue: Sequence[JobRecord],
+    regions: Sequence[Region],
+    elsewhere: Mapping[str, tuple[str, str]] | None = None,
+) -> dict[str, Counterfactual]:
+    """run-now@1 for every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
+
+    `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
+    is asked about: they took home's GPUs all the same. `elsewhere`: (region, grounds) in place of home, by job id.
+    """
+    capacity = {region.name: region.capacity_gpus for region in regions}
+    there = elsewhere or {}
+    still_open: dict[str, Place] = {}
+    arrivals = []
+    for record in sorted(queue, key=_place):
+        region, _ = there.get(record.id, (record.home, ""))
+        if not record.state.phase.final and record.gpus <= capacity.get(region, 0):
+            still_open.setdefault(region, _place(record))
+        if worked.get(record.id):
+            length, earliest = worked[record.id], record.spec.earliest
+            arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, region, earliest))
+    starts = run_now_starts(arrivals, capacity=capacity)
+    return {
+        arrival.job_id: Counterfactual(
+            arrival.home,
+            ((starts[arrival.job_id], starts[arrival.job_id] + arrival.duration),),
+            settled=arrival.home not in still_open or arrival.place < still_open[arrival.home],
+            grounds=there.get(arrival.job_id, ("", ""))[1],
+        )
+        for arrival in arrivals
+    }
+
+
+def mean_start(worked: Worked, *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
+    """mean-start@1 for every job of `queue` that has worked, by job id; a job that had no slack ran at once."""
+    found = {}
+    for record in queue:
+        if length := worked.get(record.id):
+            chance = _chance(record, length)
+            slack = chance.latest - chance.ready
+            found[record.id] = Counterfactual(record.home, ((chance.ready, chance.ready + length),), slack=slack)
+    return found
+
+
+def static_clean(
+    worked: Worked, *, queue: Sequence[JobRecord], regions: Sequence[Region], intensity: Mapping[str, IntensitySeries]
+) -> dict[str, Counterfactual]:
+    """static-clean@1: as run-now, in the allowed region with the lowest mean intensity times PUE before that day.
+
+    `intensity`: all that is known, by region name. The mean is over the same span for all regions: up to a year before
+    the day (UTC) of the submission, as far as all are known without a gap. A region of which nothing is known by then
+    is not looked at; where home is the only one left, the job stays there.
+    """
+    chosen: dict[tuple[datetime, str, tuple[str, ...]], tuple[str, str]] = {}
+    elsewhere = {}
+    for record in queue:
+        day = record.submitted_at.replace(hour=0, minute=0, second=0, microsecond=0)
+        key = day, record.home, record.regions
+        if key not in chosen:
+            chosen[key] = _cleanest(record, day, regions=regions, intensity=intensity)
+        elsewhere[record.id] = chosen[key]
+    return run_now(worked, queue=queue, regions=regions, elsewhere=elsewhere)
+
+
+def _cleanest(
+    record: JobRecord, day: datetime, *, regions: Sequence[Region], intensity: Mapping[str, IntensitySeries]
+) -> tuple[str, str]:
+    """The region, and the means that made it; home before its equals."""
+    pue = {region.name: region.pue for region in regions}
+    names = sorted(record.regions, key=lambda name: name != record.home)
+    since = {
+        name: begin
+        for name in names
+        if name in intensity and name in pue and (begin := known_since(intensity[name], day, most=LONG_RUN)) < day
+    }
+    if not since:
+        return record.home, "no intensity is known from before its day: it stays at home"
+    first = max(since.values())
+    means = {name: intensity[name].mean(first, day) * pue[name] for name in since}
+    best = min(means, key=means.__getitem__)
+    said = ", ".join(f"{name} {means[name]:.0f}" for name in means)
+    return best, f"means of {format_duration(day - first)} before {day:%Y-%m-%d}, PUE included, in g/kWh: {said}"
+
+
+def by_policy(
+    worked: Worked,
+    *,
+    queue: Sequence[JobRecord],
+    policy: Policy,
+    forecasts: bool,
+    intensity: Mapping[str, IntensitySeries],
+    archive: Archive,
+) -> tuple[dict[str, Counterfactual], dict[str, str]]:
+    """What a simpler policy would have done with each job of `queue` that has worked, by job id; and why it is unknown.
+
+    With `forecasts` it chooses on the one that was archived when the job was submitted, where that reaches to the
+    deadline; else, and without, on realised intensity. Which of the two is said in the grounds.
+    """
+    found: dict[str, Counterfactual] = {}
+    missing: dict[str, str] = {}
+    for record in queue:
+        length = worked.get(record.id)
+        if not length:
+            continue
+        chance = _chance(record, length)
+        try:
+            known, on = _known(record, chance, intensity=intensity, archive=archive if forecasts else None)
+            choice = policy(chance, known)
+        except ForecastersError as error:
+            missing[record.id] = f"no figure yet: the policy chooses on what came until its deadline: {error}"
+            continue
+        grounds = "; ".join(part for part in (on, choice.grounds) if part)
+        found[record.id] = Counterfactual(record.home, choice.windows, grounds=grounds)
+    return found, missing
+
+
+def _known(
+    record: JobRecord, chance: Chance, *, intensity: Mapping[str, IntensitySeries], archive: Archive | None
+) -> tuple[IntensitySeries, str]:
+    """What the policy chooses on, and its name. Raises OutOfRange or Gap where nothing of the kind is known."""
+    forecast = archive(record) if archive is not None else None
+    realised = intensity.get(record.home)
+    if forecast is not None and (realised is None or realised.signal == forecast.series.signal):
+        series = forecast.series
+        if chance.ready < series.start and realised is not None:
+            series = series.extended(realised.between(chance.ready, series.start))  # the hour that it was made in
+        if series.covers(chance.ready, max(chance.due, chance.ready + chance.length)):
+            return series, f"on the forecast of {dated(forecast.issued_at)} UTC by {forecast.source}"
+    if realised is None:
+        raise Gap(f"no intensity for region {record.home}")
+    if archive is None:
+        return realised, "on intensity as it came"
+    short = "ends before its deadline" if forecast is not None else "is not archived"
+    return realised, f"on realised intensity, as the forecast of its time {short}"
+
+
+def _chance(record: JobRecord, length: timedelta) -> Chance:
+    ready, _, _ = _place(record)
+    return Chance(ready, record.spec.due, length, record.spec.suspendable)
+
+
+def _place(record: JobRecord) -> Place:
+    return place(job_id=record.id, submitted_at=record.submitted_at, earliest=record.spec.earliest)
