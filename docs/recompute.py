@@ -129,8 +129,24 @@ def parts(intervals, start, end):
             yield Interval(first, last, after - before, one.region, one.uncertainty_pct, one.estimated)
 
 
-def figures(useful, overhead, baseline, slots, pue):
-    """A job's figures under the names of the report; `baseline`: the rows of its windows, in order."""
+def ceiling_g(useful, rows_, actual_g, slots, pue):
+    """What the best schedule would have emitted: the one given, or how the job ran if that was in time."""
+    grams, work = 0.0, packed(useful)
+    done = work[0].start
+    for number, row in enumerate(rows_, start=1):
+        start, end, region = moment(row["start"]), moment(row["end"]), row["region"]
+        until = None if number == len(rows_) else done + (end - start)
+        there = [one.at(start - done, region) for one in parts(work, done, until)]
+        if int(row["restart_us"]):
+            back = start - timedelta(microseconds=int(row["restart_us"]))
+            there.append(Interval(back, start, int(row["restart_mj"]), region, 0.0, False))
+        grams += emission(there, slots, pue)[0]
+        done += end - start
+    return min(grams, actual_g) if rows_[0]["ran_in_time"] == "true" else grams
+
+
+def figures(useful, overhead, baseline, ceiling, slots, pue):
+    """A job's figures under the names of the report; the rows of its baseline and of its best schedule, in order."""
     region, slack = baseline[0]["region"], timedelta(microseconds=int(baseline[0]["slack_us"]))
     windows = [(moment(row["start"]), moment(row["end"])) for row in baseline]
     worked, lost = emission(useful, slots, pue), emission(overhead, slots, pue)
@@ -139,7 +155,7 @@ def figures(useful, overhead, baseline, slots, pue):
     at_home = emission([one.at(timedelta(0), region) for one in useful], slots, pue)
     saved = base[0] - actual[0]
     share = actual[3] / abs(actual[0]) if actual[0] else 0.0
-    return {
+    found = {
         "energy_kwh": actual[1],
         "carbon_g": actual[0],
         "baseline_g": base[0],
@@ -149,18 +165,32 @@ def figures(useful, overhead, baseline, slots, pue):
         "region_shift_g": at_home[0] - worked[0],
         "overheads_g": -lost[0],
     }
+    if ceiling:
+        found["ceiling_saved_g"] = base[0] - ceiling_g(useful, ceiling, actual[0], slots, pue)
+    return found
 
 
 def said(line):
     """The same figures as the report gives them."""
     plain = {name: line[name] for name in ("energy_kwh", "carbon_g", "saved_g", "uncertainty_g")}
     levers = {name: line["levers"][name] for name in ("time_shift_g", "region_shift_g", "overheads_g")}
-    return {**plain, **levers, "baseline_g": line["baseline"]["carbon_g"] if "baseline" in line else line["baseline_g"]}
+    found = {
+        **plain,
+        **levers,
+        "baseline_g": line["baseline"]["carbon_g"] if "baseline" in line else line["baseline_g"],
+    }
+    if line.get("ceiling_saved_g") is not None:
+        found["ceiling_saved_g"] = line["ceiling_saved_g"]
+    return found
 
 
 def differences(what, ours, theirs):
+    for name in theirs.keys() - ours.keys():
+        yield f"{what}: {name} is in the report, not in the evidence"
     for name, value in ours.items():
-        if not math.isclose(value, theirs[name], rel_tol=TOLERANCE, abs_tol=1e-9):
+        if name not in theirs:
+            yield f"{what}: {name} is in the evidence, not in the report"
+        elif not math.isclose(value, theirs[name], rel_tol=TOLERANCE, abs_tol=1e-9):
             yield f"{what}: {name} is {theirs[name]!r} in the report, {value!r} from the evidence"
 
 
@@ -183,11 +213,16 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
         rest = (row["region"], float(row["uncertainty_pct"]), row["estimated"] == "true")
         one = Interval(moment(row["start"]), moment(row["end"]), int(row["energy_mj"]), *rest)
         energy.setdefault((row["job_id"], row["part"]), []).append(one)
-    windows: dict[str, list[dict[str, str]]] = {}
-    for row in rows(folder, "baselines.csv"):
-        windows.setdefault(row["job_id"], []).append(row)
+    windows, best = by_job(rows(folder, "baselines.csv")), by_job(rows(folder, "ceilings.csv"))
     ours = {
-        job_id: figures(energy.get((job_id, "useful"), []), energy.get((job_id, "overhead"), []), against, slots, pue)
+        job_id: figures(
+            energy.get((job_id, "useful"), []),
+            energy.get((job_id, "overhead"), []),
+            against,
+            best.get(job_id),
+            slots,
+            pue,
+        )
         for job_id, against in windows.items()
     }
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -197,20 +232,43 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
     wrong += [f"job {job_id}: in the evidence, not in the report" for job_id in ours.keys() - theirs.keys()]
     for job_id in sorted(ours.keys() & theirs.keys()):
         wrong += differences(f"job {job_id}", ours[job_id], theirs[job_id])
-    names = next(iter(ours.values()), {}).keys()
-    sums = {name: sum(found[name] for found in ours.values()) for name in names}
     if ours:
-        wrong += differences("totals", sums, said(report["totals"]))
-    count = sum(len(found) for found in ours.values()) + len(sums)
+        wrong += differences("totals", sums_of(ours.values()), said(report["totals"]))
+    count = sum(len(found) for found in ours.values()) + len(sums_of(ours.values()))
     for group in report.get("groups") or []:
-        ids = [
-            line["id"] for line in report["jobs"] if belongs(line, report["by"]) == group["name"] and line["id"] in ours
-        ]
-        if ids:
-            sums = {name: sum(ours[job_id][name] for job_id in ids) for name in names}
+        named = [line["id"] for line in report["jobs"] if belongs(line, report["by"]) == group["name"]]
+        sums = sums_of([ours[job_id] for job_id in named if job_id in ours])
+        if sums:
             wrong += differences(f"group {group['name']}", sums, said(group["totals"]))
             count += len(sums)
+    lines = [line for line in report["jobs"] if line["id"] in ours]
+    both = [
+        line
+        for line in lines
+        if line["finished_at"] and None not in (line["promised_saved_g"], line["ceiling_saved_g"])
+    ]
+    if both:
+        found = {
+            name: sum(ours[line["id"]][name] for line in both) for name in ("baseline_g", "saved_g", "ceiling_saved_g")
+        }
+        theirs = report["totals"]["foresight"]
+        wrong += differences("promised, realised, ceiling", found, {name: theirs[name] for name in found})
+        count += len(found)
     return count, wrong
+
+
+def by_job(found):
+    """Rows of one job together, in their order."""
+    jobs = {}
+    for row in found:
+        jobs.setdefault(row["job_id"], []).append(row)
+    return jobs
+
+
+def sums_of(found):
+    """Figures summed over jobs, but for the ceiling, which not all of them have."""
+    names = [name for name in next(iter(found), {}) if name != "ceiling_saved_g"]
+    return {name: sum(one[name] for one in found) for name in names}
 
 
 def belongs(line, by):

@@ -12,6 +12,7 @@ from kilowait_scheduler.core.ranges import Range
 from kilowait_scheduler.reports.model import (
     BaselineFigure,
     By,
+    Foresight,
     Group,
     IntensityTrace,
     JobLine,
@@ -249,9 +250,11 @@ def by_team() -> Report:
     )
     made = Range(1200.0, 3400.0, 8100.0)
     first = replace(report.jobs[0], embodied_g=made, sci_g_per_gpu_h=612.5, gpu_h=48.0)
-    first = replace(first, carbon_cost=cost, baseline_carbon_cost=cost)
+    first = replace(first, carbon_cost=cost, baseline_carbon_cost=cost, ceiling_saved_g=4600.0, ceiling_pct=57.5)
+    second = replace(report.jobs[1], ceiling_note="intensity is not known throughout its window in eu-north")
     sums = replace(report.totals, carbon_cost=(cost,), energy_cost=(cost,), embodied_g=made, sci_g_per_gpu_h=512.3)
-    return replace(report, by=By.TEAM, groups=groups, totals=sums, jobs=(first, *report.jobs[1:]))
+    sums = replace(sums, foresight=Foresight(1, 8000.0, 4200.0, 3900.0, 4600.0, 57.5))
+    return replace(report, by=By.TEAM, groups=groups, totals=sums, jobs=(first, second, *report.jobs[2:]))
 
 
 def empty() -> Report:

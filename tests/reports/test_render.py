@@ -130,7 +130,7 @@ def test_every_figure_of_every_job_is_the_same_in_csv_and_html(make: object) -> 
     page = Page(to_html(report))
     for row in rows(report):
         names = ("energy_kwh", "carbon_g", "baseline_carbon_g", "saved_g", "uncertainty_g", "time_shift_g")
-        names += ("region_shift_g", "resizing_g", "overheads_g", "promised_saved_g")
+        names += ("region_shift_g", "resizing_g", "overheads_g", "promised_saved_g", "ceiling_saved_g")
         assert page.values.get(row["job_id"], []) == [float(row[name]) for name in names if row[name]]
 
 
@@ -142,7 +142,7 @@ def test_what_is_not_known_is_empty_or_a_dash_and_never_a_zero() -> None:
         assert row[column] == ""
     page = Page(to_html(report))
     cells = [cell for cell in page.rows[job.id] if cell]
-    assert cells.count("–") == 10
+    assert cells.count("–") == 11
     assert "0" not in cells
     assert "is an agent running in its region?" in page.words
 
@@ -257,3 +257,19 @@ def test_the_table_says_when_each_job_ran_as_the_picture_does() -> None:
     assert "Ran us-west Mon 23 Nov 07:00 to 09:30 , eu-north Mon 23 Nov 15:00 to 21:15" in words
     assert "us-west Mon 23 Nov 20:00 to Tue 24 Nov 02:00" in words
     assert "us-west from Wed 25 Nov 12:00 on" in words
+
+
+def test_promised_realised_and_possible_stand_together_and_an_even_grid_reads_little_to_gain() -> None:
+    report = sample.by_team()
+    text = " ".join(to_html(report).split())
+    assert "Promised, realised, possible" in text
+    assert "Little to gain here:" not in text
+    assert report.totals.foresight is not None
+    flat = replace(report.totals.foresight, ceiling_saved_g=90.0, ceiling_pct=1.1)
+    assert "Little to gain here:" in to_html(replace(report, totals=replace(report.totals, foresight=flat)))
+    first = next(row for row in rows(report) if row["job_id"] == report.jobs[0].id)
+    assert (first["ceiling_saved_g"], first["ceiling_pct"], first["ceiling_note"]) == ("4600.0", "57.5", "")
+    second = next(row for row in rows(report) if row["job_id"] == report.jobs[1].id)
+    assert second["ceiling_saved_g"] == ""
+    assert second["ceiling_note"] == "intensity is not known throughout its window in eu-north"
+    assert "No ceiling: intensity is not known throughout its window in eu-north." in text

@@ -183,22 +183,26 @@ def shifted(interval: EnergyInterval, *, by: timedelta, region: str) -> EnergyIn
 
 
 def as_if(intervals: Sequence[EnergyInterval], *, windows: Sequence[Span], region: str) -> list[EnergyInterval]:
-    """The useful work of `intervals` done in `windows` of `region`: without a pause but those between windows.
+    """The useful work of `intervals` done in `windows` of one region, as `laid` does it."""
+    return laid(intervals, [(region, start, end) for start, end in windows])
 
-    What the windows do not hold goes on after the last one.
+
+def laid(intervals: Sequence[EnergyInterval], places: Sequence[tuple[str, datetime, datetime]]) -> list[EnergyInterval]:
+    """The useful work of `intervals` done in `places` (region, start, end): without a pause but those between them.
+
+    What they do not hold goes on after the last one.
     """
     packed, _ = compact(intervals)
     if not packed:
         return []
-    origin = packed[0].start
-    if len(windows) == 1:
-        return [shifted(one, by=windows[0][0] - origin, region=region) for one in packed]
-    laid: list[EnergyInterval] = []
-    reach = max(one.end for one in packed)
-    done = origin
-    for number, (start, end) in enumerate(windows, start=1):
-        until = reach if number == len(windows) else done + (end - start)
+    done, reach = packed[0].start, max(one.end for one in packed)
+    if len(places) == 1:
+        region, start, _ = places[0]
+        return [shifted(one, by=start - done, region=region) for one in packed]
+    found: list[EnergyInterval] = []
+    for number, (region, start, end) in enumerate(places, start=1):
+        until = reach if number == len(places) else done + (end - start)
         parts = (one.cut(done, until) for one in packed)
-        laid += [shifted(part, by=start - done, region=region) for part in parts if part is not None]
+        found += [shifted(part, by=start - done, region=region) for part in parts if part is not None]
         done = until
-    return laid
+    return found

@@ -6,7 +6,7 @@ to time and each piece is multiplied by its slot's value. Facility energy = IT e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -88,7 +88,7 @@ def emission(interval: EnergyInterval, *, intensity: IntensitySeries, pue: float
 
 
 def emissions(
-    intervals: Iterable[EnergyInterval], *, intensity: dict[str, IntensitySeries], pue: dict[str, float]
+    intervals: Iterable[EnergyInterval], *, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float]
 ) -> Emission:
     """Carbon of many intervals, each on its own region's intensity and PUE (both keyed by region name)."""
     total = Emission()

@@ -18,6 +18,7 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings
 
 from .beside import beside
+from .ceiling import Ceiling
 from .measured import Measured
 from .model import BaselineFigure, By, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report
 from .sums import groups_of, totals_of
@@ -43,15 +44,17 @@ def build(
     by: By | None = None,
     baseline: Baseline = Baseline.RUN_NOW,
     missing: Mapping[str, str] | None = None,
+    ceilings: Mapping[str, Ceiling] | None = None,
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
     `intensity` is realised, by region name. `baselines` are by job id, those of `baseline`, and `missing` says why
     there is none; those that queue are of everyone's queue, so that a job's figures do not depend on the period or the
-    team that is asked about.
+    team that is asked about. `ceilings`: the jobs' best schedules, by job id.
     """
     pue = {region.name: region.pue for region in regions}
+    jobs = [job for job in jobs if team in (None, job.record.spec.team)]
     tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
         beside(
@@ -59,6 +62,7 @@ def build(
                 job,
                 baselines.get(job.record.id),
                 missing=(missing or {}).get(job.record.id),
+                ceiling=(ceilings or {}).get(job.record.id),
                 name=baseline,
                 intensity=dict(intensity),
                 pue=pue,
@@ -72,7 +76,6 @@ def build(
             now=now,
         )
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
-        if team in (None, job.record.spec.team)
     )
     by_region = {line.region: line for line in energy}
     return Report(
@@ -106,6 +109,7 @@ def _line(
     baseline: Counterfactual | None,
     *,
     missing: str | None,
+    ceiling: Ceiling | None,
     name: Baseline,
     intensity: dict[str, IntensitySeries],
     pue: dict[str, float],
@@ -163,7 +167,26 @@ def _line(
     except ForecastersError as error:
         return _with(base, note=f"no figure yet: {error}")
     settled = baseline.settled and record.state.phase.final and _measured(figures)
-    return _with(base, **_figures(figures, baseline), provisional=not settled)
+    base = _with(base, **_figures(figures, baseline), provisional=not settled)
+    return _with(base, **_foresight(job, ceiling, figures, intensity=intensity, pue=pue)) if ceiling else base
+
+
+def _foresight(
+    job: Measured,
+    ceiling: Ceiling,
+    figures: Savings,
+    *,
+    intensity: Mapping[str, IntensitySeries],
+    pue: Mapping[str, float],
+) -> dict[str, object]:
+    """The best schedule's saving; how the job ran is a schedule too, if it met its deadline."""
+    if ceiling.why_not:
+        return {"ceiling_note": ceiling.why_not}
+    best_g = ceiling.carbon_g(job, intensity=intensity, pue=pue)
+    if job.in_time:
+        best_g = min(best_g, figures.actual.carbon_g)
+    saved_g, baseline_g = figures.baseline.carbon_g - best_g, figures.baseline.carbon_g
+    return {"ceiling_saved_g": saved_g, "ceiling_pct": 100 * saved_g / baseline_g if baseline_g > 0 else None}
 
 
 def _figures(figures: Savings, against: Counterfactual) -> dict[str, object]:

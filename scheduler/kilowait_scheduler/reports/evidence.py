@@ -1,8 +1,8 @@
 """What a report rests on, as files that anyone can recompute it from (docs/recompute.py, docs/method.md).
 
 Holds the energy of each job, split into useful work and overhead; the intensity used, slot by slot; where and when
-each job's baseline works; the regions' PUE; the report itself; and a manifest with methods, sources and a hash of
-every file.
+each job's baseline works; its best schedule on what came; the regions' PUE; the report itself; and a manifest with
+methods, sources and a hash of every file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.region import Region
 
+from .ceiling import Ceiling
 from .measured import Measured
 from .model import Report
 from .render import to_json
@@ -32,6 +33,7 @@ class Evidence:
     report: Report
     jobs: Sequence[Measured]
     baselines: Mapping[str, Counterfactual]
+    ceilings: Mapping[str, Ceiling]
     regions: Sequence[Region]
     intensity: Mapping[str, IntensitySeries]
 
@@ -56,6 +58,10 @@ class Evidence:
                 ("job_id", "baseline", "region", "start", "end", "slack_us", "grounds"),
                 (row for job in jobs for row in self._baseline(job)),
             ),
+            "ceilings.csv": _csv(
+                ("job_id", "region", "start", "end", "restart_us", "restart_mj", "ran_in_time"),
+                (row for job in jobs for row in self._ceiling(job)),
+            ),
             "regions.csv": _csv(
                 ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
             ),
@@ -78,6 +84,16 @@ class Evidence:
             for name, text in self.files().items():
                 archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
         return out.getvalue()
+
+    def _ceiling(self, job: Measured) -> Iterable[tuple[str, ...]]:
+        """The stretches of its best schedule, in order; none where there is none to tell."""
+        ceiling = self.ceilings.get(job.record.id)
+        useful, _ = job.useful_and_overhead
+        for stay in ceiling.stays if ceiling is not None else ():
+            energy_mj = stay.restart_mj(useful, job.worked)
+            restart_us = round(stay.restart_s * 1_000_000)
+            span = (stay.start.isoformat(), stay.end.isoformat())
+            yield job.record.id, stay.region, *span, str(restart_us), str(energy_mj), _word(job.in_time)
 
     def _baseline(self, job: Measured) -> Iterable[tuple[str, ...]]:
         """The windows of its counterfactual, in order."""

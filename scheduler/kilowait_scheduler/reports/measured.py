@@ -8,6 +8,7 @@ from functools import cached_property
 
 from kilowait_scheduler.core.baseline import compact
 from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.savings import useful_and_overhead
 
@@ -30,3 +31,10 @@ class Measured:
         """How long the useful work takes without a pause; zero where none was measured."""
         useful, _ = self.useful_and_overhead
         return compact(useful)[1]
+
+    @property
+    def in_time(self) -> bool:
+        """Whether it succeeded by its deadline: how it ran is then one of the ways in which it could have run."""
+        state = self.record.state
+        finished = state.finished_at if state.phase is Phase.SUCCEEDED else None
+        return finished is not None and finished <= self.record.spec.due

@@ -44,7 +44,9 @@ class JobLine:
     """One job. Figures are None where nothing was measured or no baseline can be computed yet: never a zero.
 
     `energy_kwh` is facility energy (IT x PUE). `estimated_pct`: share of the carbon that rests on estimated intensity
-    or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `measured_pct`: share
+    or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `ceiling_saved_g`: what the
+    best schedule on the intensity that came would have saved, `ceiling_pct` in percent of the baseline; where there is
+    no such figure, `ceiling_note` says why. `measured_pct`: share
     of the running time for which a meter has readings. `provisional`: it still runs, or rests on estimates.
     `final_from`: when the last correction may have come, of a job that has ended. Costs are None where
     carbon has no price, or electricity no tariff.
@@ -82,6 +84,9 @@ class JobLine:
     carbon_cost: Money | None = None
     baseline_carbon_cost: Money | None = None
     promised_saved_g: float | None = None
+    ceiling_saved_g: float | None = None
+    ceiling_pct: float | None = None
+    ceiling_note: str = ""
     estimated_pct: float | None = None
     measured_pct: float | None = None
     provisional: bool = True
@@ -104,6 +109,21 @@ class RegionLine:
 
 
 @dataclass(frozen=True)
+class Foresight:
+    """What plans promised on the forecasts of their time, what came, and what perfect foresight would have saved.
+
+    Sums over the `jobs` that have ended and have all three; `ceiling_pct` is in percent of their baseline.
+    """
+
+    jobs: int
+    baseline_g: float
+    promised_saved_g: float
+    saved_g: float
+    ceiling_saved_g: float
+    ceiling_pct: float | None
+
+
+@dataclass(frozen=True)
 class Totals:
     """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency.
 
@@ -120,6 +140,7 @@ class Totals:
     saved_pct: float | None
     uncertainty_g: float
     levers: Levers
+    foresight: Foresight | None = None
     final_from: datetime | None = None
     embodied_g: Range | None = None
     sci_g_per_gpu_h: float | None = None

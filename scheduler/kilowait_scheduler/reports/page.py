@@ -25,7 +25,7 @@ def render(report: Report) -> str:
         meanings=[(name, words.MEANINGS.get(name, "")) for name in report.method],
         deadlines=words.deadlines(report.jobs),
         deadline_word=words.deadline_word,
-        promise=words.promise(report.jobs),
+        little_to_gain=words.little_to_gain,
         sources=_listed(region.intensity_sources for region in report.regions),
         meters=_listed(meter for region in report.regions for meter in region.meters),
         picture={
@@ -48,7 +48,7 @@ def policy() -> str:
 
 def _units(report: Report) -> dict[str, Unit]:
     jobs, totals = report.jobs, report.totals
-    grams = [value for job in jobs for value in (job.carbon_g, job.saved_g, job.promised_saved_g)]
+    grams = [value for job in jobs for value in (job.carbon_g, job.saved_g, job.promised_saved_g, job.ceiling_saved_g)]
     grams += [job.baseline.carbon_g for job in jobs if job.baseline is not None]
     return {
         "job_mass": mass_unit(grams),

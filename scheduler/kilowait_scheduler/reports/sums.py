@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from kilowait_scheduler.core.money import totals
 from kilowait_scheduler.core.ranges import summed
 
-from .model import By, Group, JobLine, Levers, Totals
+from .model import By, Foresight, Group, JobLine, Levers, Totals
 
 NOT_RUN = "not run yet"
 
@@ -29,6 +29,7 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
         uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
         embodied_g=summed(line.embodied_g for line in full),
         sci_g_per_gpu_h=_sci(full),
+        foresight=_foresight(full),
         final_from=_last(line.final_from for line in lines),
         energy_cost=totals(line.energy_cost for line in full) if all(line.energy_cost for line in full) else (),
         carbon_cost=totals(line.carbon_cost for line in full),
@@ -71,6 +72,24 @@ def _sci(full: Sequence[JobLine]) -> float | None:
         grams += together
         useful_h += together / line.sci_g_per_gpu_h
     return grams / useful_h if useful_h else None
+
+
+def _foresight(full: Sequence[JobLine]) -> Foresight | None:
+    """None where no job that has ended has all three figures."""
+    known = [
+        (line.baseline.carbon_g, line.promised_saved_g, line.saved_g, line.ceiling_saved_g)
+        for line in full
+        if line.finished_at is not None
+        and line.baseline is not None
+        and line.promised_saved_g is not None
+        and line.saved_g is not None
+        and line.ceiling_saved_g is not None
+    ]
+    if not known:
+        return None
+    baseline, promised, saved, ceiling = (sum(figures) for figures in zip(*known, strict=True))
+    pct = 100 * ceiling / baseline if baseline > 0 else None
+    return Foresight(len(known), baseline, promised, saved, ceiling, pct)
 
 
 def _last(moments: Iterable[datetime | None]) -> datetime | None:

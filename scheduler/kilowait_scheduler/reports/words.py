@@ -93,20 +93,10 @@ def deadlines(jobs: Iterable[JobLine]) -> dict[str, int]:
     return counts
 
 
-@dataclass(frozen=True)
-class Promise:
-    """What plans promised on the forecasts of their time and what came of it, over the finished jobs with both."""
-
-    jobs: int
-    promised_g: float
-    came_g: float
+# A best schedule that saves less than this share of the baseline leaves little to any plan, in percent.
+_LITTLE_PCT = 5.0
 
 
-def promise(jobs: Iterable[JobLine]) -> Promise | None:
-    """None where no finished job has both figures."""
-    both = [
-        (job.promised_saved_g, job.saved_g)
-        for job in jobs
-        if job.finished_at is not None and job.promised_saved_g is not None and job.saved_g is not None
-    ]
-    return Promise(len(both), sum(p for p, _ in both), sum(s for _, s in both)) if both else None
+def little_to_gain(ceiling_pct: float | None) -> bool:
+    """Whether even perfect foresight would have saved next to nothing."""
+    return ceiling_pct is not None and ceiling_pct < _LITTLE_PCT

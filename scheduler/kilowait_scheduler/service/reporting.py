@@ -26,6 +26,7 @@ from kilowait_scheduler.reports.baselines import (
     static_clean,
 )
 from kilowait_scheduler.reports.build import build
+from kilowait_scheduler.reports.ceiling import ceilings
 from kilowait_scheduler.reports.evidence import Evidence
 from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, Report
@@ -91,6 +92,8 @@ class Reporting:
             if asked.baseline is Baseline.THRESHOLD:
                 intensity = await self._with_history(intensity, regions, start=first, now=now, most=HISTORY)
             compared = await asyncio.to_thread(self._policy, asked.baseline, worked, jobs, intensity)
+        jobs = [job for job in jobs if asked.team in (None, job.record.spec.team)]
+        best = await asyncio.to_thread(ceilings, jobs, regions=regions, intensity=intensity, now=now)
         meters = await asyncio.to_thread(self._store.energy_sources)
         if any("simulated" in kinds for kinds in meters.values()):
             notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
@@ -104,6 +107,7 @@ class Reporting:
             jobs,
             baselines=compared.found,
             missing=compared.missing,
+            ceilings=best,
             regions=regions,
             intensity=intensity,
             energy=await asyncio.to_thread(self._store.region_energy, start=begin, end=stop),
@@ -118,7 +122,7 @@ class Reporting:
             baseline=asked.baseline,
             notes=notes,
         )
-        return Evidence(report, jobs, compared.found, regions, intensity)
+        return Evidence(report, jobs, compared.found, best, regions, intensity)
 
     def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
         energy = self._store.energy_of(record.id for record in queue)

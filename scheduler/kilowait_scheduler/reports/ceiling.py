@@ -1,0 +1,177 @@
+"""What perfect foresight would have saved: each job's best schedule on the intensity that came. Pure.
+
+The planner's exact schedule of the job alone, at its mean power and with its restarts, within its window and its
+regions, on a grid of quarters of an hour (hours where the window is longer than four days). Capacity, budgets and the
+moving of data are ignored: it is a ceiling. What it emits is measured like all else, along the job's power profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.baseline import laid
+from kilowait_scheduler.core.carbon import EnergyInterval, emissions
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.planner.alone import best_alone
+from kilowait_scheduler.planner.problem import Floats, Placement, Pool, Problem, Task
+
+from .measured import Measured
+from .units import moment
+
+_FINE, _COARSE, _FINE_UP_TO = timedelta(minutes=15), timedelta(hours=1), timedelta(days=4)
+_TOGETHER = 250  # jobs planned on one grid: near each other in time, so that it is short
+_US = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FREE = 1_000_000  # GPUs of a region whose capacity is not minded
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A stretch of work in one region on [start, end), after a restart of so many seconds right before it."""
+
+    region: str
+    start: datetime
+    end: datetime
+    restart_s: float = 0.0
+
+    def restart_mj(self, useful: Sequence[EnergyInterval], worked: timedelta) -> int:
+        """Energy of the restart at the mean power of the work, in millijoules."""
+        return round(sum(one.energy_mj for one in useful) / worked.total_seconds() * self.restart_s)
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The best schedule of a job, or why there is none to compare with."""
+
+    stays: tuple[Stay, ...] = ()
+    why_not: str = ""
+
+    def intervals(self, useful: Sequence[EnergyInterval], worked: timedelta) -> list[EnergyInterval]:
+        """The job's useful work in this schedule, and its restarts at the work's mean power."""
+        restarts = [
+            EnergyInterval(
+                stay.start - timedelta(seconds=stay.restart_s), stay.start, stay.restart_mj(useful, worked), stay.region
+            )
+            for stay in self.stays
+            if stay.restart_s
+        ]
+        return laid(useful, [(stay.region, stay.start, stay.end) for stay in self.stays]) + restarts
+
+    def carbon_g(self, job: Measured, *, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float]) -> float:
+        """What the job would have emitted. Raises the series' Gap or OutOfRange."""
+        useful, _ = job.useful_and_overhead
+        return emissions(self.intervals(useful, job.worked), intensity=intensity, pue=pue).carbon_g
+
+
+def ceilings(
+    jobs: Iterable[Measured],
+    *,
+    regions: Sequence[Region],
+    intensity: Mapping[str, IntensitySeries],
+    now: datetime,
+) -> dict[str, Ceiling]:
+    """The ceiling of every one of `jobs` that has worked and ended, by id."""
+    pue = {region.name: region.pue for region in regions}
+    found: dict[str, Ceiling] = {}
+    asked: dict[timedelta, list[Measured]] = {}
+    for job in sorted(jobs, key=_ready):
+        if not job.worked or not job.record.state.phase.final:
+            continue
+        why_not = _unknown(job, intensity=intensity, pue=pue, now=now)
+        found[job.record.id] = Ceiling(why_not=why_not)
+        if not why_not:
+            step = _FINE if job.record.spec.due - _ready(job) <= _FINE_UP_TO else _COARSE
+            asked.setdefault(step, []).append(job)
+    for step, some in asked.items():
+        for first in range(0, len(some), _TOGETHER):
+            found |= _planned(some[first : first + _TOGETHER], step=step, intensity=intensity, pue=pue)
+    return found
+
+
+def _ready(job: Measured) -> datetime:
+    return max(job.record.submitted_at, job.record.spec.earliest or job.record.submitted_at)
+
+
+def _unknown(
+    job: Measured, *, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float], now: datetime
+) -> str:
+    """What is missing to tell the job's best schedule, in words; empty where nothing is."""
+    due = job.record.spec.due
+    if due > now:
+        return f"not yet: its deadline is {moment(due)} UTC"
+    if _ready(job) >= due:
+        return "its deadline was over before it could start"
+    short = [
+        name
+        for name in job.record.regions
+        if name not in pue or name not in intensity or not intensity[name].covers(_ready(job), due)
+    ]
+    return f"intensity is not known throughout its window in {', '.join(short)}" if short else ""
+
+
+def _planned(
+    jobs: Sequence[Measured], *, step: timedelta, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float]
+) -> dict[str, Ceiling]:
+    start = _EPOCH + (min(_ready(job) for job in jobs) - _EPOCH) // step * step
+    slots = -((start - max(job.record.spec.due for job in jobs)) // step)
+    names = sorted({name for job in jobs for name in job.record.regions})
+    edges = [(start - _EPOCH) // _US + (step // _US) * number for number in range(slots + 1)]
+    pools = tuple(
+        Pool(name, pue[name] * _means(intensity[name], np.array(edges, dtype=np.float64)), np.full(slots, _FREE))
+        for name in names
+    )
+    tasks = tuple(_task(job, start=start, step=step) for job in jobs)
+    problem = Problem(step / timedelta(hours=1), slots, pools, tasks)
+    return {
+        job.record.id: _ceiling(placement, job, start=start, step=step)
+        for job, placement in zip(jobs, best_alone(problem), strict=True)
+    }
+
+
+def _means(series: IntensitySeries, edges_us: Floats) -> Floats:
+    """Mean g/kWh between edges; where the series has gaps, some number: no job that is planned can reach it."""
+    knots = np.array(
+        [(moment - _EPOCH) // _US for slot in series.slots for moment in (slot.start, slot.end)], dtype=float
+    )
+    grams = np.array([slot.g_per_kwh * ((slot.end - slot.start) / _US) for slot in series.slots])
+    sums = np.concatenate(([0.0], np.cumsum(grams)))
+    integral = np.interp(edges_us, knots, np.column_stack((sums[:-1], sums[1:])).ravel())
+    return np.asarray(np.diff(integral) / np.diff(edges_us))
+
+
+def _task(job: Measured, *, start: datetime, step: timedelta) -> Task:
+    record, restart_s = job.record, job.record.state.restart_s
+    suspendable = record.spec.suspendable
+    kw = sum(one.kwh for one in job.useful_and_overhead[0]) / (job.worked / timedelta(hours=1))
+    gap = -(-restart_s // step.total_seconds()) if suspendable else 0
+    return Task.rigid(
+        record.id,
+        gpus=1,  # its power is measured; how many GPUs draw it does not matter to a job alone
+        kw_per_gpu=kw,
+        slots=-(-job.worked // step),
+        earliest=-((start - _ready(job)) // step),
+        deadline=(record.spec.due - start) // step,
+        regions=tuple(sorted(record.regions, key=lambda name: name != record.home)),
+        suspendable=suspendable,
+        movable=suspendable and len(record.regions) > 1,
+        restart_slots=int(gap),
+        restart_kwh=kw * (restart_s - gap * step.total_seconds()) / 3600 if suspendable else 0.0,
+    )
+
+
+def _ceiling(placement: Placement | None, job: Measured, *, start: datetime, step: timedelta) -> Ceiling:
+    if placement is None:
+        return Ceiling(why_not="its work took longer than the time it had up to its deadline")
+    return Ceiling(tuple(_stays(placement, restart_s=job.record.state.restart_s, start=start, step=step)))
+
+
+def _stays(placement: Placement, *, restart_s: float, start: datetime, step: timedelta) -> Iterator[Stay]:
+    for number, segment in enumerate(placement.segments):
+        restarts = number > 0
+        begin = start + step * (segment.start + (placement.task.restart_slots if restarts else 0))
+        yield Stay(segment.region, begin, start + step * segment.end, restart_s if restarts else 0.0)
