@@ -13,6 +13,7 @@ serve: prepare-run  ## the server on 127.0.0.1:8080
 test: unit real  ## every test that this machine can run; skipped lanes say why
 
 unit: prepare-dev
+	@$(VENV)/python -c "from kilowait_scheduler.planner.joint import warm_up; warm_up()"  # once, not once per worker
 	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus and not cpsat and not peers and not network"
 
 real: prepare-dev prepare-oracles prepare-peers

@@ -11,9 +11,9 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import JobState
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState
 from kilowait_scheduler.planner.knowledge import Knowledge, Rules
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -57,18 +57,19 @@ def record(
     now: datetime = T0,
     work: timedelta = 2 * HOUR,
     within: timedelta = 24 * HOUR,
-    gpus: int = 4,
+    gpus: int | dict[str, int] = 4,
+    throughput: dict[int, float] | None = None,
     restart: timedelta | None = None,
     regions: tuple[str, ...] = ("aa",),
     **more: Any,
 ) -> JobRecord:
-    """A job; with `restart` it may be suspended."""
+    """A job; with `restart` it may be suspended. `work` is its time on the fewest GPUs."""
     checkpoint = {"path": "/c", "restart": restart} if restart is not None else None
     spec = parse_job(
         {
             "name": name,
             "entrypoint": "x",
-            "resources": {"gpus": gpus},
+            "resources": {"gpus": gpus, "throughput": throughput},
             "deadline": (now + within).isoformat(),
             "regions": {"home": regions[0], "any_of": list(regions)},
             "checkpoint": checkpoint,
@@ -78,6 +79,7 @@ def record(
     state = JobState(
         job_id=name,
         work_s=work.total_seconds(),
+        speeds=spec.resources.speeds,
         suspendable=restart is not None,
         restart_s=restart.total_seconds() if restart is not None else 0.0,
     )

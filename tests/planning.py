@@ -79,6 +79,7 @@ def some_task(
     # A restart that is shorter than its slots has the rest of their energy taken off again.
     restart_slots, restart_kwh = pick(((0, 0.0), (0, 0.2), (0, 3.0), (1, 0.0), (1, 3.0), (1, -0.1)))
     sizes = pick(CURVES) if elastic else (Size(width, 0.5 * width),)
+    resize_restarts = elastic and pick((False, True))
     return Task(
         id=name,
         sizes=sizes,
@@ -87,7 +88,8 @@ def some_task(
         deadline=pick(tuple(range(slots // 2 + 1, slots + 1))),
         regions=pick((names, names, names[::-1], names[-1:])),
         suspendable=suspendable,
-        movable=suspendable and pick((False, True)),
+        movable=suspendable and (resize_restarts or pick((False, True))),
+        resize_restarts=resize_restarts,
         gpu_type=pick(kinds) if len(types) > 1 else None,
         kw_factor={types[-1]: pick((0.5, 1.5))} if types[-1] is not None else {},
         restart_kwh=restart_kwh,
@@ -98,6 +100,7 @@ def some_task(
         wait_g_per_slot=pick((0.0, 0.0, 7.0)),
         price_factor=pick((1.0, 1.0, 0.0, 2.5)),
         ran_in=ran_in,
+        ran_gpus=pick(sizes).gpus if running else None,
         running=running,
         stays=running and pick((False, True)),
     )
@@ -165,12 +168,11 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
     sizes = sorted(task.sizes, key=lambda size: size.gpus)
     least_gpus = sizes[0].gpus
     parked_here = any(pools[q].region == task.ran_in for q in usable)
+    held = task.ran_gpus if task.resize_restarts and task.ran_gpus else least_gpus
     must_go_on = (
         task.running
         and task.stays
-        and any(
-            pools[q].region == task.ran_in and first < last and pools[q].capacity[first] >= least_gpus for q in usable
-        )
+        and any(pools[q].region == task.ran_in and first < last and pools[q].capacity[first] >= held for q in usable)
     )
 
     def energy_g(q: int, size: Size, slot: int) -> tuple[float, float]:
@@ -182,7 +184,7 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
         prices = None if given is None else task.price_factor * given
         return float(pools[q].g_per_kwh[slot]), 0.0 if prices is None else float(prices[slot])
 
-    def entry(slot: int, q: int, home: int | None, since: int) -> tuple[bool, float] | None:
+    def entry(slot: int, q: int, home: int | None, since: int, size: Size) -> tuple[bool, float] | None:
         """(whether it restarts, grams of moving) of a start in pool q; None where that is not allowed."""
         region = pools[q].region
         moves = float(task.relocation_g.get(region, 0.0))
@@ -194,7 +196,7 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
         if task.ran_in is None:
             return (False, moves) if slot >= ready else None
         if task.ran_in == region:
-            goes_on = task.running and slot == first
+            goes_on = task.running and slot == first and (not task.resize_restarts or size.gpus == task.ran_gpus)
             return (not goes_on, 0.0) if goes_on or task.suspendable or not task.running else None
         stays = not task.movable and parked_here if task.suspendable else task.running
         return None if stays or slot < ready else (True, moves)
@@ -207,8 +209,9 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
         work: float,
         carbon: float,
         price: float,
+        on: int = -1,
     ) -> Iterator[Schedule]:
-        """`home`: the pool of the last run, which ended at boundary `since`."""
+        """`home`: the pool of the last run, which ended at boundary `since` on size `on`."""
         if work >= task.work - 1e-9:
             late = max(0, slot - first - task.least_slots)
             yield Schedule(cells, carbon, price + task.wait_g_per_slot * late)
@@ -217,21 +220,21 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
             return
         stuck = home is None and slot == first and must_go_on
         if (home is None or task.suspendable) and not stuck:
-            yield from go(slot + 1, cells, home, since, work, carbon, price)
+            yield from go(slot + 1, cells, home, since, work, carbon, price, on)
         for q in usable:
-            if home == q and since == slot:
-                restarts, moves = False, 0.0
-            elif (found := entry(slot, q, home, since)) is not None:
-                restarts, moves = found
-                if stuck and restarts:
-                    continue
-            else:
-                continue
-            until = slot + 1 + (task.restart_slots if restarts else 0)
-            if until > last:
-                continue
-            toll = grams(q, slot) if restarts else (0.0, 0.0)
             for s, size in enumerate(sizes):
+                if home == q and since == slot and (on == s or not task.resize_restarts):
+                    restarts, moves = False, 0.0
+                elif (found := entry(slot, q, home, since, size)) is not None:
+                    restarts, moves = found
+                    if stuck and restarts:
+                        continue
+                else:
+                    continue
+                until = slot + 1 + (task.restart_slots if restarts else 0)
+                if until > last:
+                    continue
+                toll = grams(q, slot) if restarts else (0.0, 0.0)
                 if any(pools[q].capacity[t] < size.gpus for t in range(slot, until)):
                     continue
                 costs = [energy_g(q, size, t) for t in range(slot, until)]
@@ -246,6 +249,7 @@ def every_schedule(task: Task, problem: Problem) -> Iterator[Schedule]:
                     + task.caution_kwh * toll[0]
                     + (task.restart_kwh + task.caution_kwh) * toll[1]
                     + sum(c for _, c in costs),
+                    s,
                 )
 
     yield from go(first, (), None, first, 0.0, 0.0, 0.0)

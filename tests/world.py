@@ -100,23 +100,24 @@ class World:
             total = self.real_work_s.get(record.spec.name, record.state.work_s)
             saved = self.saved_s.get(job_id, 0.0)
             restart = record.state.restart_s if saved else 0.0
+            speed = record.state.speeds[request.gpus]
 
             def ended(end: Ended) -> None:
                 if record.spec.suspendable and end.saved:
-                    self.saved_s[job_id] = saved + max(0.0, end.ran_s - restart)
+                    self.saved_s[job_id] = saved + max(0.0, end.ran_s - restart) * speed
                 begin = end.at - timedelta(seconds=end.ran_s)
                 self.spans.append((job_id, region, begin, end.at))
                 if self.report:
-                    self._report(record, request.submission_id, region, begin, end.at)
+                    self._report(record, request, region, begin, end.at)
 
-            return Program(duration_s=total - saved + restart, on_end=ended, stop_s=1.0, output="working\n")
+            return Program(duration_s=(total - saved) / speed + restart, on_end=ended, stop_s=1.0, output="working\n")
 
         return start
 
-    def _report(self, record: JobRecord, run_id: str, region: str, start: datetime, end: datetime) -> None:
+    def _report(self, record: JobRecord, request: SubmitRequest, region: str, start: datetime, end: datetime) -> None:
         if end <= start:
             return
-        energy_mj = round(record.power_kw * 1e6 * (end - start).total_seconds())
+        energy_mj = round(record.power_kw(request.gpus) * 1e6 * (end - start).total_seconds())
         self._seq += 1
         reading = Reading(
             agent_id=f"agent-{region}",
@@ -135,7 +136,7 @@ class World:
             method="counter",
             uncertainty_pct=5.0,
             digest=str(self._seq),
-            shares=(RunShare(run_id, record.id, energy_mj),),
+            shares=(RunShare(request.submission_id, record.id, energy_mj),),
         )
         self.server.store.add_readings([reading], at=self.now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from kilowait_scheduler.core.ledger import UG_PER_G
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.store.repository import Store
 
 

@@ -30,7 +30,22 @@ def changed(**changes: Any) -> dict[str, Any]:
         ({"resources": 8}, "resources", "expected a mapping with gpu_type, gpus"),
         ({"resources": {"gpus": 0}}, "resources.gpus", "greater than or equal to 1"),
         ({"resources": {"gpus": 1.5}}, "resources.gpus", "integer"),
-        ({"resources": {"gpus": {"min": 1, "max": 2}}}, "resources.gpus", "give one number"),
+        ({"resources": {"gpus": {"min": 1, "max": 2}}}, "resources", "e.g. throughput: {2: 1.0, 4: 1.9}"),
+        ({"resources": {"gpus": {"min": 1}, "throughput": {1: 1}}}, "resources.gpus.max", "missing; add it"),
+        (
+            {"resources": {"gpus": {"min": 1, "mx": 2}, "throughput": {1: 1}}},
+            "resources.gpus.mx",
+            "did you mean 'max'?",
+        ),
+        ({"resources": {"gpus": {"min": 4, "max": 2}, "throughput": {4: 1}}}, "resources", "min 4 is more than max 2"),
+        ({"resources": {"gpus": {"min": 1, "max": 2}, "throughput": {1: 1}}}, "resources", "no value for 2 GPUs"),
+        (
+            {"resources": {"gpus": {"min": 1, "max": 2}, "throughput": {1: 1, 2: 2, 4: 3}}},
+            "resources",
+            "4 GPUs lie outside",
+        ),
+        ({"resources": {"gpus": {"min": 1, "max": 2}, "throughput": {1: 1, 2: 0}}}, "resources.throughput.2", "than 0"),
+        ({"resources": {"gpus": 2, "throughput": {2: 1}}}, "resources", "goes with a range"),
         ({"resources": {"gpus": 8, "gpu_typ": "H100"}}, "resources.gpu_typ", "did you mean 'gpu_type'?"),
         ({"name": ""}, "name", "at least 1 character"),
         ({"name": "a\nb"}, "name", "leave it out"),
@@ -130,3 +145,17 @@ def test_a_job_is_stored_and_read_back_as_the_same() -> None:
     )
     spec = parse_job(full).resolved(NOW)
     assert JobSpec.model_validate(json.loads(json.dumps(spec.model_dump(mode="json")))) == spec
+
+
+def test_an_elastic_job_says_how_fast_it_is_on_each_number_of_gpus() -> None:
+    spec = parse_job(changed(resources={"gpus": {"min": 2, "max": 8}, "throughput": {"8": 340, 2: 100.0, 4: 190}}))
+    assert spec.resources.speeds == pytest.approx({2: 1.0, 4: 1.9, 8: 3.4})
+    assert list(spec.resources.speeds) == [2, 4, 8]
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert parse_job(changed()).resources.speeds == {spec_gpus(): 1.0}
+
+
+def spec_gpus() -> int:
+    gpus = parse_job(changed()).resources.gpus
+    assert isinstance(gpus, int)
+    return gpus

@@ -8,8 +8,9 @@ import pytest
 
 from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.events import Instruction, Status
-from kilowait_scheduler.core.lifecycle import JobState, Phase, Policy, RunPhase, Want, handle
+from kilowait_scheduler.core.lifecycle import Policy, handle
 from kilowait_scheduler.core.reasons import Reason
+from kilowait_scheduler.core.state import JobState, Phase, RunPhase, Want
 from kilowait_scheduler.core.window import Window
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -27,8 +28,8 @@ def job(*, suspendable: bool = True, work_h: float = 10.0) -> JobState:
     )
 
 
-def window(start: datetime = T0, *, hours: float = 24, region: str = "aa") -> Window:
-    return Window(region=region, start=start, end=start + timedelta(hours=hours), gpus=8)
+def window(start: datetime = T0, *, hours: float = 24, region: str = "aa", gpus: int = 8) -> Window:
+    return Window(region=region, start=start, end=start + timedelta(hours=hours), gpus=gpus)
 
 
 def planned(*windows: Window, at: datetime = T0) -> ev.Planned:
@@ -235,3 +236,42 @@ def test_a_held_job_asks_for_nothing_until_it_is_planned() -> None:
     assert (state.phase, instructions) == (Phase.HELD, [])
     state, instructions = told(state, planned(window()), tick())
     assert instructions == [ev.StartRun(run=1)]
+
+
+ELASTIC = job().model_copy(update={"speeds": {2: 1.0, 8: 3.0}})
+
+
+def test_a_window_of_another_size_stops_the_run_and_starts_one_of_that_size() -> None:
+    small, large = window(hours=2, gpus=2), window(T0 + 2 * HOUR, gpus=8)
+    state, _ = told(ELASTIC, planned(small, large), tick(), seen(Status.RUNNING))
+    assert state.run(1).gpus == 2
+    assert told(state, tick(HOUR))[1] == []
+    state, instructions = told(state, tick(2 * HOUR))
+    assert (state.reason, instructions) == (Reason.RESIZING, [ev.StopRun(run=1)])
+    state, instructions = told(state, seen(Status.STOPPED, after=2 * HOUR), tick(2 * HOUR))
+    assert (state.run(2).gpus, instructions) == (8, [ev.StartRun(run=2)])
+
+
+def test_work_is_credited_at_the_speed_of_the_gpus_it_was_done_on() -> None:
+    state, _ = told(ELASTIC, planned(window(hours=1, gpus=2), window(T0 + HOUR, gpus=8)), tick(), seen(Status.RUNNING))
+    state, _ = told(state, tick(HOUR), seen(Status.STOPPED, after=HOUR), tick(HOUR))
+    assert state.done_s == 3600
+    state, _ = told(state, seen(Status.RUNNING, run=2, after=HOUR))
+    restart, worked = timedelta(seconds=300), timedelta(minutes=30)
+    assert state.work_ahead_s(T0 + HOUR + restart + worked) == 10 * 3600 - 3600 - 1800 * 3
+    assert state.time_left_s(T0 + HOUR + restart + worked) == pytest.approx((10 * 3600 - 3600 - 1800 * 3) / 3)
+    state, _ = told(state, ev.SuspendWanted(at=T0 + HOUR + restart + worked))
+    state, _ = told(state, seen(Status.STOPPED, run=2, after=HOUR + restart + worked))
+    assert state.done_s == 3600 + 1800 * 3
+
+
+def test_a_run_that_never_left_takes_on_the_size_of_its_new_window_at_once() -> None:
+    state, _ = told(ELASTIC, planned(window(gpus=2)), tick(), ev.SubmitFailed(at=T0, run=1, permanent=False))
+    state, instructions = told(state, planned(window(gpus=8)), tick())
+    assert (state.run(2).gpus, instructions) == (8, [ev.StartRun(run=2)])
+
+
+def test_a_run_from_before_jobs_had_sizes_goes_on_in_its_window() -> None:
+    state = running()
+    old = state.model_copy(update={"runs": (state.run(1).model_copy(update={"gpus": None}),)})
+    assert told(old, tick(HOUR))[1] == []

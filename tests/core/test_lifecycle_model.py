@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.events import EVENT, Instruction, Status
-from kilowait_scheduler.core.lifecycle import JobState, Phase, Policy, RunPhase, Want, handle
+from kilowait_scheduler.core.lifecycle import Policy, handle
 from kilowait_scheduler.core.reasons import Reason
+from kilowait_scheduler.core.state import JobState, Phase, RunPhase, Want
 from kilowait_scheduler.core.window import Window
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)

@@ -14,8 +14,8 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emissions
-from kilowait_scheduler.core.lifecycle import Run, RunPhase
 from kilowait_scheduler.core.savings import savings, useful_and_overhead
+from kilowait_scheduler.core.state import Run, RunPhase
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kilowait_scheduler.core.baseline import Arrival, run_now_starts
-from kilowait_scheduler.core.lifecycle import Phase, Run, RunPhase
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Phase, Run, RunPhase
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.planner.knowledge import HORIZON, Decision, Knowledge, Rules
 from kilowait_scheduler.planner.replan import replan
 from moment import HOUR, MINUTE, RULES, T0, ZERO, knowledge, record
 
 
-def running(job: JobRecord, *, place: str = "aa", since: datetime = T0) -> JobRecord:
+def running(job: JobRecord, *, place: str = "aa", since: datetime = T0, gpus: int | None = None) -> JobRecord:
     run = Run(
         n=1,
         region=place,
@@ -31,6 +31,7 @@ def running(job: JobRecord, *, place: str = "aa", since: datetime = T0) -> JobRe
         created_at=since,
         clear_submit=True,
         started_at=since,
+        gpus=gpus or job.gpus,
     )
     state = job.state.model_copy(update={"runs": (run,), "phase": Phase.RUNNING})
     return job.model_copy(update={"state": state})
@@ -45,22 +46,32 @@ def standing(decision: Decision) -> JobRecord:
 def keeps_running(decision: Decision, known: Knowledge) -> bool:
     """Whether its run goes on where it is; otherwise whatever comes next is a restart."""
     live, first = decision.record.state.live_run, decision.windows[0]
-    return live is not None and live.region == first.region and first.start <= known.now
+    if live is None or first.start > known.now:
+        return False
+    return (live.region, decision.record.gpus_of(live)) == (first.region, first.gpus)
 
 
 def finish(decision: Decision, known: Knowledge) -> datetime:
     """When the job is done if it works through its windows and, where they are too short, goes on after the last."""
     state = decision.record.state
-    goes_on = keeps_running(decision, known)
-    need = timedelta(seconds=state.time_left_s(known.now))
+    work, restarts = timedelta(seconds=state.work_ahead_s(known.now)), restarts_of(decision, known)
     for index, window in enumerate(decision.windows):
-        begin = max(window.start, known.now)
-        if index or (state.runs and not goes_on):
-            need += timedelta(seconds=state.restart_s)
+        begin, speed = max(window.start, known.now), state.speeds[window.gpus]
+        need = restarts[index] + work / speed
         if index == len(decision.windows) - 1 or window.end - begin >= need:
             return begin + need
-        need -= window.end - begin
+        work -= max(window.end - begin - restarts[index], ZERO) * speed
     raise AssertionError("no windows")
+
+
+def restarts_of(decision: Decision, known: Knowledge) -> list[timedelta]:
+    """How much of each window goes into a restart."""
+    state = decision.record.state
+    resumes = timedelta(seconds=state.restart_s)
+    first = resumes if state.runs and not keeps_running(decision, known) else ZERO
+    if keeps_running(decision, known):
+        first = timedelta(seconds=state.restart_ahead_s(known.now))
+    return [first, *(resumes for _ in decision.windows[1:])]
 
 
 def assert_sound(decisions: Sequence[Decision], known: Knowledge) -> None:
@@ -69,7 +80,7 @@ def assert_sound(decisions: Sequence[Decision], known: Knowledge) -> None:
         if not windows:
             continue
         assert {w.region for w in windows} <= set(job.regions)
-        assert {w.gpus for w in windows} == {job.gpus}
+        assert {w.gpus for w in windows} <= set(job.sizes)
         assert all(a.end <= b.start for a, b in pairwise(windows))
         assert windows[-1].end > known.now
         if not job.spec.suspendable:
@@ -79,12 +90,14 @@ def assert_sound(decisions: Sequence[Decision], known: Knowledge) -> None:
             waits = [m for m in (job.spec.earliest, job.state.not_before) if m is not None]
             assert all(windows[0].start >= m for m in waits if m > known.now)
         # The windows hold the work; a first slot that has begun already is made up for by the reserve.
-        room = sum((w.end - max(w.start, known.now) for w in windows), ZERO)
-        restarts = len(windows) - (1 if keeps_running(decision, known) or not job.state.runs else 0)
-        need = timedelta(seconds=job.state.time_left_s(known.now) + restarts * job.state.restart_s)
         begun = max(known.now - windows[0].start, ZERO)
         assert begun < RULES.slot or live is not None
-        assert room + min(begun, RULES.slot) >= need - timedelta(microseconds=10)
+        room = min(begun, RULES.slot) * job.state.speeds[windows[0].gpus]
+        for window, restart in zip(windows, restarts_of(decision, known), strict=True):
+            length = window.end - max(window.start, known.now) - restart
+            room += length * job.state.speeds[window.gpus]
+        need = timedelta(seconds=job.state.work_ahead_s(known.now))
+        assert room >= need - timedelta(milliseconds=1)
         done = finish(decision, known)
         if decision.late_by is None:
             assert done <= job.spec.due + timedelta(microseconds=10)
@@ -108,6 +121,13 @@ HOURS = st.one_of(
 NOWS = st.integers(0, 119).map(lambda minutes: T0 + MINUTE * minutes)
 
 
+ELASTIC = (
+    {"gpus": {"min": 2, "max": 8}, "throughput": {2: 1.0, 4: 1.9, 8: 3.4}},
+    {"gpus": {"min": 1, "max": 4}, "throughput": {1: 10.0, 4: 40.0}},
+    {"gpus": {"min": 2, "max": 6}, "throughput": {2: 1.0, 3: 1.1, 6: 3.3}},
+)
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[JobRecord], Knowledge]:
     now = draw(NOWS)
@@ -119,12 +139,13 @@ def worlds(draw: st.DrawFn) -> tuple[list[JobRecord], Knowledge]:
     jobs = []
     for number in range(draw(st.integers(1, 4))):
         work = MINUTE * draw(st.integers(1, 400))
+        size: dict = draw(st.one_of(st.integers(1, 8).map(lambda gpus: {"gpus": gpus}), st.sampled_from(ELASTIC)))
         job = record(
             f"j{number}",
             now=now,
             work=work,
             within=work + MINUTE * draw(st.integers(0, 900)),
-            gpus=draw(st.integers(1, 8)),
+            **size,
             restart=draw(st.sampled_from([None, ZERO, 5 * MINUTE, 45 * MINUTE])),
             regions=draw(st.sampled_from([("aa",), ("aa", "bb"), ("bb", "aa"), ("bb",)])),
             priority=draw(st.sampled_from(["low", "normal", "high"])),
@@ -133,7 +154,8 @@ def worlds(draw: st.DrawFn) -> tuple[list[JobRecord], Knowledge]:
             spec = job.spec.model_copy(update={"earliest": now + MINUTE * draw(st.integers(-60, 300))})
             job = job.model_copy(update={"spec": spec})
         if draw(st.integers(0, 3)) == 0:
-            job = running(job, place=job.home, since=now - MINUTE * draw(st.integers(0, 300)))
+            since = now - MINUTE * draw(st.integers(0, 300))
+            job = running(job, place=job.home, since=since, gpus=draw(st.sampled_from(job.sizes)))
         elif draw(st.integers(0, 3)) == 0:
             wait = now + MINUTE * draw(st.integers(-10, 100))
             job = job.model_copy(update={"state": job.state.model_copy(update={"not_before": wait})})
@@ -170,9 +192,10 @@ def test_nobody_misses_a_deadline_that_running_now_would_meet(world: tuple[list[
         job.id: max([known.now, *(m for m in (job.spec.earliest, job.state.not_before) if m is not None)])
         for job in jobs
     }
-    arrivals = [Arrival(job.id, ready[job.id], job.gpus, timedelta(seconds=job.state.work_s), job.home) for job in jobs]
+    length = {job.id: timedelta(seconds=job.state.work_s / job.state.speeds[job.gpus]) for job in jobs}
+    arrivals = [Arrival(job.id, ready[job.id], job.gpus, length[job.id], job.home) for job in jobs]
     starts = run_now_starts(arrivals, capacity=capacity)
-    ends = {job.id: starts[job.id] + timedelta(seconds=job.state.work_s) for job in jobs}
+    ends = {job.id: starts[job.id] + length[job.id] for job in jobs}
     assume(jobs and all(ends[job.id] <= job.spec.due for job in jobs))
     if len(jobs) > 1:
         # Side by side, jobs meet at slot edges: give each the slots that rounding costs those before it.

@@ -18,9 +18,9 @@ from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.gpu_table import GPUS
 from kilowait_scheduler.core.gpus import find
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.reports.baselines import mean_start, queue_for, run_now
 from kilowait_scheduler.reports.build import build
 from kilowait_scheduler.reports.measured import Measured

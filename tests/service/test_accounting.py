@@ -19,8 +19,8 @@ from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.budget import Budget, BudgetScope
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.core.ledger import hold, release
-from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.service import control
 from kilowait_scheduler.service.accounting import Accounting
 from kilowait_scheduler.service.budgets import Budgets

@@ -17,7 +17,7 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from world import HOUR, World, make_world
 
 JOB = {"name": "train", "resources": {"gpus": 4}, "duration": "2h", "within": "20h"}

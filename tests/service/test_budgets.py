@@ -14,9 +14,9 @@ from kilowait_scheduler.core.budget_request import Ask, RequestState
 from kilowait_scheduler.core.errors import Conflict, Refused
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.ledger import EntryKind
-from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Phase
 from world import HOUR, START, World, make_world
 
 Make = Callable[..., World]

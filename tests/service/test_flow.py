@@ -13,8 +13,9 @@ import pytest
 
 from kilowait_scheduler.core.errors import Conflict, Refused
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import JobState, Phase, handle
+from kilowait_scheduler.core.lifecycle import handle
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import JobState, Phase
 from world import HOUR, START, World, make_world
 
 Make = Callable[..., World]
@@ -249,3 +250,34 @@ def test_an_outage_is_written_down_once_and_not_at_every_round(make: Make) -> No
     world.clusters["aa"].cut(for_s=3600)
     world.run(HOUR)
     assert len(world.server.store.events(record.id)) - before <= 4
+
+
+def test_an_elastic_job_grows_into_the_clean_hours_and_keeps_what_it_has_done(make: Make) -> None:
+    dip = [300.0] * 6 + [100.0] * 3 + [300.0] * 15
+    world = make({"AA": dip})
+    resources = {"gpus": {"min": 2, "max": 8}, "throughput": {2: 1.0, 4: 1.7, 8: 2.4}}
+    record = world.submit(**{**job(duration="10h", within="11h", checkpoint=CHECKPOINT), "resources": resources})
+    world.finish(record.id)
+    state = world.job(record.id).state
+    assert state.phase is Phase.SUCCEEDED
+    assert state.finished_at <= record.spec.due
+    sizes = [run.gpus for run in state.runs if run.started_at]
+    assert sizes == [2, 4, 2], "few GPUs while the grid is dirty, more of them in the clean hours"
+    assert abs(state.runs[1].started_at - START - 6 * HOUR) < timedelta(minutes=30)
+    assert abs(state.runs[2].started_at - START - 9 * HOUR) < timedelta(minutes=30)
+    assert world.saved_s[record.id] == pytest.approx(10 * 3600, abs=5), "no work was lost or counted twice"
+
+
+def test_an_elastic_job_shrinks_when_its_gpus_are_promised_to_one_that_cannot_wait(make: Make) -> None:
+    world = make({"AA": [100.0] * 24}, gpus={"aa": 8})
+    resources = {"gpus": {"min": 2, "max": 8}, "throughput": {2: 1.0, 8: 3.6}}
+    elastic = world.submit(
+        **{**job("elastic", duration="8h", within="9h", checkpoint=CHECKPOINT), "resources": resources}
+    )
+    world.run(HOUR)
+    urgent = world.submit(**job("urgent", gpus=6, duration="2h", within="3h"))
+    world.finish(elastic.id, urgent.id)
+    for record in (elastic, urgent):
+        state = world.job(record.id).state
+        assert state.phase is Phase.SUCCEEDED
+        assert state.finished_at <= record.spec.due

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kilowait_scheduler.core.budget import Budget, BudgetScope
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.service.planning import overrun
 from world import HOUR, START, World, make_world
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import JobState, Phase, Run, RunPhase
 
 T0 = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 HOUR = timedelta(hours=1)

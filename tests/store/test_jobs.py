@@ -9,8 +9,9 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.errors import Conflict, NotFound
-from kilowait_scheduler.core.lifecycle import LIVE, JobState, Phase, Policy, RunPhase, handle
+from kilowait_scheduler.core.lifecycle import Policy, handle
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import LIVE, JobState, Phase, RunPhase
 from kilowait_scheduler.service.book import Book
 from kilowait_scheduler.store.repository import Store
 from kilowait_scheduler.store.tables import JobRow, RunRow

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from kilowait_scheduler.core.allowance import Drawn
 from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, OnExhausted, Period
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.service.budgets import Budgets
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.service.tokens import Caller
 

@@ -196,7 +196,7 @@ class PlanShape(BaseModel):
 
 def _facility_kwh(window: Window, record: JobRecord, region: Region) -> float:
     """Energy at the facility's meter while the job works in a window."""
-    return record.power_kw * (window.duration / timedelta(hours=1)) * region.pue
+    return record.power_kw(window.gpus) * (window.duration / timedelta(hours=1)) * region.pue
 
 
 def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:

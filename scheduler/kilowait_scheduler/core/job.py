@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from .duration import Duration
 from .errors import BadInput
@@ -54,11 +54,60 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
-class Resources(_Strict):
-    """A gang of `gpus` GPUs that start and stop together."""
+Gpus = Annotated[int, Field(ge=1, le=100_000)]
 
-    gpus: int = Field(ge=1, le=100_000)
+
+class GpuRange(_Strict):
+    """From `min` to `max` GPUs, both included."""
+
+    min: Gpus
+    max: Gpus
+
+
+def _one_or_range(value: Any) -> str:
+    return "gpus as a range" if isinstance(value, (Mapping, GpuRange)) else "gpus as a number"
+
+
+class Resources(_Strict):
+    """A gang of GPUs that start and stop together.
+
+    `gpus` is their number, or the range of an elastic job; then `throughput` gives, for each number that it may run on,
+    the work it gets done per time, in any unit.
+    """
+
+    gpus: Annotated[
+        Annotated[Gpus, Tag("gpus as a number")] | Annotated[GpuRange, Tag("gpus as a range")],
+        Discriminator(_one_or_range),
+    ]
+    throughput: dict[Gpus, Annotated[float, Field(gt=0)]] | None = None
     gpu_type: str | None = None
+
+    @model_validator(mode="after")
+    def _throughput_of_the_range(self) -> Resources:
+        if isinstance(self.gpus, int):
+            if self.throughput is not None:
+                raise ValueError("throughput goes with a range, e.g. gpus: {min: 2, max: 8}")
+            return self
+        low, high = self.gpus.min, self.gpus.max
+        if low > high:
+            raise ValueError(f"gpus: min {low} is more than max {high}")
+        if self.throughput is None:
+            raise ValueError("gpus as a range needs throughput by number of GPUs, e.g. throughput: {2: 1.0, 4: 1.9}")
+        missing = [size for size in (low, high) if size not in self.throughput]
+        if missing:
+            raise ValueError(f"throughput: no value for {missing[0]} GPUs; give at least those of min and max")
+        outside = [size for size in self.throughput if not low <= size <= high]
+        if outside:
+            raise ValueError(f"throughput: {outside[0]} GPUs lie outside the range {low} to {high}")
+        return self
+
+    @property
+    def speeds(self) -> dict[int, float]:
+        """Work per time by number of GPUs, 1.0 on the fewest; of a job of one size that size alone."""
+        if isinstance(self.gpus, int) or self.throughput is None:
+            return {self.gpus if isinstance(self.gpus, int) else self.gpus.min: 1.0}
+        slowest = self.throughput[self.gpus.min]
+        return {size: self.throughput[size] / slowest for size in sorted(self.throughput)}
 
 
 class RegionChoice(_Strict):
@@ -104,7 +153,10 @@ class CarbonChoice(_Strict):
 
 
 class JobSpec(_Strict):
-    """A training job: what to run, on how many GPUs, for about how long, and by when."""
+    """A training job: what to run, on how many GPUs, for about how long, and by when.
+
+    `duration`: its running time; of an elastic job that on the fewest GPUs.
+    """
 
     name: Label
     entrypoint: str = Field(min_length=1)
@@ -151,9 +203,6 @@ def parse_job(data: object) -> JobSpec:
     """A JobSpec from parsed YAML or JSON. Raises BadInput with one line: where, what, and how to mend it."""
     if not isinstance(data, Mapping):
         raise BadInput("job: expected a mapping with name, entrypoint, resources.gpus and deadline or within")
-    gpus = data.get("resources", {}).get("gpus") if isinstance(data.get("resources"), Mapping) else None
-    if isinstance(gpus, Mapping):
-        raise BadInput("job: resources.gpus: elastic sizes (min, max) are not planned yet; give one number")
     try:
         return JobSpec.model_validate(data)
     except ValidationError as error:
@@ -162,8 +211,10 @@ def parse_job(data: object) -> JobSpec:
 
 def first_problem(error: ValidationError, *, model: type[BaseModel]) -> str:
     """The first problem of a validation as `where: what; how to mend`."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    problems = error.errors(include_url=False)
+    # A key that is misspelt is also missing; its own problem says more.
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    where = ".".join(str(part) for part in problem["loc"] if " " not in str(part))  # names of alternatives left out
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, problem["loc"][:-1])
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -186,6 +237,11 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
         field = current.model_fields.get(str(part))
         if field is None:
             break
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        candidates = _parts_of(field.annotation)
         current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), current)
     return list(current.model_fields)
+
+
+def _parts_of(annotation: Any) -> list[Any]:
+    """An annotation and all that it is made of."""
+    return [annotation, *(part for inner in getattr(annotation, "__args__", ()) for part in _parts_of(inner))]

@@ -12,144 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict
 
 from . import events as ev
 from .events import Instruction, Status
 from .reasons import Reason
-from .window import Utc, Window
+from .state import JobState, Phase, Run, RunPhase, Want
+from .window import Window
 
-
-class Phase(StrEnum):
-    QUEUED = "queued"
-    HELD = "held"
-    WAITING = "waiting"
-    RUNNING = "running"
-    SUSPENDING = "suspending"
-    SUSPENDED = "suspended"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def final(self) -> bool:
-        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
-
-
-class RunPhase(StrEnum):
-    SUBMITTING = "submitting"
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    LOST = "lost"
-
-    @property
-    def live(self) -> bool:
-        return self in LIVE
-
-
-LIVE = frozenset({RunPhase.SUBMITTING, RunPhase.UNKNOWN, RunPhase.PENDING, RunPhase.RUNNING, RunPhase.STOPPING})
 _NO_ANSWER = (Reason.CLUSTER_UNREACHABLE, Reason.SUBMIT_UNCLEAR)
-
-
-class Want(StrEnum):
-    """What people want of the job."""
-
-    RUN = "run"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Run(_Data):
-    """One submission to Ray.
-
-    `clear_submit` turns true once the cluster is known to have had the id. `submits` counts the attempts to send it
-    (raised before each); `unsent` equals it while every attempt so far surely never left, so that the run cannot exist
-    anywhere. `silent_since`: when the cluster was first asked for the run in vain since it last showed it.
-    `kept_until`: what an ended run did after this moment is in no checkpoint and has to be done again.
-    """
-
-    n: int
-    region: str
-    submission_id: str
-    phase: RunPhase
-    created_at: Utc
-    clear_submit: bool = False
-    submits: int = 1
-    unsent: int = 0
-    session_name: str = ""
-    started_at: Utc | None = None
-    stop_wanted_at: Utc | None = None
-    stop_sent_at: Utc | None = None
-    ended_at: Utc | None = None
-    missing_count: int = 0
-    silent_since: Utc | None = None
-    kept_until: Utc | None = None
-    detail: str = ""
-
-    @property
-    def never_sent(self) -> bool:
-        """Whether no attempt to submit it can have reached a cluster."""
-        return not self.clear_submit and self.unsent == self.submits
-
-
-class JobState(_Data):
-    """All that the rules need to know of a job. `done_s` of `work_s` seconds of work are credited so far."""
-
-    job_id: str
-    phase: Phase = Phase.QUEUED
-    reason: Reason = Reason.NEW
-    detail: str = ""
-    want: Want = Want.RUN
-    work_s: float
-    done_s: float = 0.0
-    suspendable: bool
-    restart_s: float = 0.0
-    checkpoint_period_s: float = 0.0
-    windows: tuple[Window, ...] = ()
-    first_promise: ev.Promise | None = None
-    promise: ev.Promise | None = None
-    runs: tuple[Run, ...] = ()
-    failures: int = 0
-    not_before: Utc | None = None
-    finished_at: Utc | None = None
-
-    @property
-    def live_run(self) -> Run | None:
-        return next((run for run in reversed(self.runs) if run.phase.live), None)
-
-    @property
-    def work_left_s(self) -> float:
-        """Seconds of work still to do; never below a twentieth of the job, which has not ended after all."""
-        return max(self.work_s - self.done_s, 0.05 * self.work_s)
-
-    def restart_of(self, run: Run) -> float:
-        """Seconds that `run` spends on coming back to where an earlier run had got: 0 where none had begun."""
-        return self.restart_s if any(r.n < run.n and r.started_at for r in self.runs) else 0.0
-
-    def time_left_s(self, now: datetime) -> float:
-        """Seconds of running still needed at `now`, what is left of a running restart included."""
-        live = self.live_run
-        if live is None:
-            return self.work_left_s
-        if live.started_at is None:
-            return self.work_left_s + self.restart_of(live)
-        ran = (now - live.started_at).total_seconds()
-        restart = self.restart_of(live)
-        return max(self.work_left_s - max(0.0, ran - restart), 0.05 * self.work_s) + max(0.0, restart - ran)
-
-    def run(self, n: int) -> Run:
-        return self.runs[n - 1]
 
 
 @dataclass(frozen=True)
@@ -280,8 +150,8 @@ def _tick(state: JobState, now: datetime, policy: Policy) -> Result:
         ahead = [window for window in state.windows if window.start > now]
         if current is None and ahead:
             return _stop(state, live, now, policy, reason=_why_stop(live, ahead[0]))
-        if current is not None and current.region != live.region:
-            return _stop(state, live, now, policy, reason=Reason.RELOCATING)
+        if current is not None and not _suits(live, current):
+            return _stop(state, live, now, policy, reason=_why_change(live, current))
         if current is None and state.reason in (Reason.RUNNING_AS_PLANNED, Reason.STARTS_NOW):
             # Its GPUs stay taken for longer than others were promised.
             return _set(state, reason=Reason.RUNNING_OVER, detail=""), [ev.Replan()]
@@ -290,11 +160,20 @@ def _tick(state: JobState, now: datetime, policy: Policy) -> Result:
 
 def _submit_again(state: JobState, live: Run, now: datetime, policy: Policy) -> Result:
     current = _window_at(state.windows, now)
-    if current is None or current.region == live.region:
+    if current is None or _suits(live, current):
         return _with_run(state, live, submits=live.submits + 1), [ev.StartRun(run=live.n)]
     if live.never_sent:  # so the new plan's region may have the job at once
         return _tick_idle(_ended(state, live, phase=RunPhase.STOPPED, at=now, detail="never sent"), now)
-    return _stop(state, live, now, policy, reason=Reason.RELOCATING)
+    return _stop(state, live, now, policy, reason=_why_change(live, current))
+
+
+def _suits(live: Run, window: Window) -> bool:
+    """Whether the run is where the window is, and as large."""
+    return window.region == live.region and live.gpus in (None, window.gpus)
+
+
+def _why_change(live: Run, window: Window) -> Reason:
+    return Reason.RESIZING if window.region == live.region else Reason.RELOCATING
 
 
 def _why_stop(live: Run, following: Window) -> Reason:
@@ -335,6 +214,7 @@ def _tick_idle(state: JobState, now: datetime) -> Result:
         submission_id=submission_id(state.job_id, n),
         phase=RunPhase.SUBMITTING,
         created_at=now,
+        gpus=window.gpus,
     )
     state = _set(state, runs=(*state.runs, run), phase=Phase.RUNNING, reason=Reason.STARTS_NOW, detail="")
     return state, [ev.StartRun(run=n)]
@@ -450,11 +330,12 @@ def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: 
     state = _with_run(state, run, phase=phase, ended_at=at, detail=detail, kept_until=kept_until)
     if kept_until is not None and run.started_at is not None:
         restart_s = state.restart_of(run)
-        credit_s = max(0.0, (kept_until - run.started_at).total_seconds() - restart_s)
+        worked_s = max(0.0, (kept_until - run.started_at).total_seconds() - restart_s)
+        credit_s = worked_s * state.speed_on(run.gpus)
         state = _set(state, done_s=min(state.work_s, state.done_s + credit_s))
     if state.phase is Phase.SUSPENDING:
         state = _set(state, phase=Phase.SUSPENDED)
-        if state.reason in (Reason.WINDOW_CLOSED, Reason.RELOCATING):
+        if state.reason in (Reason.WINDOW_CLOSED, Reason.RELOCATING, Reason.RESIZING):
             state = _set(state, reason=Reason.BETWEEN_WINDOWS)
     return state
 

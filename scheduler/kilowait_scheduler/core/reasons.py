@@ -15,6 +15,7 @@ class Reason(StrEnum):
     RUNNING_OVER = "running_over"
     WINDOW_CLOSED = "window_closed"
     RELOCATING = "relocating"
+    RESIZING = "resizing"
     BETWEEN_WINDOWS = "between_windows"
     USER_SUSPENDED = "user_suspended"
     STOPPED_OUTSIDE = "stopped_outside"
@@ -43,6 +44,7 @@ _SENTENCES = {
     Reason.RUNNING_AS_PLANNED: "Running inside its planned window.",
     Reason.RUNNING_OVER: "Taking longer than planned; it keeps running until it is done.",
     Reason.WINDOW_CLOSED: "Its clean window closed; stopping at a checkpoint.",
+    Reason.RESIZING: "Another number of GPUs suits the hours to come better; stopping here to resume on it.",
     Reason.RELOCATING: "A cleaner region is worth the move; stopping here to resume there.",
     Reason.BETWEEN_WINDOWS: "Suspended until its next clean window.",
     Reason.USER_SUSPENDED: "Suspended by a person; `kilowait resume` lets it go on.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
 from .job import JobSpec
-from .lifecycle import JobState
+from .state import JobState, Run
 from .window import Utc
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
@@ -34,13 +34,32 @@ class JobRecord(BaseModel):
     version: int = 0
 
     @property
-    def gpus(self) -> int:
-        return self.spec.resources.gpus
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of GPUs it may run on, smallest first; one unless it is elastic."""
+        return tuple(self.spec.resources.speeds)
 
     @property
-    def power_kw(self) -> float:
-        """IT power of the gang while it works, in kW."""
-        return self.gpus * self.power_per_gpu_w / 1000
+    def elastic(self) -> bool:
+        return len(self.sizes) > 1
+
+    @property
+    def gpus(self) -> int:
+        """The number of GPUs asked for; of an elastic job the fewest on which it meets its deadline if begun at once.
+
+        That is what it would have been given without us: its baseline runs on it.
+        """
+        ready = max(self.submitted_at, self.spec.earliest or self.submitted_at)
+        room = (self.spec.due - ready) / timedelta(seconds=1)
+        enough = (size for size in self.sizes if self.state.work_s <= room * self.state.speed_on(size))
+        return next(enough, self.sizes[-1])
+
+    def gpus_of(self, run: Run) -> int:
+        """The number of GPUs that one of its runs holds."""
+        return run.gpus if run.gpus is not None else self.gpus
+
+    def power_kw(self, gpus: int) -> float:
+        """IT power of a gang of that many GPUs while it works, in kW."""
+        return gpus * self.power_per_gpu_w / 1000
 
 
 def new_job_id(now: datetime) -> str:

@@ -17,7 +17,7 @@ from kilowait_forecasters.intensity import IntensitySeries
 
 from .baseline import Baseline, Counterfactual, as_if, mean_start_emissions, shifted
 from .carbon import Emission, EnergyInterval, emissions
-from .lifecycle import Run
+from .state import Run
 
 # Providers settle their history within days: a job is settled again, and may be corrected, for so long after its end.
 SETTLED_AFTER = timedelta(days=7)

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from kilowait_scheduler.core import events as ev
-from kilowait_scheduler.core.lifecycle import Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Run, RunPhase
 
 from .executor import (
     Accepted,
@@ -53,7 +53,7 @@ def request(record: JobRecord, run: Run, *, package: Path | None) -> SubmitReque
         "KILOWAIT_RUN_ID": run.submission_id,
         "KILOWAIT_RUN": str(run.n),
         "KILOWAIT_REGION": run.region,
-        "KILOWAIT_GPUS": str(record.gpus),
+        "KILOWAIT_GPUS": str(record.gpus_of(run)),
     }
     if checkpoint is not None:
         env["KILOWAIT_CHECKPOINT_PATH"] = checkpoint.path
@@ -63,7 +63,7 @@ def request(record: JobRecord, run: Run, *, package: Path | None) -> SubmitReque
         runtime_env={key: value for key, value in spec.runtime_env.items() if key != "working_dir" or package is None},
         env=env,
         metadata={"kilowait_job": record.id, "kilowait_run": run.submission_id, "job_name": spec.name},
-        gpus=record.gpus,
+        gpus=record.gpus_of(run),
         working_dir_zip=package,
         stop_signal=checkpoint.signal if checkpoint else "SIGTERM",
         grace_s=checkpoint.grace.total_seconds() if checkpoint else 10.0,

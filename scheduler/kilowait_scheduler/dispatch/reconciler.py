@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kilowait_scheduler.core import events as ev
-from kilowait_scheduler.core.lifecycle import Run
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Run
 
 from .executor import ClusterInfo, DispatchError, Executor, ObservedRun
 

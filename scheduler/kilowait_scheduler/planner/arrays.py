@@ -16,15 +16,18 @@ import numpy as np
 
 from .problem import Floats, Ints, Pool, Problem, Task
 
-# How a job may enter a pool with its first start.
-FRESH, PARKED, RUNNING, ARRIVES, CLOSED = 0, 1, 2, 3, 4
+# How a job may enter a pair with its first start. BESIDE: another size, in the pool in which it runs.
+FRESH, PARKED, RUNNING, ARRIVES, CLOSED, BESIDE = 0, 1, 2, 3, 4, 5
 # Of the dynamic program of one elastic job: slots x pools x sizes x quanta, some milliseconds; and quanta alone.
 _MOST_STATES = 1_500_000
 _FEWEST_QUANTA, _MOST_QUANTA = 200, 4000
 
 
 class Arrays(NamedTuple):
-    """Shapes: P pools, T slots, J jobs, S sizes and Q (job, pool) pairs over all jobs; grams, kWh and slots throughout.
+    """Shapes: P pools, T slots, J jobs, S sizes and Q pairs over all jobs; grams, kWh and slots throughout.
+
+    A pair is a pool with sizes [pair_from, pair_to) of its job between which it may change there for nothing: all of
+    them, or one where to change the size is a restart, as is every change of the pair.
 
     `grams`, `extra` (P, T) carbon and other prices of a kWh; `cap` (P, T) GPUs. Sizes of job j are
     [size_at[j], size_at[j+1]), smallest first, its pairs [pair_at[j], pair_at[j+1]), in the order of its regions.
@@ -54,6 +57,8 @@ class Arrays(NamedTuple):
     size_kwh: Floats
     pair_at: Ints
     pair_pool: Ints
+    pair_from: Ints
+    pair_to: Ints
     pair_factor: Floats
     pair_move_g: Floats
     pair_move_slots: Ints
@@ -78,7 +83,7 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         there.setdefault(pool.region, []).append((index, pool))
     pairs = [_pairs(task, there) for task in tasks]
     states = (np.maximum(first, last) - first) * np.array(
-        [len(t.sizes) * len(q) for t, q in zip(tasks, pairs, strict=True)]
+        [sum(pair.to - pair.start for pair in of_task) for of_task in pairs]
     )
     counted = [_quanta(task, states=int(n), round_up=round_up) for task, n in zip(tasks, states, strict=True)]
     flat = [pair for of_task in pairs for pair in of_task]
@@ -105,11 +110,13 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         size_quanta=np.array([quanta for _, each in counted for quanta in each], dtype=np.int64),
         size_kwh=np.array([size.kw * problem.slot_h for size in sizes], dtype=np.float64),
         pair_at=_offsets([len(of_task) for of_task in pairs]),
-        pair_pool=np.array([pair[0] for pair in flat], dtype=np.int64),
-        pair_factor=np.array([pair[1] for pair in flat], dtype=np.float64),
-        pair_move_g=np.array([pair[2] for pair in flat], dtype=np.float64),
-        pair_move_slots=np.array([pair[3] for pair in flat], dtype=np.int64),
-        pair_mode=np.array([pair[4] for pair in flat], dtype=np.int64),
+        pair_pool=np.array([pair.pool for pair in flat], dtype=np.int64),
+        pair_from=np.array([pair.start for pair in flat], dtype=np.int64),
+        pair_to=np.array([pair.to for pair in flat], dtype=np.int64),
+        pair_factor=np.array([pair.factor for pair in flat], dtype=np.float64),
+        pair_move_g=np.array([pair.move_g for pair in flat], dtype=np.float64),
+        pair_move_slots=np.array([pair.move_slots for pair in flat], dtype=np.int64),
+        pair_mode=np.array([pair.mode for pair in flat], dtype=np.int64),
     )
     return made._replace(drop_g=_drops(made, tasks))
 
@@ -138,21 +145,35 @@ def _sorted(task: Task) -> list:  # type: ignore[type-arg]
     return sorted(task.sizes, key=lambda size: size.gpus)
 
 
-def _pairs(task: Task, there: Mapping[str, list[tuple[int, Pool]]]) -> list[tuple[int, float, float, int, int]]:
-    """(pool, factor on kW, grams and slots of getting there, how it may enter) per pool it may use, by its regions."""
+class _Pair(NamedTuple):
+    pool: int
+    start: int
+    to: int
+    factor: float
+    move_g: float
+    move_slots: int
+    mode: int
+
+
+def _pairs(task: Task, there: Mapping[str, list[tuple[int, Pool]]]) -> list[_Pair]:
+    """The pools it may use, by its regions, with the sizes that go together there, smallest first."""
     usable = [(index, pool) for name in task.regions for index, pool in there.get(name, ()) if task.fits(pool)]
     known = any(pool.region == task.ran_in for _, pool in usable)
     home = task.home_of([pool for _, pool in usable])
-    return [
-        (
-            index,
-            task.kw_factor.get(pool.gpu_type or "", 1.0),
-            float(task.relocation_g.get(pool.region, 0.0)),
-            int(task.relocation_slots.get(pool.region, 0)),
-            _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known),
-        )
-        for index, pool in usable
-    ]
+    count = len(task.sizes)
+    ranges = [(s, s + 1) for s in range(count)] if task.resize_restarts else [(0, count)]
+    runs_at = next((s for s, size in enumerate(_sorted(task)) if size.gpus == task.ran_gpus), 0)
+    found = []
+    for index, pool in usable:
+        factor = task.kw_factor.get(pool.gpu_type or "", 1.0)
+        move_g = float(task.relocation_g.get(pool.region, 0.0))
+        move_slots = int(task.relocation_slots.get(pool.region, 0))
+        mode = _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known)
+        for start, to in ranges:
+            beside = mode == RUNNING and not start <= runs_at < to
+            here = (BESIDE if task.suspendable else CLOSED) if beside else mode
+            found.append(_Pair(index, start, to, factor, move_g, move_slots, here))
+    return found
 
 
 def _mode(task: Task, *, here: bool, known: bool) -> int:

@@ -89,10 +89,11 @@ def _walk(
         pool = pools[segment.region, segment.gpu_type]
         earlier = segments[index - 1] if index else None
         same_pool = earlier is not None and (earlier.region, earlier.gpu_type) == (segment.region, segment.gpu_type)
-        goes_on = same_pool and earlier is not None and earlier.end == segment.start
+        same_size = not task.resize_restarts or segment.gpus == (task.ran_gpus if earlier is None else earlier.gpus)
+        goes_on = same_pool and same_size and earlier is not None and earlier.end == segment.start
         if earlier is None:
             same_pool = pool is home if task.running else task.ran_in == segment.region
-            goes_on = task.running and pool is home and segment.start == max(0, task.earliest)
+            goes_on = task.running and pool is home and same_size and segment.start == max(0, task.earliest)
         resumes = not goes_on and (earlier is not None or task.ran_in is not None)
         carbon_of_kwh = pool.g_per_kwh
         price_of_kwh = None if pool.price_g_per_kwh is None else task.price_factor * pool.price_g_per_kwh
@@ -114,13 +115,15 @@ def _walk(
                 found.append(f"starts in {segment.region} at slot {segment.start}, before its data can be there")
         length = segment.end - segment.start
         overhead = task.restart_slots if resumes else 0
-        if length <= overhead and not (index + 1 < len(segments) and segments[index + 1].start == segment.end):
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        if length <= overhead and (task.resize_restarts or following is None or following.start != segment.end):
             found.append(f"window {segment.start} to {segment.end} holds no work, only its restart")
         work += size.speed * (length - overhead)
     price += task.wait_g_per_slot * max(0, segments[-1].end - max(0, task.earliest) - task.least_slots)
     if work < task.work * (1 - 1e-9) - 1e-9 or (not task.elastic and work > task.work):
         found.append(f"works {work:g} slots instead of {task.work:g}")
-    if not task.suspendable and (restarts > (task.ran_in is not None and not task.running) or _gaps(segments)):
+    split = _gaps(segments) or (task.resize_restarts and len(segments) > 1)
+    if not task.suspendable and (restarts > (task.ran_in is not None and not task.running) or split):
         found.append("is split although it cannot be suspended")
     stays = any(pool.region == task.ran_in and task.fits(pool) for pool in problem.pools)
     bound = task.suspendable and not task.movable and task.ran_in in task.regions and stays
@@ -156,6 +159,9 @@ def _stops_needlessly(placement: Placement, used: dict[tuple[str, str | None], l
     home = task.home_of(problem.pools)
     if not (task.running and task.stays) or home is None:
         return False
-    if (first.region, first.gpu_type, first.start) == (home.region, home.gpu_type, now):
+    goes_on = not task.resize_restarts or first.gpus == task.ran_gpus
+    if goes_on and (first.region, first.gpu_type, first.start) == (home.region, home.gpu_type, now):
         return False
-    return int(home.capacity[now]) - used[home.region, home.gpu_type][now] >= task.least_gpus
+    at_home = (one for one in placement.segments if (one.region, one.gpu_type) == (home.region, home.gpu_type))
+    own = sum(segment.gpus for segment in at_home if segment.start <= now < segment.end)
+    return int(home.capacity[now]) - used[home.region, home.gpu_type][now] + own >= task.stays_on

@@ -145,8 +145,11 @@ class _Asking:
         return replace(self.task, deadline=min(self.task.deadline + slots, self.grid.slots))
 
     def _run_now(self) -> Task:
-        stays = replace(self.task, regions=(self.record.home,), suspendable=False, movable=False)
-        return replace(stays, deadline=min(self.grid.slots, self.task.earliest + self.task.least_slots))
+        task = self.task
+        gpus = task.ran_gpus if task.running and task.ran_gpus is not None else self.record.gpus
+        sizes = tuple(size for size in task.sizes if size.gpus == gpus)
+        stays = replace(task, sizes=sizes, regions=(self.record.home,), suspendable=False, movable=False)
+        return replace(stays, deadline=min(self.grid.slots, task.earliest + stays.least_slots))
 
     def _other_than(self, placement: Placement) -> Placement | None:
         first = placement.segments[0]
@@ -169,7 +172,7 @@ class _Asking:
         if task.suspendable and (task.restart_slots or task.restart_kwh):
             asked.append(("restart", "restarts that cost nothing", self.best(_free_restarts(task))))
         if not task.suspendable and not task.running:
-            split = replace(task, suspendable=True, movable=len(task.regions) > 1)
+            split = replace(task, suspendable=True, movable=len(task.regions) > 1 or task.resize_restarts)
             asked.append(("checkpoint", "a checkpoint, so that it can be suspended", self.best(split)))
         if any(task.relocation_g.values()) or any(task.relocation_slots.values()):
             at_hand = replace(task, relocation_g={}, relocation_slots={})
@@ -214,8 +217,8 @@ class _Asking:
     def _carbon_g(self, placement: Placement, pools: Sequence[Pool]) -> float:
         """What a placement emits on other pools' intensity, restarts and moves left out: they hardly differ."""
         grams = {pool.region: pool.g_per_kwh for pool in pools}
-        kw = self.record.power_kw * self.grid.slot_h
-        return kw * float(sum(grams[s.region][s.start : s.end].sum() for s in placement.segments))
+        busy = ((grams[s.region][s.start : s.end].sum(), s.gpus) for s in placement.segments)
+        return self.grid.slot_h * float(sum(values * self.record.power_kw(gpus) for values, gpus in busy))
 
     def _quantiles(self, starts: list[int]) -> tuple[datetime | None, datetime | None]:
         if not starts:

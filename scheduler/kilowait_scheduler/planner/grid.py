@@ -16,14 +16,14 @@ import numpy as np
 from kilowait_forecasters.forecast import Forecast
 from kilowait_scheduler.core.duration import format_duration
 from kilowait_scheduler.core.job import Priority
-from kilowait_scheduler.core.lifecycle import RunPhase
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import RunPhase
 from kilowait_scheduler.core.window import Window, joined
 
 from .joint import Start
 from .knowledge import HORIZON, Decision, Knowledge, Rules, Standing
-from .problem import Floats, Placement, Pool, Prices, Problem, Segment, Task
+from .problem import Floats, Placement, Pool, Prices, Problem, Segment, Size, Task
 
 _PRIORITY = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 # Planned with where no source says anything about any region; above most grids, so that nobody takes it for clean.
@@ -103,38 +103,42 @@ class Grid:
         """
         step, step_s = self.rules.slot, self.rules.slot.total_seconds()
         spec, state = record.spec, record.state
-        left_s = state.time_left_s(self.known.now)
-        work = max(1, math.ceil(left_s / step_s - 1e-6))
+        fastest = max(state.speed_on(size) for size in record.sizes)
+        left_s = self._left_s(record)
+        work = self._slots_of(record, left_s)
         due = (spec.due - self.start) // step
         running = holds_gpus(record)
         ready = self._ready(record)
         earliest = self._slot_after(ready) if ready > self.known.now else 0
         if reserve:
             margin = self.known.margins.get(spec.name, self.rules.margin)
-            due -= max(1, math.ceil(margin * work))
+            due -= max(1, math.ceil(margin * work / state.speed_on(record.gpus)))
         else:
             earliest = (ready - self.start) // step
             over_s = (ready - self.start - earliest * step).total_seconds()
-            work = max(1, math.ceil((over_s + left_s) / step_s - 1e-6))
-            if earliest + work > due and ready + timedelta(seconds=left_s) <= spec.due:
-                due = earliest + work
+            work = self._slots_of(record, over_s * fastest + left_s)
+            least = math.ceil(work / fastest - 1e-9)
+            if earliest + least > due and ready + timedelta(seconds=left_s / fastest) <= spec.due:
+                due = earliest + least
         ran_in = state.runs[-1].region if any(run.started_at for run in state.runs) or running else None
         allowed = self._allowed(record, ran_in=ran_in if running else None)
         weight = self._price_factor(record, allowed)
         # A resume occupies whole slots, but draws power for its own time only: the difference is taken off again.
         restart_slots = math.ceil(state.restart_s / step_s - 1e-6)
-        restart_kwh = record.power_kw * (state.restart_s - restart_slots * step_s) / 3600
-        caution_kwh = record.power_kw * (self.rules.restart_weight - 1) * state.restart_s / 3600
-        return Task.rigid(
-            record.id,
-            gpus=record.gpus,
-            kw_per_gpu=record.power_per_gpu_w / 1000,
-            slots=work,
+        # Of an elastic job that of its fewest GPUs, so that a restart on more is a little dearer here than it is.
+        restart_kwh = record.power_kw(record.sizes[0]) * (state.restart_s - restart_slots * step_s) / 3600
+        caution_kwh = record.power_kw(record.gpus) * (self.rules.restart_weight - 1) * state.restart_s / 3600
+        live = state.live_run if running else None
+        return Task(
+            id=record.id,
+            sizes=tuple(Size(size, record.power_kw(size), state.speed_on(size)) for size in record.sizes),
+            work=work,
             earliest=earliest,
             deadline=min(due, self.slots),
             regions=allowed,
             suspendable=spec.suspendable,
-            movable=spec.suspendable and len(allowed) > 1,
+            movable=spec.suspendable and (len(allowed) > 1 or record.elastic),
+            resize_restarts=record.elastic,
             restart_kwh=restart_kwh if spec.suspendable else 0.0,
             restart_slots=restart_slots if spec.suspendable else 0,
             caution_kwh=caution_kwh if spec.suspendable else 0.0,
@@ -144,10 +148,21 @@ class Grid:
             price_factor=weight,
             priority=_PRIORITY[spec.priority],
             ran_in=ran_in if spec.suspendable or running else None,
+            ran_gpus=record.gpus_of(live) if live is not None else None,
             running=running,
             stays=running,
             budget=self.known.budget_of.get(record.id),
         )
+
+    def _left_s(self, record: JobRecord) -> float:
+        """Seconds of work that are still to be done, a running restart counted as if it did some."""
+        state, now = record.state, self.known.now
+        return state.work_ahead_s(now) + state.restart_ahead_s(now) * state.speed
+
+    def _slots_of(self, record: JobRecord, work_s: float) -> float:
+        """Seconds of work as slots, whole ones of a job of one size."""
+        slots = work_s / self.rules.slot.total_seconds()
+        return slots if record.elastic else max(1, math.ceil(slots - 1e-6))
 
     def _ready(self, record: JobRecord) -> datetime:
         """From when on the job may hold GPUs: now, unless it is not to start yet."""
@@ -202,7 +217,7 @@ class Grid:
             return 0.0
         return 1 / price.per_g
 
-    def _wait_g(self, record: JobRecord, work: int, price_factor: float) -> float:
+    def _wait_g(self, record: JobRecord, work: float, price_factor: float) -> float:
         """The price of a slot of waiting: a share of what running now emits, or costs where money is weighed."""
         home = self._home(record)
         if home is None or self.slots == 0:
@@ -210,7 +225,8 @@ class Grid:
         weighed, factor = home.g_per_kwh, 1.0
         if price_factor > 0 and home.price_g_per_kwh is not None:
             weighed, factor = home.price_g_per_kwh, price_factor
-        now_g = record.power_kw * self.slot_h * factor * float(np.maximum(weighed[:work], 0).sum())
+        slots = math.ceil(work / record.state.speed_on(record.gpus) - 1e-9)
+        now_g = record.power_kw(record.gpus) * self.slot_h * factor * float(np.maximum(weighed[:slots], 0).sum())
         waited = max(self.known.now - record.submitted_at, timedelta(0)) / _AGING
         weight = 2.0 ** _PRIORITY[record.spec.priority] * (1 + waited)
         return now_g * self.rules.wait_share_per_h * self.slot_h * weight
@@ -221,11 +237,12 @@ class Grid:
     def run_now_g(self, record: JobRecord) -> float:
         """Forecast carbon of the work left if it ran at home, unpaused, as soon as it may (no queue considered)."""
         home = self._home(record)
-        work = max(1, math.ceil(record.state.time_left_s(self.known.now) / self.rules.slot.total_seconds() - 1e-6))
+        left_s = self._left_s(record) / record.state.speed_on(record.gpus)
+        work = max(1, math.ceil(left_s / self.rules.slot.total_seconds() - 1e-6))
         first = (self._ready(record) - self.start) // self.rules.slot
         if home is None or len(home.g_per_kwh) < first + work:
             return 0.0
-        return record.power_kw * self.slot_h * float(home.g_per_kwh[first : first + work].sum())
+        return record.power_kw(record.gpus) * self.slot_h * float(home.g_per_kwh[first : first + work].sum())
 
     def decide(self, record: JobRecord, placement: Placement, *, late: bool) -> Decision:
         placed = joined(
@@ -241,8 +258,9 @@ class Grid:
         energy_kwh = placement.restarts * placement.task.restart_kwh
         p90 = 0.0
         for segment in placement.segments:
-            energy_kwh += record.power_kw * self.slot_h * (segment.end - segment.start)
-            p90 += record.power_kw * self.slot_h * float(self.high[segment.region][segment.start : segment.end].sum())
+            slot_kwh = record.power_kw(segment.gpus) * self.slot_h
+            energy_kwh += slot_kwh * (segment.end - segment.start)
+            p90 += slot_kwh * float(self.high[segment.region][segment.start : segment.end].sum())
         ends = self._ends(record, placement, windows)
         late_by = ends - record.spec.due if late and ends > record.spec.due else None
         reason, detail = self.explain(record, windows, late_by)
@@ -271,15 +289,18 @@ class Grid:
 
     def _ends(self, record: JobRecord, placement: Placement, windows: tuple[Window, ...]) -> datetime:
         """When the work is done in these windows, which are whole slots and thus mostly a little too long."""
-        restart = timedelta(seconds=record.state.restart_s)
-        left = timedelta(seconds=record.state.time_left_s(self.known.now))
-        left += restart * (placement.restarts - len(placement.segments) + 1)
+        state, now = record.state, self.known.now
+        left_s = state.work_ahead_s(now)
+        goes_on = placement.restarts < len(placement.segments)  # the first window is no restart
+        restart_s = state.restart_ahead_s(now) if goes_on else state.restart_s
         for window in windows[:-1]:
-            begin = max(window.start, self.known.now)
-            if begin + left <= window.end:
-                return begin + left
-            left += restart - (window.end - begin)
-        return max(windows[-1].start, self.known.now) + left
+            begin, speed = max(window.start, now), state.speed_on(window.gpus)
+            room_s = max(0.0, (window.end - begin).total_seconds() - restart_s)
+            if left_s <= room_s * speed:
+                return begin + timedelta(seconds=restart_s + left_s / speed)
+            left_s, restart_s = left_s - room_s * speed, state.restart_s
+        last_s = restart_s + left_s / state.speed_on(windows[-1].gpus)
+        return max(windows[-1].start, now) + timedelta(seconds=last_s)
 
     def explain(self, record: JobRecord, windows: tuple[Window, ...], late_by: timedelta | None) -> tuple[Reason, str]:
         first = windows[0]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import ARRIVES, CLOSED, FRESH, PARKED, RUNNING, Arrays
+from .arrays import ARRIVES, BESIDE, CLOSED, FRESH, PARKED, RUNNING, Arrays
 from .jit import jit
 from .problem import Floats, Ints
 
@@ -68,14 +68,14 @@ def solve(
     fastest = p.size_quanta[sa + ns - 1]
     for s in range(ns):
         fastest = max(fastest, p.size_quanta[sa + s])
-    if ns == 1 and p.suspendable[j] == 0:
-        return _contiguous(p, j, qa, qb, cost, toll, scale, where, size)
+    if nq == 1 and p.pair_to[qa] - p.pair_from[qa] == 1 and p.suspendable[j] == 0:
+        return _contiguous(p, j, qa, cost[0, p.pair_from[qa]], toll[0], scale, where, size)
     run = np.full((nq, window + 1, target + 1), np.inf)
     idle = np.full((nq, window + 1, target + 1), np.inf)
     joint = p.movable[j] == 1 and nq > 1
     nj = window + 1 if joint else 1
     low = np.full((nj, target + 1), np.inf)  # per boundary and quanta: the cheapest idle pool, and the next cheapest
-    low_q = np.full((nj, target + 1), -1)
+    low_pool = np.full((nj, target + 1), -1)
     next_low = np.full((nj, target + 1), np.inf)
     for q in range(nq):
         mode = p.pair_mode[qa + q]
@@ -91,24 +91,26 @@ def solve(
             for k in range(k_low, k_high + 1):
                 idle[q, t + 1, k] = min(idle[q, t, k], run[q, t, k])
             if t == 0 and p.stays[j] == 1 and p.pair_mode[qa + q] == RUNNING:
-                for s in range(ns):
+                for s in range(p.pair_from[qa + q], p.pair_to[qa + q]):
                     if cost[q, s, 0] < np.inf:
                         idle[q, 1, 0] = np.inf
         if joint:
             for q in range(nq):
+                pool = p.pair_pool[qa + q]
                 for k in range(k_low, k_high + 1):
                     value = idle[q, t + 1, k]
                     if value < low[t, k]:
-                        next_low[t, k] = low[t, k]
+                        if pool != low_pool[t, k]:
+                            next_low[t, k] = low[t, k]
                         low[t, k] = value
-                        low_q[t, k] = q
-                    elif value < next_low[t, k]:
+                        low_pool[t, k] = pool
+                    elif value < next_low[t, k] and pool != low_pool[t, k]:
                         next_low[t, k] = value
         b = t - gap
         for q in range(nq):
-            mode = p.pair_mode[qa + q]
+            pool, mode = p.pair_pool[qa + q], p.pair_mode[qa + q]
             move_g, ready = scale * p.pair_move_g[qa + q], p.pair_move_slots[qa + q]
-            for s in range(ns):
+            for s in range(p.pair_from[qa + q], p.pair_to[qa + q]):
                 step = cost[q, s, t]
                 if step == np.inf:
                     continue
@@ -140,9 +142,13 @@ def solve(
                     if only_first and (k > 0 or mode != PARKED):
                         break
                     value = idle[q, b, k]
-                    if joint and b >= ready:
-                        other = low[b - ready, k] if low_q[b - ready, k] != q else next_low[b - ready, k]
-                        value = min(value, other + move_g)
+                    if joint:
+                        for other_q in range(nq):  # other sizes in the same pool
+                            if other_q != q and p.pair_pool[qa + other_q] == pool:
+                                value = min(value, idle[other_q, b + 1, k])
+                        if b >= ready:
+                            other = low[b - ready, k] if low_pool[b - ready, k] != pool else next_low[b - ready, k]
+                            value = min(value, other + move_g)
                     value += entry
                     done = min(target, k + quanta)
                     if value < run[q, t + 1, done]:
@@ -160,8 +166,8 @@ def solve(
     while True:
         pool, mode = p.pair_pool[qa + q], p.pair_mode[qa + q]
         move_g, ready = scale * p.pair_move_g[qa + q], p.pair_move_slots[qa + q]
-        off, how, from_k, with_s = np.inf, 0, 0, 0
-        for s in range(ns):
+        off, how, from_k, with_s, from_q = np.inf, 0, 0, 0, q
+        for s in range(p.pair_from[qa + q], p.pair_to[qa + q]):
             step = cost[q, s, t]
             if step == np.inf:
                 continue
@@ -190,10 +196,18 @@ def solve(
                 if value < off:
                     off, how, from_k, with_s = value, 4, before, s
                 if joint and b >= ready:
-                    other = low[b - ready, before] if low_q[b - ready, before] != q else next_low[b - ready, before]
+                    other = low[b - ready, before]
+                    if low_pool[b - ready, before] == pool:
+                        other = next_low[b - ready, before]
                     value = abs(other + move_g + entry - run[q, t + 1, k])
                     if value < off:
                         off, how, from_k, with_s = value, 5, before, s
+                if joint:
+                    for other_q in range(nq):
+                        if other_q != q and p.pair_pool[qa + other_q] == pool:
+                            value = abs(idle[other_q, b + 1, before] + entry - run[q, t + 1, k])
+                            if value < off:
+                                off, how, from_k, with_s, from_q = value, 6, before, s, other_q
         where[begin + t] = pool
         size[begin + t] = with_s
         k = from_k
@@ -209,11 +223,16 @@ def solve(
             t -= 1
             continue
         boundary = t - gap
+        if how == 6:
+            boundary += 1
+            q = from_q
         if how == 5:
             boundary += 1 - ready
-            wanted = low[t - gap - ready, k] if low_q[t - gap - ready, k] != q else next_low[t - gap - ready, k]
+            wanted = low[t - gap - ready, k]
+            if low_pool[t - gap - ready, k] == pool:
+                wanted = next_low[t - gap - ready, k]
             for other_q in range(nq):
-                if other_q != q and idle[other_q, boundary, k] == wanted:
+                if p.pair_pool[qa + other_q] != pool and idle[other_q, boundary, k] == wanted:
                     q = other_q
                     break
         while boundary > 0 and idle[q, boundary, k] != run[q, boundary - 1, k]:
@@ -225,47 +244,45 @@ def solve(
 
 
 @jit
-def _contiguous(
-    p: Arrays, j: int, qa: int, qb: int, cost: Floats, toll: Floats, scale: float, where: Any, size: Any
-) -> float:
-    """One size, one unbroken stretch: a sliding sum. A running job can only go on; a lost one pays its restart."""
-    begin, window, wait = p.first[j], p.last[j] - p.first[j], p.wait_g[j]
-    best, best_q, best_t, best_length = np.inf, -1, -1, 0
-    for q in range(qb - qa):
-        mode, ready = p.pair_mode[qa + q], p.pair_move_slots[qa + q]
-        if mode == CLOSED:
-            continue
-        length = p.work[j] + (p.gap[j] if mode in (PARKED, ARRIVES) else 0)
-        entry = scale * p.pair_move_g[qa + q] if mode in (FRESH, ARRIVES) else 0.0
-        earliest = ready if mode in (FRESH, ARRIVES) else 0
-        latest = 0 if mode == RUNNING else window - length
-        total, blocked = 0.0, 0
-        for t in range(min(window, latest + length)):
-            if cost[q, 0, t] == np.inf:
-                blocked += 1
+def _contiguous(p: Arrays, j: int, q: int, cost: Floats, toll: Floats, scale: float, where: Any, size: Any) -> float:
+    """One unbroken stretch in pair q of one size: a sliding sum. A running job can only go on; a lost one pays its
+    restart."""
+    begin, window, wait, least = p.first[j], p.last[j] - p.first[j], p.wait_g[j], p.least[j]
+    mode, quanta = p.pair_mode[q], p.size_quanta[p.size_at[j] + p.pair_from[q]]
+    if mode == CLOSED or quanta == 0:
+        return np.inf
+    length = (p.work[j] + quanta - 1) // quanta + (p.gap[j] if mode in (PARKED, ARRIVES) else 0)
+    entry = scale * p.pair_move_g[q] if mode in (FRESH, ARRIVES) else 0.0
+    earliest = p.pair_move_slots[q] if mode in (FRESH, ARRIVES) else 0
+    latest = 0 if mode == RUNNING else window - length
+    best, best_start = np.inf, -1
+    total, blocked = 0.0, 0
+    for t in range(min(window, latest + length)):
+        if cost[t] == np.inf:
+            blocked += 1
+        else:
+            total += cost[t]
+        left = t - length
+        if left >= 0:
+            if cost[left] == np.inf:
+                blocked -= 1
             else:
-                total += cost[q, 0, t]
-            left = t - length
-            if left >= 0:
-                if cost[q, 0, left] == np.inf:
-                    blocked -= 1
-                else:
-                    total -= cost[q, 0, left]
-            start = left + 1
-            if start < earliest or start < 0 or blocked > 0:
-                continue
-            value = total + entry + wait * max(0, t + 1 - p.work[j])
-            if mode in (PARKED, ARRIVES):
-                value += toll[q, start]
-            near = best == np.inf or value < best - _SAME * abs(best)
-            if near or (value <= best + _SAME * abs(best) and t + 1 < best_t + best_length):
-                best, best_q, best_t, best_length = value, q, start, length
-    if best_q < 0:
+                total -= cost[left]
+        start = left + 1
+        if start < earliest or start < 0 or blocked > 0:
+            continue
+        value = total + entry + wait * max(0, t + 1 - least)
+        if mode in (PARKED, ARRIVES):
+            value += toll[start]
+        if best == np.inf or value < best - _SAME * abs(best):
+            best, best_start = value, start
+    if best_start < 0:
         return np.inf
     where[:] = -1
     size[:] = 0
-    for t in range(best_t, best_t + best_length):
-        where[begin + t] = p.pair_pool[qa + best_q]
+    for t in range(best_start, best_start + length):
+        where[begin + t] = p.pair_pool[q]
+        size[begin + t] = p.pair_from[q]
     return best
 
 
@@ -284,7 +301,7 @@ def carbon_of(p: Arrays, j: int, where: Any, size: Any) -> float:
 @jit
 def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: Any) -> float:
     """`carbon` times the grams of a schedule of job j + `other` times its other prices, waiting included."""
-    total, previous, last, end = 0.0, -1, -1, 0
+    total, previous, last, end = 0.0, -1, -1, 0  # the pair of the slot before, the last pool
     restart_kwh = p.restart_kwh[j] + other * p.caution_kwh[j]
     for t in range(p.first[j], p.last[j]):
         pool = where[t]
@@ -292,7 +309,7 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
             previous = -1
             continue
         q = p.pair_at[j]
-        while p.pair_pool[q] != pool:
+        while p.pair_pool[q] != pool or not p.pair_from[q] <= size[t] < p.pair_to[q]:
             q += 1
         gram = carbon * p.grams[pool, t] + other * p.price_factor[j] * p.extra[pool, t]
         s = p.size_at[j] + size[t]
@@ -301,13 +318,13 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
         if last < 0:
             if mode in (FRESH, ARRIVES, CLOSED):
                 total += carbon * p.pair_move_g[q]
-            if mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and t > p.first[j]):
+            if mode in (PARKED, ARRIVES, CLOSED, BESIDE) or (mode == RUNNING and t > p.first[j]):
                 total += restart_kwh * gram
-        elif previous != pool:
+        elif previous != q:
             total += restart_kwh * gram
             if last != pool:
                 total += carbon * p.pair_move_g[q]
-        previous, last, end = pool, pool, t + 1
+        previous, last, end = q, pool, t + 1
     grams: float = total + other * p.wait_g[j] * max(0, end - p.first[j] - p.least[j])
     return grams
 

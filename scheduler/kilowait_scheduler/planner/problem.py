@@ -49,13 +49,14 @@ class Task:
     """A gang that needs `work` within slots [earliest, deadline), one size per slot; one region unless `movable`.
 
     A rigid task has one size of speed 1: its work is a number of slots, all of them and no more. An elastic one has
-    several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart.
+    several and is done once the speeds of its slots add up to at least `work`; to change the size is no restart, unless
+    `resize_restarts`: then it is one like any other, in the same region too.
     `restart_slots`: slots a resume occupies at full power before work goes on, on top of `restart_kwh`; `caution_kwh`:
     what it counts as beside that in the objective, not in carbon, for forecasts keep but a part of what they promise of
     a suspension. `movable`: a resume may be in another region, `relocation_slots` after the stop there. `ran_in`:
     region of the last run of a job that has run before (every start is then a restart); with `running` it holds its
-    GPUs there right now, of type `ran_on`, and may go on in its first slot without a restart; if it `stays` it does,
-    unless the GPUs are gone.
+    GPUs there right now, `ran_gpus` of type `ran_on`, and may go on in its first slot without a restart; if it `stays`
+    it does, unless the GPUs are gone.
     `budget`: name of the row in `Problem.budgets_g` that its carbon counts towards. `price_factor` multiplies the
     pools' prices on a kWh: grams that are worth one unit of them to this task's owner; 0 where only carbon counts.
     """
@@ -68,6 +69,7 @@ class Task:
     regions: tuple[str, ...]
     suspendable: bool = False
     movable: bool = False
+    resize_restarts: bool = False
     gpu_type: str | None = None
     kw_factor: Mapping[str, float] = field(default_factory=dict)  # by GPU type; 1 where absent
     restart_kwh: float = 0.0
@@ -80,6 +82,7 @@ class Task:
     priority: int = 0
     ran_in: str | None = None
     ran_on: str | None = None
+    ran_gpus: int | None = None
     running: bool = False
     stays: bool = False
     budget: str | None = None
@@ -87,6 +90,10 @@ class Task:
     def __post_init__(self) -> None:
         if not self.elastic and self.work != int(self.work):
             raise ValueError(f"{self.id}: {self.work:g} slots of work; a task of one size has a whole number of them")
+        if self.resize_restarts and self.suspendable and not self.movable:
+            raise ValueError(f"{self.id}: may restart on another size, so it must be movable")
+        if self.running and self.resize_restarts and self.ran_gpus not in {size.gpus for size in self.sizes}:
+            raise ValueError(f"{self.id}: runs on {self.ran_gpus} GPUs, which is none of its sizes")
 
     @classmethod
     def rigid(cls, id: str, *, gpus: int, kw_per_gpu: float, slots: int, **more: object) -> Task:  # noqa: A002
@@ -105,6 +112,11 @@ class Task:
     @property
     def least_gpus(self) -> int:
         return min(size.gpus for size in self.sizes)
+
+    @property
+    def stays_on(self) -> int:
+        """The fewest GPUs on which a running task goes on."""
+        return self.ran_gpus if self.resize_restarts and self.ran_gpus is not None else self.least_gpus
 
     def home_of(self, pools: Sequence[Pool]) -> Pool | None:
         """The pool it runs in, or ran in last: the first of its type there."""

@@ -169,9 +169,11 @@ class _Settling:
             return None
         if live is None and windows[0].start <= self.known.now:
             return None
-        if live is not None and (windows[0].region != live.region or windows[0].start > self.known.now):
+        if live is not None and windows[0].start > self.known.now:
             return None
-        grams = length = 0.0
+        if live is not None and (windows[0].region, windows[0].gpus) != (live.region, record.gpus_of(live)):
+            return None
+        grams = work_s = 0.0
         rates = {region.name: region for region in self.known.regions}
         for window in windows:
             region = rates.get(window.region)
@@ -182,9 +184,10 @@ class _Settling:
             if mean_g is None:
                 return None
             hours = (window.end - begin) / timedelta(hours=1)
-            grams += record.power_kw * hours * region.pue * mean_g
-            length += hours * 3600
-        overhead = record.state.restart_s * (len(windows) - (1 if live is not None or not record.state.runs else 0))
-        if length + 1e-6 < record.state.time_left_s(self.known.now) + overhead or windows[-1].end > record.spec.due:
+            grams += record.power_kw(window.gpus) * hours * region.pue * mean_g
+            resumes = window is not windows[0] or (live is None and bool(record.state.runs))
+            restart_s = record.state.restart_s if resumes else record.state.restart_ahead_s(self.known.now)
+            work_s += max(0.0, hours * 3600 - restart_s) * record.state.speed_on(window.gpus)
+        if work_s + 1e-6 < record.state.work_ahead_s(self.known.now) or windows[-1].end > record.spec.due:
             return None
         return grams

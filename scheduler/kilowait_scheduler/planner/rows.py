@@ -48,11 +48,12 @@ def placement_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> 
         if index == 0
         or segment.start != segments[index - 1].end
         or (segment.region, segment.gpu_type) != (segments[index - 1].region, segments[index - 1].gpu_type)
+        or (task.resize_restarts and segment.gpus != segments[index - 1].gpus)
     )
     first = segments[0]
     home = task.home_of(problem.pools) if task.running else None
     goes_on = home is not None and (first.region, first.gpu_type) == (home.region, home.gpu_type)
-    goes_on = goes_on and first.start == p.first[j]
+    goes_on = goes_on and first.start == p.first[j] and (not task.resize_restarts or first.gpus == task.ran_gpus)
     restarts = starts - (1 if task.ran_in is None or goes_on else 0)
     carbon, price = weighed(p, j, where, size)
     return Placement(task, tuple(segments), carbon, price, restarts)

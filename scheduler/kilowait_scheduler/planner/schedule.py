@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import ARRIVES, CLOSED, FRESH, PARKED, RUNNING, Arrays
+from .arrays import ARRIVES, BESIDE, CLOSED, FRESH, PARKED, RUNNING, Arrays
 from .problem import Floats, Ints
 
 _SAME = 1e-9
@@ -51,15 +51,19 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
         cost = cost + gpus[None, :, None] * price[pools, begin:end][:, None, :]
     cost = np.where(free[pools, begin:end][:, None, :] < gpus[None, :, None], np.inf, cost)
     toll = (p.restart_kwh[j] + p.caution_kwh[j]) * gram
-    if len(gpus) == 1 and not p.suspendable[j]:
-        return _contiguous(p, j, qa, cost=cost[:, 0], toll=toll, scale=scale) or nothing
+    starts, ends = p.pair_from[qa:qb], p.pair_to[qa:qb]
+    if nq == 1 and ends[0] - starts[0] == 1 and not p.suspendable[j]:
+        return _contiguous(p, j, qa, cost=cost[0, starts[0]], toll=toll[0], scale=scale) or nothing
     modes, move_g, ready = p.pair_mode[qa:qb], scale * p.pair_move_g[qa:qb], p.pair_move_slots[qa:qb]
     suspendable, joint = bool(p.suspendable[j]), bool(p.movable[j]) and nq > 1
     run = np.full((nq, window + 1, target + 1), np.inf)
     idle = np.full((nq, window + 1, target + 1), np.inf)
     run[modes == RUNNING, 0, 0] = 0.0
     idle[modes == PARKED, 0, 0] = 0.0
-    # How each state was reached: (what, size, quanta before); 1 went on, 2 started, 3 arrived, 4 resumed, 5 moved here.
+    other_pools = [pools != pool for pool in pools]
+    other_sizes = [[r for r in range(nq) if r != q and pools[r] == pools[q]] for q in range(nq)]
+    # How each state was reached: (what, size, quanta before); 1 went on, 2 started, 3 arrived, 4 resumed, 5 moved here,
+    # 6 and above resized: from the pair 6 less than that.
     how = np.zeros((nq, window, target + 1), dtype=np.int8)
     by = np.zeros((nq, window, target + 1), dtype=np.int16)
     before = np.zeros((nq, window, target + 1), dtype=np.int32)
@@ -68,9 +72,11 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
     for t in range(window):
         idle[:, t + 1, :target] = np.minimum(idle[:, t, :target], run[:, t, :target])
         if t == 0 and p.stays[j]:
-            idle[(modes == RUNNING) & np.isfinite(cost[:, :, 0]).any(axis=1), 1, 0] = np.inf
+            for q in np.flatnonzero(modes == RUNNING).tolist():
+                if np.isfinite(cost[q, starts[q] : ends[q], 0]).any():
+                    idle[q, 1, 0] = np.inf
         for q in range(nq):
-            for s in range(len(gpus)):
+            for s in range(starts[q], ends[q]):
                 step = cost[q, s, t]
                 if step == np.inf:
                     continue
@@ -93,9 +99,13 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
                         reach.offer(idle[q, b, :1] + entry, 4)
                     continue
                 reach.offer(idle[q, b, :target] + entry, 4)
-                if joint and b >= ready[q]:
-                    others = np.delete(idle[:, b - ready[q] + 1, :target], q, axis=0).min(axis=0)
+                if not joint:
+                    continue
+                if b >= ready[q] and other_pools[q].any():
+                    others = idle[other_pools[q], b - ready[q] + 1, :target].min(axis=0)
                     reach.offer(others + move_g[q] + entry, 5)
+                for r in other_sizes[q]:
+                    reach.offer(idle[r, b + 1, :target] + entry, 6 + r)
         for q in range(nq):
             total = run[q, t + 1, target] + wait * max(0, t + 1 - least)
             if total < best and (best == np.inf or total < best - _SAME * abs(best)):
@@ -117,8 +127,10 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
         boundary = begun
         if kind == 5:
             boundary += 1 - int(ready[q])
-            wanted = np.delete(idle[:, boundary, k], q).min()
-            q = next(other for other in range(nq) if other != q and idle[other, boundary, k] == wanted)
+            wanted = idle[other_pools[q], boundary, k].min()
+            q = next(r for r in range(nq) if other_pools[q][r] and idle[r, boundary, k] == wanted)
+        elif kind >= 6:
+            boundary, q = boundary + 1, kind - 6
         while boundary > 0 and idle[q, boundary, k] != run[q, boundary - 1, k]:
             boundary -= 1
         if boundary <= 1:
@@ -153,38 +165,37 @@ class _Reach:
         self.value[at], self.how[at], self.by[at], self.before[at] = values, kind, self.size, before
 
 
-def _contiguous(p: Arrays, j: int, qa: int, *, cost: Floats, toll: Floats, scale: float) -> Rows | None:
-    """One unbroken stretch per pool. A running job can only go on; one that was lost pays its restart."""
-    begin, window, wait, slots = int(p.first[j]), cost.shape[1], float(p.wait_g[j]), p.grams.shape[1]
-    best: tuple[float, int, int, int] | None = None
-    for q in range(cost.shape[0]):
-        mode = p.pair_mode[qa + q]
-        if mode == CLOSED:
+def _contiguous(p: Arrays, j: int, q: int, *, cost: Floats, toll: Floats, scale: float) -> Rows | None:
+    """One unbroken stretch in pair q of one size. A running job can only go on; one that was lost pays its restart."""
+    begin, window, wait, slots = int(p.first[j]), len(cost), float(p.wait_g[j]), p.grams.shape[1]
+    mode, quanta = p.pair_mode[q], int(p.size_quanta[p.size_at[j] + p.pair_from[q]])
+    if mode == CLOSED or quanta == 0:
+        return None
+    length = -(-int(p.work[j]) // quanta) + (int(p.gap[j]) if mode in (PARKED, ARRIVES) else 0)
+    entry = scale * p.pair_move_g[q] if mode in (FRESH, ARRIVES) else 0.0
+    earliest = int(p.pair_move_slots[q]) if mode in (FRESH, ARRIVES) else 0
+    latest = 0 if mode == RUNNING else window - length
+    best: tuple[float, int] | None = None
+    total, blocked = 0.0, 0
+    for t in range(min(window, latest + length)):
+        for slot, sign in ((t, 1), (t - length, -1)):
+            if slot >= 0 and cost[slot] == np.inf:
+                blocked += sign
+            elif slot >= 0:
+                total += sign * cost[slot]
+        start = t - length + 1
+        if start < max(0, earliest) or blocked > 0:
             continue
-        length = int(p.work[j]) + (int(p.gap[j]) if mode in (PARKED, ARRIVES) else 0)
-        entry = scale * p.pair_move_g[qa + q] if mode in (FRESH, ARRIVES) else 0.0
-        earliest = int(p.pair_move_slots[qa + q]) if mode in (FRESH, ARRIVES) else 0
-        latest = 0 if mode == RUNNING else window - length
-        total, blocked = 0.0, 0
-        for t in range(min(window, latest + length)):
-            for slot, sign in ((t, 1), (t - length, -1)):
-                if slot >= 0 and cost[q, slot] == np.inf:
-                    blocked += sign
-                elif slot >= 0:
-                    total += sign * cost[q, slot]
-            start = t - length + 1
-            if start < max(0, earliest) or blocked > 0:
-                continue
-            value = total + entry + wait * max(0, t + 1 - p.work[j])
-            if mode in (PARKED, ARRIVES):
-                value += toll[q, start]
-            near = best is None or value < best[0] - _SAME * abs(best[0])
-            if near or (best is not None and value <= best[0] + _SAME * abs(best[0]) and t + 1 < best[2] + best[3]):
-                best = (float(value), q, start, length)
+        value = total + entry + wait * max(0, t + 1 - int(p.least[j]))
+        if mode in (PARKED, ARRIVES):
+            value += toll[start]
+        if best is None or value < best[0] - _SAME * abs(best[0]):
+            best = (float(value), start)
     if best is None:
         return None
     where, size = np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8)
-    where[begin + best[2] : begin + best[2] + best[3]] = p.pair_pool[qa + best[1]]
+    where[begin + best[1] : begin + best[1] + length] = p.pair_pool[q]
+    size[begin + best[1] : begin + best[1] + length] = p.pair_from[q]
     return best[0], where, size
 
 
@@ -192,11 +203,15 @@ def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
     """(grams of carbon, other prices in grams) of a schedule of job j; the twin of `kernels.cost_of`."""
     busy = np.flatnonzero(where >= 0)
     pools = where[busy].astype(np.int64)
-    pairs = {int(pool): q for q, pool in enumerate(p.pair_pool[p.pair_at[j] : p.pair_at[j + 1]], start=p.pair_at[j])}
-    of = np.array([pairs[int(pool)] for pool in pools], dtype=np.int64)
+    pairs = {
+        (int(p.pair_pool[q]), s): q
+        for q in range(int(p.pair_at[j]), int(p.pair_at[j + 1]))
+        for s in range(int(p.pair_from[q]), int(p.pair_to[q]))
+    }
+    of = np.array([pairs[pool, s] for pool, s in zip(pools.tolist(), size[busy].tolist(), strict=True)], dtype=np.int64)
     kwh = p.size_kwh[p.size_at[j] + size[busy]] * p.pair_factor[of]
     carbon, other = float(kwh @ p.grams[pools, busy]), float(p.price_factor[j] * (kwh @ p.extra[pools, busy]))
-    begins = np.flatnonzero((np.diff(busy, prepend=-2) != 1) | (np.diff(pools, prepend=-2) != 0))
+    begins = np.flatnonzero((np.diff(busy, prepend=-2) != 1) | (np.diff(of, prepend=-2) != 0))
     last = -1
     for index in begins.tolist():
         pool, slot, q = int(pools[index]), int(busy[index]), int(of[index])
@@ -204,7 +219,7 @@ def weighed(p: Arrays, j: int, where: Any, size: Any) -> tuple[float, float]:
         first = last < 0
         if (first and mode in (FRESH, ARRIVES, CLOSED)) or (not first and last != pool):
             carbon += float(p.pair_move_g[q])
-        if not first or mode in (PARKED, ARRIVES, CLOSED) or (mode == RUNNING and slot > p.first[j]):
+        if not first or mode in (PARKED, ARRIVES, CLOSED, BESIDE) or (mode == RUNNING and slot > p.first[j]):
             carbon += float(p.restart_kwh[j] * p.grams[pool, slot])
             other += float(p.price_factor[j] * (p.restart_kwh[j] + p.caution_kwh[j]) * p.extra[pool, slot])
             other += float(p.caution_kwh[j] * p.grams[pool, slot])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -49,6 +50,7 @@ COLD = Effort()
 WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.005)
 _GREEDY_ROUNDS = 12
 _LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
+_CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time
@@ -82,6 +84,8 @@ class Search:
             np.ones(jobs), np.zeros(pairs), np.zeros(pairs), np.zeros(jobs), left_out_g(self.p, problem.tasks)
         )
         self.state = np.array([seed % 2147483646 + 1], dtype=np.int64)
+        steps = (self.p.last - self.p.first) * self.p.work * np.diff(self.p.size_at) ** 2
+        self.cheap = min(1.0, _CHEAP / max(1.0, float(steps.max()))) if jobs else 1.0
         self.over_budget: set[int] = set()
         self.floor = np.zeros(pairs)  # of the relaxed problem, once prepared
 
@@ -199,7 +203,7 @@ class Search:
 
             self._improve(found.gpu_g, effort, good)
             rounds = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
-            for extra in range(rounds):
+            for extra in range(math.ceil(self.cheap * rounds)):
                 if good():
                     break
                 self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), good)
@@ -294,7 +298,8 @@ class Search:
         kept, least = self.snapshot(), self.worth()
         jobs = max(1, len(self.problem.tasks))
         mean = float(np.abs(self.work.cost[self.work.placed]).sum()) / jobs
-        moves = max(min(_LEAST_MOVES, _FEWEST_MOVES * jobs), effort.moves * jobs) // _STAGES
+        least_moves = int(self.cheap * min(_LEAST_MOVES, _FEWEST_MOVES * jobs))
+        moves = max(least_moves, effort.moves * jobs) // _STAGES
         gpu_slots = float((self.work.where >= 0).sum()) * float(self.p.size_gpus.mean()) if jobs else 1.0
         typical = float(np.abs(self.work.cost[self.work.placed]).sum()) / max(1.0, gpu_slots)
         for stage in range(_STAGES):
@@ -315,7 +320,11 @@ class Search:
             if home is None or not self.work.placed[j]:
                 continue
             pool, now = self.problem.pools.index(home), int(self.p.first[j])
-            if self.work.where[j, now] == pool or self.work.free[pool, now] < task.least_gpus:
+            here = self.work.where[j, now] == pool
+            own = int(self.p.size_gpus[self.p.size_at[j] + self.work.size[j, now]]) if here else 0
+            if here and (not task.resize_restarts or own == task.ran_gpus):
+                continue
+            if self.work.free[pool, now] + own < task.stays_on:
                 continue
             kept = self.snapshot()
             self._insert(np.array([j], dtype=np.int64), np.zeros(self.p.cap.shape), 0.0)

@@ -10,12 +10,12 @@ from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.energy import RegionEnergy
-from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.money import CarbonPrice, price_of
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings
+from kilowait_scheduler.core.state import Phase
 
 from .beside import beside
 from .ceiling import Ceiling

@@ -15,8 +15,8 @@ from kilowait_scheduler.core.budget_request import Ask, BudgetRequest, RequestSt
 from kilowait_scheduler.core.errors import Conflict, NotFound, Refused
 from kilowait_scheduler.core.exhaustion import Exhaustion, exhaustion
 from kilowait_scheduler.core.ledger import SOURCE, UG_PER_G, Entry, EntryKind, budget, to_ug, transfer
-from kilowait_scheduler.core.lifecycle import Want
 from kilowait_scheduler.core.reasons import Reason
+from kilowait_scheduler.core.state import Want
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.store.ledger import Books
 from kilowait_scheduler.store.repository import Store

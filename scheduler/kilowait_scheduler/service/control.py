@@ -15,9 +15,10 @@ from pathlib import Path
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.errors import Conflict, NotFound
-from kilowait_scheduler.core.lifecycle import Phase, Want, next_start
+from kilowait_scheduler.core.lifecycle import next_start
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Phase, Want
 from kilowait_scheduler.dispatch.dispatcher import Dispatcher
 from kilowait_scheduler.dispatch.executor import DispatchError, Executor
 from kilowait_scheduler.dispatch.reconciler import RegionHealth, look
@@ -253,10 +254,10 @@ class Control:
         free = await self._free_gpus(records)
         for record in records:
             window = next_start(record.state, self._clock.now())
-            if window is not None and free.get(window.region, 0) < record.gpus:
+            if window is not None and free.get(window.region, 0) < window.gpus:
                 continue  # a run there takes longer than planned; its GPUs are not free before it has really ended
             if window is not None:
-                free[window.region] -= record.gpus
+                free[window.region] -= window.gpus
             changed, instructions = await self._apply(record.id, ev.Ticked(at=self._clock.now()))
             found.extend((changed, instruction) for instruction in instructions)
         return found
@@ -266,7 +267,7 @@ class Control:
         free = {region.name: region.capacity_gpus for region in await asyncio.to_thread(self._store.regions)}
         for record in records:
             if (live := record.state.live_run) is not None and live.region in free:
-                free[live.region] -= record.gpus
+                free[live.region] -= record.gpus_of(live)
         return free
 
     async def _act(

@@ -13,10 +13,10 @@ from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.duration import format_duration
 from kilowait_scheduler.core.errors import BadInput, Conflict, Refused
 from kilowait_scheduler.core.job import JobSpec, RegionChoice
-from kilowait_scheduler.core.lifecycle import JobState, Want
 from kilowait_scheduler.core.reasons import Reason, sentence
 from kilowait_scheduler.core.record import JobRecord, new_job_id
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState, Want
 from kilowait_scheduler.planner.explain import Explanation
 from kilowait_scheduler.planner.knowledge import Decision
 from kilowait_scheduler.store.repository import Store
@@ -180,6 +180,7 @@ class Jobs:
             state=JobState(
                 job_id=job_id,
                 work_s=duration.total_seconds(),
+                speeds=spec.resources.speeds,
                 suspendable=spec.suspendable,
                 restart_s=checkpoint.restart.total_seconds() if checkpoint else 0.0,
                 checkpoint_period_s=checkpoint.period.total_seconds() if checkpoint else 0.0,
@@ -187,16 +188,19 @@ class Jobs:
         )
 
     def _learned_duration(self, spec: JobSpec) -> timedelta:
-        """Median running time of the last jobs of this name and size. Raises Refused where there are none."""
+        """Median work of the last jobs of this name and size. Raises Refused where there are none."""
         seconds = []
         for record in self._store.finished_like(spec.name):
-            if record.gpus != spec.resources.gpus:
+            if record.spec.resources.speeds != spec.resources.speeds:
                 continue
-            spans = [(run.started_at, run.ended_at) for run in record.state.runs]
-            seconds.append(sum((end - start).total_seconds() for start, end in spans if start and end))
+            state = record.state
+            spans = [(run.started_at, run.ended_at, state.speed_on(run.gpus)) for run in state.runs]
+            seconds.append(sum((end - start).total_seconds() * speed for start, end, speed in spans if start and end))
         if not seconds:
+            speeds = spec.resources.speeds
+            sizes = " to ".join(str(size) for size in dict.fromkeys((min(speeds), max(speeds))))
             raise Refused(
-                f"job {spec.name}: no duration is given and no earlier job of this name on {spec.resources.gpus} GPUs "
+                f"job {spec.name}: no duration is given and no earlier job of this name on {sizes} GPUs "
                 "has finished; add e.g. duration: 6h",
                 reason=Reason.DURATION_UNKNOWN,
             )
@@ -237,7 +241,7 @@ def _require_possible(record: JobRecord, regions: list[Region], *, now: datetime
             reason=Reason.DEADLINE_PASSED,
         )
     start = max(now, spec.earliest) if spec.earliest else now
-    work = timedelta(seconds=record.state.work_s)
+    work = timedelta(seconds=record.state.work_s / max(spec.resources.speeds.values()))
     if spec.due - start < work:
         room = format_duration(max(spec.due - start, timedelta(0)))
         raise Refused(
@@ -246,9 +250,9 @@ def _require_possible(record: JobRecord, regions: list[Region], *, now: datetime
             reason=Reason.WINDOW_TOO_SHORT,
         )
     largest = max((r.capacity_gpus for r in regions if r.name in record.regions), default=0)
-    if record.gpus > largest:
+    if record.sizes[0] > largest:
         raise Refused(
-            f"job {spec.name}: needs {record.gpus} GPUs, the largest allowed region has {largest}; "
+            f"job {spec.name}: needs {record.sizes[0]} GPUs, the largest allowed region has {largest}; "
             "ask for fewer or allow a larger region",
             reason=Reason.GANG_TOO_LARGE,
         )

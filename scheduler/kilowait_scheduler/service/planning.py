@@ -93,12 +93,14 @@ class Planning:
 
 
 def overrun(record: JobRecord) -> float | None:
-    """Real over declared running time of a job that is done; None where its runs do not tell."""
-    spans = [(run.started_at, run.ended_at) for run in record.state.runs]
-    ran = sum((end - start).total_seconds() for start, end in spans if start is not None and end is not None)
-    restarts = max(0, sum(1 for start, _ in spans if start is not None) - 1)
-    worked = ran - restarts * record.state.restart_s
-    return worked / record.state.work_s if worked > 0 and record.state.work_s > 0 else None
+    """Real over declared work of a job that is done; None where its runs do not tell."""
+    state = record.state
+    worked = 0.0
+    for run in state.runs:
+        if run.started_at is not None and run.ended_at is not None:
+            ran_s = (run.ended_at - run.started_at).total_seconds() - state.restart_of(run)
+            worked += ran_s * state.speed_on(run.gpus)
+    return worked / state.work_s if worked > 0 and state.work_s > 0 else None
 
 
 def _after(seconds: float) -> Callable[[], bool]:

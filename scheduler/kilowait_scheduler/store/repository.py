@@ -16,10 +16,10 @@ from sqlmodel import Session, col, or_, select
 
 from kilowait_scheduler.core.errors import Conflict, NotFound
 from kilowait_scheduler.core.events import EVENT, Event
-from kilowait_scheduler.core.lifecycle import JobState, Phase
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState, Phase
 
 from .engine import WRITES
 from .ledger import Ledger

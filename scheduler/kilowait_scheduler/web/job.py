@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_scheduler.core.events import Event
-from kilowait_scheduler.core.lifecycle import Run
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Run
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.reports import timeline
 from kilowait_scheduler.reports.model import JobLine, Report

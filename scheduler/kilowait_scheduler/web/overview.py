@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from markupsafe import Markup
 
 from kilowait_forecasters.forecast import Forecast
-from kilowait_scheduler.core.lifecycle import JobState, Phase
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState, Phase
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.reports import timeline
 from kilowait_scheduler.reports.model import JobLine, Report

@@ -18,9 +18,9 @@ from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.duration import parse_duration
 from kilowait_scheduler.core.job import JobSpec, parse_job
-from kilowait_scheduler.core.lifecycle import JobState
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState
 from kilowait_scheduler.planner.knowledge import Decision, Knowledge, Rules
 from kilowait_scheduler.planner.replan import replan
 
