@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.reports.baselines import run_now
 from kilowait_scheduler.reports.build import build
 from kilowait_scheduler.reports.ceiling import Ceiling, ceilings

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from kilowait_scheduler.core.baseline import compact
 from kilowait_scheduler.core.carbon import EnergyInterval
-from kilowait_scheduler.core.lifecycle import Phase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.savings import useful_and_overhead
+from kilowait_scheduler.core.state import Phase
 
 
 @dataclass(frozen=True)
