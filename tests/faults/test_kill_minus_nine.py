@@ -146,17 +146,24 @@ def site(tmp_path: Path, ray_regions: dict[str, LocalHead]) -> Iterator[Site]:
 
 
 def job(
-    site: Site, *, hours: float, within: float, any_of: list[str], steps: int | None = None, slow_in: str = ""
+    site: Site,
+    *,
+    hours: float,
+    within: float,
+    any_of: list[str],
+    steps: int | None = None,
+    slow_in: str = "",
+    resources: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A job that says it needs `hours`; it ends after `steps` steps, by default as many as fit into its hours."""
     steps = steps or round(hours * 3600 / SPEED / 0.25)
     return {
         "name": "train",
         "entrypoint": f"exec python {site.folder / 'workload.py'} {steps} {site.folder / 'work'} {slow_in}",
-        "resources": {"gpus": 2},
+        "resources": resources or {"gpus": 2},
         "duration": f"{round(hours * 3600)}s",
         "within": f"{round(within * 3600)}s",
-        "regions": {"home": "a", "any_of": any_of},
+        "regions": {"home": any_of[0], "any_of": any_of},
         "checkpoint": {"path": str(site.folder / "work"), "restart": "30m", "period": "2m", "grace": "10s"},
     }
 
@@ -209,6 +216,23 @@ def test_death_while_relocating(site: Site, step: str) -> None:
         done = site.finish(job_id)
         require_one_clean_life(site, job_id)
     assert [run["region"] for run in done["runs"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("step", ["stop: sent", "stop: outcome committed"])
+def test_death_while_resizing(site: Site, step: str) -> None:
+    # Its work does not fit into the clean hours even on all GPUs, so that it begins on few of them before.
+    site.write(clean_a=4, clean_b=6)
+    elastic = {"gpus": {"min": 2, "max": 4}, "throughput": {2: 1.0, 4: 1.5}}
+    wanted = job(site, hours=20, within=20, any_of=["b"], steps=40, slow_in="2", resources=elastic)
+    with site.server(fatal=step) as process:
+        job_id = submit(site, process, wanted)
+        await_death(process)
+    with site.server(fatal=step) as process:
+        assert site.await_ready(process)
+        done = site.finish(job_id)
+        require_one_clean_life(site, job_id)
+    assert [run["gpus"] for run in done["runs"]] == [2, 4]
+    assert [line.split("gpus=")[1] for line in site.log() if line.startswith("start")] == ["2", "4"]
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.startswith("settle")])

@@ -1,6 +1,6 @@
 """Works STEPS x 0.25 s, keeps its count, and notes in a log when it starts, ends, or meets itself.
 
-usage: workload.py STEPS FOLDER [REGION]   (in REGION it gets no further than half-way, however long it runs)
+usage: workload.py STEPS FOLDER [WHERE]   (in region, or on number of GPUs, WHERE it gets no further than half-way)
 """
 
 import fcntl
@@ -17,7 +17,7 @@ folder.mkdir(parents=True, exist_ok=True)
 
 def note(what: str) -> None:
     with (folder / "log").open("a") as log:
-        log.write(f"{what} run={run} region={os.environ['KILOWAIT_REGION']}\n")
+        log.write(f"{what} run={run} region={os.environ['KILOWAIT_REGION']} gpus={os.environ['KILOWAIT_GPUS']}\n")
 
 
 def stop(signum: int, frame: object) -> None:
@@ -36,7 +36,7 @@ except BlockingIOError:
 counter = folder / "step"
 step = int(counter.read_text()) if counter.exists() else 0
 note(f"start step={step}")
-slow = len(sys.argv) > 3 and sys.argv[3] == os.environ["KILOWAIT_REGION"]
+slow = len(sys.argv) > 3 and sys.argv[3] in (os.environ["KILOWAIT_REGION"], os.environ["KILOWAIT_GPUS"])
 while step < steps and not stopping:
     time.sleep(0.25)
     if slow and step >= steps // 2:

@@ -33,6 +33,7 @@ def _masked(spec: JobSpec) -> JobSpec:
 class RunShape(BaseModel):
     n: int
     region: str
+    gpus: int
     state: str
     submission_id: str
     started_at: datetime | None
@@ -91,6 +92,7 @@ class JobShape(BaseModel):
                 RunShape(
                     n=run.n,
                     region=run.region,
+                    gpus=record.gpus_of(run),
                     state=run.phase.value,
                     submission_id=run.submission_id,
                     started_at=run.started_at,
