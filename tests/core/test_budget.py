@@ -11,9 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kilowait_scheduler.core.allowance import Drawn, applied, carry_due, limit_due, position, settlement
+from kilowait_scheduler.core.allowance import (
+    Drawn,
+    Position,
+    applied,
+    carry_due,
+    limit_due,
+    position,
+    refusal,
+    settlement,
+)
 from kilowait_scheduler.core.budget import Budget, CarryOver, Span
-from kilowait_scheduler.core.exhaustion import exhaustion
+from kilowait_scheduler.core.exhaustion import exhaustion, rolling_exhaustion
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, hold, release, to_ug, transfer
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -297,3 +306,31 @@ def test_what_a_running_job_is_given_back_stays_held_for_it() -> None:
     over = charged + settle(charged, 4, 60, [account])
     assert balance_ug(f"held:{account}", running) == to_ug(6)
     assert balance_ug(f"held:{account}", over) == to_ug(4)
+
+
+def test_a_window_that_moves_is_used_up_when_more_comes_than_leaves() -> None:
+    steady = rolling_exhaustion([10.0] * 14, window_g=[10.0] * 7, allowed_g=75.0, now=T0)
+    assert steady is not None
+    assert steady.at is None, "as much leaves as comes, and that fits"
+    growing = rolling_exhaustion([10.0] * 14, window_g=[0.0] * 4 + [10.0] * 3, allowed_g=65.0, now=T0)
+    assert growing is not None
+    assert growing.at == T0 + 3.5 * DAY, "nothing leaves in the first four days"
+    full = rolling_exhaustion([10.0] * 14, window_g=[10.0] * 7, allowed_g=70.0, now=T0)
+    assert full is not None
+    assert full.at == T0
+    spread = rolling_exhaustion([0.0, 20.0] * 7, window_g=[0.0] * 7, allowed_g=55.0, now=T0)
+    assert spread is not None
+    assert spread.at == T0 + 5.5 * DAY
+    assert spread.earliest is not None
+    assert spread.earliest < spread.at
+    assert spread.latest is None, "if few come, seven days never hold as much"
+    assert rolling_exhaustion([10.0, 10.0], window_g=[0.0] * 7, allowed_g=5.0, now=T0) is None
+
+
+def test_a_refused_top_up_names_all_that_the_job_needs_and_the_limit() -> None:
+    one = budget()
+    where = Position(granted_ug=to_ug(1000), held_ug=to_ug(900))
+    said = refusal(one, OCTOBER, where, needed_ug=to_ug(500), held_ug=to_ug(300))
+    assert "has 0.100 kg left of 1.000 kg, this job needs up to 0.500 kg, of which it holds 0.300 kg." in said
+    assert "0.100 kg more would release it" in said
+    assert "0.600 kg are held for other jobs" in said

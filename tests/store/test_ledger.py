@@ -9,12 +9,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from kilowait_scheduler.core.allowance import Drawn
 from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, OnExhausted, Period
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
-from kilowait_scheduler.core.state import Phase
-from kilowait_scheduler.service.budgets import Budgets
+from kilowait_scheduler.core.state import Phase, RunPhase
+from kilowait_scheduler.service.budgets import Budgets, standing
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
 
-from .sample import HOUR, T0, at_once, record
+from .sample import HOUR, T0, at_once, record, with_runs
 
 NLP = Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=1000)
 ALL = Budget(id="all", scope=BudgetScope.ORGANISATION, name="all", limit_g=450)
@@ -372,3 +372,38 @@ def test_a_job_goes_on_being_charged_where_it_holds_after_a_budgets_end_and_not_
     budgets.settle(ended, grams=40, energy_mj=2, now=T0 + 2 * day)
     assert store.balance_ug("emitted:once-once") == to_ug(40)
     assert store.balance_ug("emitted:nlp-2026-11") == 0
+
+
+def test_what_a_late_correction_takes_back_of_days_that_left_a_window_is_not_given_twice(store: Store) -> None:
+    week = Budget(id="week", scope=BudgetScope.TEAM, name="nlp", limit_g=1000, period=Period.ROLLING, days=7)
+    store.put_budget(week)
+    budgets, job = Budgets(store), record("0a1", team="nlp", phase=Phase.SUCCEEDED)
+    budgets.begin(now=T0)
+    assert budgets.reserve(record("0a1", team="nlp"), grams=400, now=T0) == ""
+    budgets.settle(job, grams=400, energy_mj=1, now=T0)
+    later = T0 + 9 * 24 * HOUR
+    budgets.begin(now=later)
+    assert store.balance_ug("budget:week-rolling") == to_ug(1000), "what was emitted has left the window"
+    budgets.settle(job, grams=300, energy_mj=1, now=later)
+    budgets.begin(now=later)
+    assert store.balance_ug("budget:week-rolling") == to_ug(1000), "and so has what was corrected of it"
+    with store.books() as books:
+        where = standing(books, week, "week-rolling", now=later)
+    assert (where.emitted_ug, where.allowed_ug) == (0, to_ug(1000))
+    budgets.settle(job, grams=320, energy_mj=1, now=later)
+    budgets.begin(now=later)
+    assert store.balance_ug("budget:week-rolling") == to_ug(1000)
+
+
+def test_a_hold_follows_a_plan_that_needs_less_until_the_job_has_begun(store: Store) -> None:
+    store.put_budget(NLP)
+    budgets, job = Budgets(store), record("0a1", team="nlp")
+    assert budgets.reserve(job, grams=500, now=T0) == ""
+    assert not budgets.release_spare(job, grams=470, now=T0), "a tenth more than needed is no reason to move"
+    assert budgets.release_spare(job, grams=200, now=T0)
+    assert store.balance_ug("held:nlp-2026-11") == to_ug(200)
+    assert store.balance_ug("budget:nlp-2026-11") == to_ug(800)
+    assert budgets.reserve(job, grams=600, now=T0) == "", "and up again"
+    assert store.balance_ug("held:nlp-2026-11") == to_ug(600)
+    begun = job.model_copy(update={"state": with_runs(job, RunPhase.PENDING)})
+    assert not budgets.release_spare(begun, grams=1, now=T0)

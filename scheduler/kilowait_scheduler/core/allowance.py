@@ -152,17 +152,21 @@ def settlement(
     ]
 
 
-def refusal(one: Budget, span: Span, where: Position, *, needed_ug: int) -> str:
-    """Why a budget does not cover a job, and what would: one sentence each."""
+def refusal(one: Budget, span: Span, where: Position, *, needed_ug: int, held_ug: int = 0) -> str:
+    """Why a budget does not cover a job, and what would: one sentence each. `held_ug`: of its need, held already."""
     left_ug, kg = max(where.left_ug, 0), UG_PER_G * 1000
-    short_ug = needed_ug - left_ug
+    short_ug = needed_ug - held_ug - left_ug
     said = (
         f"budget {one.id} ({one.whose}) has {left_ug / kg:.3f} kg left of {where.allowed_ug / kg:.3f} kg, "
         f"this job needs up to {needed_ug / kg:.3f} kg"
     )
+    if held_ug > 0:
+        said += f", of which it holds {held_ug / kg:.3f} kg"
     ways = [f"{short_ug / kg:.3f} kg more would release it: `kilowait budget request {one.id}`, or raise the limit"]
-    if where.held_ug > 0:
-        ways.append(f"{where.held_ug / kg:.3f} kg are held for other jobs, and what they do not use comes back")
+    if where.held_ug > held_ug:
+        ways.append(
+            f"{(where.held_ug - held_ug) / kg:.3f} kg are held for other jobs, and what they do not use comes back"
+        )
     if one.period is Period.ROLLING:
         ways.append(f"what was emitted more than {one.days} days ago is free again, from {one.local(span.end)} on")
     elif one.period is Period.ONCE:

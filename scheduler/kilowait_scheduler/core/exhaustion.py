@@ -40,11 +40,39 @@ def exhaustion(daily_g: Sequence[float], *, left_g: float, now: datetime) -> Exh
     return Exhaustion(mean, len(daily_g), at, earliest, latest)
 
 
+def rolling_exhaustion(
+    daily_g: Sequence[float], *, window_g: Sequence[float], allowed_g: float, now: datetime
+) -> Exhaustion | None:
+    """When a window of the last days will hold `allowed_g` grams; None where there are too few days to tell.
+
+    `window_g`: grams on each day that the window holds now, oldest first, today last; each midnight the oldest leaves.
+    """
+    if len(daily_g) < _LEAST_DAYS:
+        return None
+    mean, deviation = statistics.fmean(daily_g), statistics.stdev(daily_g)
+    found = []
+    for z in (0.0, _Z90, -_Z90):
+        found.append(now if sum(window_g) >= allowed_g else None)
+        kept_g = sum(window_g)
+        for day, leaves_g in enumerate(window_g if found[-1] is None else ()):
+            kept_g -= leaves_g
+            days = _days(allowed_g - kept_g, mean=mean, spread=z * deviation)
+            if days is not None and days < day + 1:
+                found[-1] = now + timedelta(days=max(days, day))
+                break
+    return Exhaustion(mean, len(daily_g), *found)
+
+
 def _when(left_g: float, *, mean: float, spread: float, now: datetime) -> datetime | None:
+    days = _days(left_g, mean=mean, spread=spread)
+    return now + timedelta(days=days) if days is not None and days < 3650 else None
+
+
+def _days(left_g: float, *, mean: float, spread: float) -> float | None:
+    """Days until so many grams have been emitted; None where that never comes."""
     if left_g <= 0:
-        return now
+        return 0.0
     if mean <= 0:
         return None
     root = (-spread + math.sqrt(spread * spread + 4 * mean * left_g)) / (2 * mean)
-    days = root * root
-    return now + timedelta(days=days) if days < 3650 else None
+    return root * root

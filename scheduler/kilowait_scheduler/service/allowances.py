@@ -10,10 +10,10 @@ from pydantic import BaseModel
 
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.allowance import position
-from kilowait_scheduler.core.budget import Budget, Enforcement
+from kilowait_scheduler.core.budget import Budget, Enforcement, Period
 from kilowait_scheduler.core.budget_request import Ask, BudgetRequest, RequestState
 from kilowait_scheduler.core.errors import Conflict, NotFound, Refused
-from kilowait_scheduler.core.exhaustion import Exhaustion, exhaustion
+from kilowait_scheduler.core.exhaustion import Exhaustion, exhaustion, rolling_exhaustion
 from kilowait_scheduler.core.ledger import SOURCE, UG_PER_G, Entry, EntryKind, budget, to_ug, transfer
 from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.state import Want
@@ -248,8 +248,19 @@ def _status(books: Books, one: Budget, *, now: datetime, less_g: float = 0.0) ->
         left_g=allowed_g - committed_g,
         committed_pct=100 * committed_g / allowed_g if allowed_g > 0 else (100.0 if committed_g else 0.0),
         passed=dict(sorted(books.notices([span.account]).get(span.account, {}).items())),
-        exhaustion=exhaustion(_daily_g(books, one, now=now), left_g=allowed_g - emitted_g, now=now),
+        exhaustion=_exhaustion(books, one, left_g=allowed_g - emitted_g, allowed_g=allowed_g, now=now),
     )
+
+
+def _exhaustion(books: Books, one: Budget, *, left_g: float, allowed_g: float, now: datetime) -> Exhaustion | None:
+    daily_g = _daily_g(books, one, now=now)
+    if one.period is not Period.ROLLING or one.days is None:
+        return exhaustion(daily_g, left_g=left_g, now=now)
+    span = one.span(now)
+    window = dict.fromkeys((one.day(now) - timedelta(days=ago) for ago in reversed(range(one.days))), 0.0)
+    for at, amount_ug in books.emitted_entries([span.account], since=span.start):
+        window[one.day(at)] = window.get(one.day(at), 0.0) + amount_ug / UG_PER_G
+    return rolling_exhaustion(daily_g, window_g=list(window.values()), allowed_g=allowed_g, now=now)
 
 
 def _daily_g(books: Books, one: Budget, *, now: datetime) -> list[float]:

@@ -30,6 +30,7 @@ log = logging.getLogger("kilowait.budgets")
 # A running job is charged this often (grid time) as long as its hold covers it: held or emitted, its budget has
 # promised it all the same. At its end, and where its hold does not cover it, it is charged at once.
 _CHARGE_EVERY = timedelta(minutes=15)
+_SPARE = 0.1  # share of its need that a waiting job may hold beyond it
 _LONGEST_PAUSE = 24  # periods without a server that are still opened, and carried through, one by one
 
 
@@ -97,9 +98,32 @@ class Budgets:
                 booking.post(due(booking, one, now=now)[0])
                 where = standing(booking, one, account, now=now)
                 if one.enforcement is Enforcement.HARD and where.left_ug < missing_ug:
-                    return refusal(one, one.span(now), where, needed_ug=missing_ug)
+                    return refusal(one, one.span(now), where, needed_ug=wanted_ug, held_ug=wanted_ug - missing_ug)
             booking.post([hold(account, job_id=record.id, amount_ug=ug, at=now) for _, account, ug in lacking])
         return ""
+
+    def release_spare(self, record: JobRecord, *, grams: float, now: datetime) -> bool:
+        """Give back what a job that has not begun holds beyond `grams`, which its plan now needs; True where it did.
+
+        A tenth more than needed stays, so that holds do not go up and down with every forecast. A job that has begun
+        keeps all: what its runs used may not be charged yet.
+        """
+        if any(run.started_at is not None for run in record.state.runs) or record.state.live_run is not None:
+            return False
+        enough_ug = round(max(to_ug(grams), 1) * (1 + _SPARE))
+        with self._store.books() as books:
+            if all(part.held_ug <= enough_ug for part in books.drawn([record.id]).get(record.id, ())):
+                return False
+        with self._store.booking() as booking:
+            spare = [part for part in booking.drawn([record.id]).get(record.id, ()) if part.held_ug > enough_ug]
+            memo = "its plan needs less"
+            booking.post(
+                [
+                    release(p.account, job_id=record.id, amount_ug=p.held_ug - max(to_ug(grams), 1), at=now, memo=memo)
+                    for p in spare
+                ]
+            )
+        return bool(spare)
 
     def _lacking(
         self, books: Books, record: JobRecord, *, wanted_ug: int, now: datetime, until: datetime
@@ -191,7 +215,7 @@ def due(books: Books, one: Budget, *, now: datetime) -> tuple[list[Entry], Flows
     found: list[Entry] = []
     for before, span in pairwise(spans if len(spans) > 1 else [None, *spans]):
         assert span is not None
-        past = books.flows([span.account], before=span.start) if one.period is Period.ROLLING else {}
+        past = books.gone(span.account, before=span.start) if one.period is Period.ROLLING else {}
         entries = limit_due(one, span, flows, past=past, at=now)
         if before is not None:
             entries += carry_due(one, before, span, applied(flows, entries), at=now)
@@ -224,7 +248,7 @@ def standing(books: Books, one: Budget, account: str, *, now: datetime) -> Posit
     where = position(account, due(books, one, now=now)[1])
     if one.period is not Period.ROLLING:
         return where
-    gone_ug = position(account, books.flows([account], before=span.start)).emitted_ug  # was granted anew
+    gone_ug = position(account, books.gone(account, before=span.start)).emitted_ug  # was granted anew
     return replace(where, granted_ug=where.granted_ug - gone_ug, emitted_ug=where.emitted_ug - gone_ug)
 
 

@@ -198,6 +198,7 @@ class Control:
             records = [record for record in records if record.id not in held]
             decisions = await asyncio.to_thread(self._planning.plan, records)
         for decision in decisions:
+            await self._release_spare(decision)
             await self._record(decision)
 
     async def _hold(self, decision: Decision) -> bool:
@@ -219,6 +220,12 @@ class Control:
             event = ev.Held(at=self._clock.now(), reason=Reason.BUDGET_EXHAUSTED, detail=refusal)
             await self._apply(record.id, event)
         return bool(refusal)
+
+    async def _release_spare(self, decision: Decision) -> None:
+        """Let a hold follow a plan that needs less than the one before; the next round's plan gives it to others."""
+        grams, now = decision.carbon_p90_g, self._clock.now()
+        if decision.windows and decision.record.state.windows:
+            await asyncio.to_thread(self._budgets.release_spare, decision.record, grams=grams, now=now)
 
     async def _record(self, decision: Decision) -> None:
         state = decision.record.state

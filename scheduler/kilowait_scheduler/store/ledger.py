@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 
-from sqlalchemy import func, text
+from sqlalchemy import case, func, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, or_, select
@@ -51,6 +51,27 @@ class Books:
             query = query.where(col(LedgerRow.at) < before)
         found = self._session.execute(query.group_by(*key)).all()
         return {(EntryKind(kind), debit, credit): int(amount) for kind, debit, credit, amount in found}
+
+    def gone(self, account: str, *, before: datetime) -> Flows:
+        """What a window that begins at `before` counts no more: flows up to then, less what was taken back since.
+
+        What was taken back of a job's charges is, net of what it was charged since, a correction of the older ones:
+        were it counted in the window, the window would give out that much twice.
+        """
+        name = f"emitted:{account}"
+        signed = case((col(LedgerRow.credit) == name, LedgerRow.amount_ug), else_=-col(LedgerRow.amount_ug))
+        query = (
+            sa_select(func.sum(signed))
+            .where(or_(col(LedgerRow.debit) == name, col(LedgerRow.credit) == name), col(LedgerRow.at) >= before)
+            .group_by(LedgerRow.job_id)
+            .having(func.sum(signed) < 0)
+        )
+        found = dict(self.flows([account], before=before))
+        back_ug = -sum(int(amount) for (amount,) in self._session.execute(query).all())
+        if back_ug:
+            key = (EntryKind.CORRECTION, name, f"budget:{account}")
+            found[key] = found.get(key, 0) + back_ug
+        return found
 
     def drawn(self, job_ids: Collection[str]) -> dict[str, list[Drawn]]:
         """By job id, the periods it drew on, oldest first."""
