@@ -8,6 +8,10 @@ import typer
 
 import kilowait
 from kilowait_scheduler.cli.app import app
+from kilowait_scheduler.reports.cloud import AWS_COLUMNS, GOOGLE_COLUMNS
+from kilowait_scheduler.reports.formats import FORMS
+from kilowait_scheduler.reports.render import COLUMNS
+from kilowait_scheduler.reports.rows import FOCUS_COLUMNS
 from kilowait_scheduler.settings import Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -24,6 +28,14 @@ def test_every_command_is_documented() -> None:
     text = (DOCS / "cli.md").read_text()
     for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
         assert f"`{name}" in text or f"· `{name}" in text, name
+
+
+def test_every_column_of_every_export_is_documented() -> None:
+    text = (DOCS / "exports.md").read_text()
+    for form in FORMS:
+        assert f"`{form}`" in text, form
+    for column in (*COLUMNS, *AWS_COLUMNS, *GOOGLE_COLUMNS, *FOCUS_COLUMNS):
+        assert f"`{column}`" in text, column
 
 
 def test_the_door_for_users_gives_exactly_what_it_says() -> None:

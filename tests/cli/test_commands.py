@@ -268,6 +268,10 @@ def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) 
     assert cli("report", "--by", "team")[0] == 0
     assert cli("report", "--by", "team", "--format", "html")[1].lstrip().lower().startswith("<!doctype html>")
     assert json.loads(cli("report", "--by", "month", "-o", "json")[1])["by"] == "month"
+    for form in ("codecarbon", "aws", "google", "google-csv", "focus", "impact-framework"):
+        code, out, err = cli("report", "--format", form)
+        assert (code, err) == (0, ""), form
+        assert out or form == "google", "nothing was measured yet"
     assert cli("report", "--by", "colour")[0] == 2
     assert cli("report", "--evidence", str(tmp_path / "evidence"))[0] == 0
     assert json.loads((tmp_path / "evidence" / "report.json").read_text())["baseline_name"] == "run-now@1"

@@ -21,6 +21,7 @@ from kilowait_scheduler.reports.model import (
     RegionLine,
     Report,
     Totals,
+    Use,
 )
 
 START = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -74,6 +75,7 @@ def job(
             saved_pct=100 * saved / baseline,
             uncertainty_g=abs(saved) * 0.05,
             levers=Levers(*levers),
+            uses=(Use(windows[0][0], "2026-11", energy_kwh, carbon_g, None),),
             estimated_pct=0.0,
             measured_pct=100.0,
             provisional=state != "succeeded",

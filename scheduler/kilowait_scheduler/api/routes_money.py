@@ -6,15 +6,15 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, PlainTextResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
+from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import By
-from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 from kilowait_scheduler.service.reporting import Asked
 
 from .access import CanAdmin, CanLook, ServerDep
@@ -87,25 +87,20 @@ async def savings(
     baseline: Baseline = Baseline.RUN_NOW,
     format_: Annotated[str, Query(alias="format")] = "json",
 ) -> Response:
-    """The savings report on jobs submitted in [start, end), as `json`, `csv` or one self-contained `html` page.
+    """The savings report on jobs submitted in [start, end), in one of the forms of docs/exports.md.
 
     As `evidence`: a zip of all that it rests on, to recompute it from.
 
     `by` adds sums per team, project, region or month; `baseline` names what the jobs are compared with.
     """
+    form = FORMS.get(format_)
+    if form is None and format_ != "evidence":
+        raise BadInput(f"format {format_!r} does not exist; use {', '.join(FORMS)} or evidence")
     work = server.reporting.evidence(Asked(start=start, end=end, team=team, by=by, baseline=baseline))
     found = await asyncio.wrap_future(server.ticker.submit(work))
-    report = found.report
-    match format_:
-        case "json":
-            return Response(to_json(report), media_type="application/json")
-        case "csv":
-            return PlainTextResponse(to_csv(report), media_type="text/csv")
-        case "html":
-            return HTMLResponse(to_html(report))
-        case "evidence":
-            return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
-    raise BadInput(f"format {format_!r} does not exist; use json, csv, html or evidence")
+    if form is None:
+        return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
+    return Response(await asyncio.to_thread(form.write, found.report), media_type=form.media_type)
 
 
 class NewToken(BaseModel):

@@ -1,4 +1,4 @@
-"""What stands beside a job's carbon: the making of its GPUs, SCI, and what its electricity and carbon cost."""
+"""What stands beside a job's carbon: where and when it was emitted, the making of its GPUs, SCI, and costs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.embodied import gpu_hours_embodied_g
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.gpu_table import GPUS
@@ -15,6 +16,7 @@ from kilowait_scheduler.core.ranges import Range, summed
 
 from .measured import Measured
 from .model import JobLine
+from .uses import Place, months_of, uses_of
 
 
 def beside(
@@ -25,22 +27,31 @@ def beside(
     tariffs: Mapping[str, Tariff | None],
     gpu_types: Mapping[str, str | None],
     pue: Mapping[str, float],
+    intensity: Mapping[str, IntensitySeries],
     now: datetime,
 ) -> JobLine:
-    """The line with what stands beside its carbon: the making of its GPUs, SCI, and what electricity and carbon cost.
+    """The line with what stands beside its carbon: its uses, the making of its GPUs, SCI, and costs.
 
     Carbon is priced as when the job was submitted.
     """
     if line.carbon_g is None or line.baseline is None:
         return line
-    held, embodied = _embodied(job, gpu_types, now=now)
+    held = _held(job, gpu_types, now=now)
+    embodied = summed(made for _, made in held.values())
     useful_h = job.record.gpus * (job.worked / timedelta(hours=1))
     kwh: dict[str, float] = {}
     for interval in job.intervals:
         kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
     return replace(
         line,
-        gpu_h=held,
+        uses=uses_of(
+            job.intervals,
+            made={where: made for where, (_, made) in held.items()},
+            intensity=intensity,
+            pue=pue,
+            tariffs=tariffs,
+        ),
+        gpu_h=sum(hours for hours, _ in held.values()),
         embodied_g=embodied,
         sci_g_per_gpu_h=(line.carbon_g + embodied.mid) / useful_h if embodied is not None and useful_h else None,
         energy_cost=energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),
@@ -49,17 +60,21 @@ def beside(
     )
 
 
-def _embodied(job: Measured, gpu_types: Mapping[str, str | None], *, now: datetime) -> tuple[float, Range | None]:
-    """GPU-hours that the job's runs held, and their share of the making of these GPUs; None where one is not known."""
-    hours = 0.0
-    parts: list[Range | None] = []
+def _held(
+    job: Measured, gpu_types: Mapping[str, str | None], *, now: datetime
+) -> dict[Place, tuple[float, Range | None]]:
+    """By region and month: GPU-hours that runs held, and their share of the making of these GPUs; None if not known."""
+    hours: dict[Place, float] = {}
     for run in job.record.state.runs:
         if run.started_at is not None:
-            held = job.record.gpus * (((run.ended_at or now) - run.started_at) / timedelta(hours=1))
-            hours += held
-            gpu = _gpu(gpu_types.get(run.region) or job.record.spec.resources.gpu_type)
-            parts.append(gpu_hours_embodied_g(gpu.embodied_kg, gpu_h=held) if gpu is not None else None)
-    return hours, summed(parts)
+            for month, start, end in months_of(run.started_at, run.ended_at or now):
+                where = run.region, month
+                hours[where] = hours.get(where, 0.0) + job.record.gpus * ((end - start) / timedelta(hours=1))
+    found: dict[Place, tuple[float, Range | None]] = {}
+    for where, held in hours.items():
+        gpu = _gpu(gpu_types.get(where[0]) or job.record.spec.resources.gpu_type)
+        found[where] = held, gpu_hours_embodied_g(gpu.embodied_kg, gpu_h=held) if gpu is not None else None
+    return found
 
 
 def _gpu(name: str | None) -> Gpu | None:

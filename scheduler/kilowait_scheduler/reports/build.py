@@ -73,6 +73,7 @@ def build(
             tariffs=tariffs,
             gpu_types={region.name: region.gpu_type for region in regions},
             pue=pue,
+            intensity=intensity,
             now=now,
         )
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))

@@ -7,7 +7,6 @@ methods, sources and a hash of every file.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.region import Region
 
 from .ceiling import Ceiling
+from .cells import csv_text
 from .measured import Measured
 from .model import Report
 from .render import to_json
@@ -132,8 +132,4 @@ def _word(value: bool) -> str:  # noqa: FBT001 - it is the value to be written
 
 
 def _csv(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(names, (dict(zip(names, row, strict=True)) for row in rows))

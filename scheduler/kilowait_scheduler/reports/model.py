@@ -40,6 +40,21 @@ class BaselineFigure:
 
 
 @dataclass(frozen=True)
+class Use:
+    """A job's part in one region and month of UTC (`2026-11`), by when its energy was drawn; the parts add up to it.
+
+    `energy_kwh` and `carbon_g` are None where a run held GPUs and no meter has readings.
+    """
+
+    region: str
+    month: str
+    energy_kwh: float | None
+    carbon_g: float | None
+    embodied_g: Range | None
+    energy_cost: Money | None = None
+
+
+@dataclass(frozen=True)
 class JobLine:
     """One job. Figures are None where nothing was measured or no baseline can be computed yet: never a zero.
 
@@ -51,8 +66,9 @@ class JobLine:
     `final_from`: when the last correction may have come, of a job that has ended. Costs are None where
     carbon has no price, or electricity no tariff.
 
-    `gpu_h`: GPU-hours held. `embodied_g`: their share of the making of the GPUs, never part of `carbon_g`; None where
-    the type of GPU is not known. `sci_g_per_gpu_h`: ISO/IEC 21031, ((E x I) + M) / R; R is useful GPU-hours.
+    `uses`: energy and carbon by region and month, where there are figures. `gpu_h`: GPU-hours held. `embodied_g`: their
+    share of the making of the GPUs, never part of `carbon_g`; None where the type of GPU is not known.
+    `sci_g_per_gpu_h`: ISO/IEC 21031, ((E x I) + M) / R; R is useful GPU-hours.
     """
 
     id: str
@@ -77,6 +93,7 @@ class JobLine:
     saved_pct: float | None = None
     uncertainty_g: float | None = None
     levers: Levers | None = None
+    uses: tuple[Use, ...] = ()
     gpu_h: float | None = None
     embodied_g: Range | None = None
     sci_g_per_gpu_h: float | None = None

@@ -1,20 +1,16 @@
-"""A report as JSON, CSV or one self-contained HTML page. All three carry the same figures."""
+"""A report as JSON, one row per job (CSV, Parquet) or one self-contained HTML page; all carry the same figures."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from . import page
+from . import page, parquet
+from .cells import csv_text
 from .model import JobLine, RanWindow, Report
-
-# A cell that starts with one of these is a formula to a spreadsheet, and job names are anybody's input.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def to_json(report: Report) -> str:
@@ -31,16 +27,13 @@ def _plain(value: object) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """One row per job; units in the column names, unknown figures as empty cells, windows as `region start/end; ...`.
+    """One row per job; units in the column names, unknown figures empty, windows as `region start/end; ...`."""
+    return csv_text(COLUMNS, map(_row, report.jobs))
 
-    Text that a spreadsheet would run as a formula gets an apostrophe in front.
-    """
-    rows = [_row(job) for job in report.jobs]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+
+def to_parquet(report: Report) -> bytes:
+    """The rows of the CSV with their types; unknown figures are null. Raises BadInput without pyarrow."""
+    return parquet.write(COLUMNS, [_row(job) for job in report.jobs])
 
 
 COLUMNS = (
@@ -93,7 +86,7 @@ COLUMNS = (
 )
 
 
-def _row(job: JobLine) -> dict[str, str]:
+def _row(job: JobLine) -> dict[str, Any]:
     baseline, levers = job.baseline, job.levers
     values: dict[str, Any] = {
         **vars(job),
@@ -115,27 +108,12 @@ def _row(job: JobLine) -> dict[str, str]:
         "carbon_cost": job.carbon_cost.amount if job.carbon_cost else None,
         "carbon_cost_currency": job.carbon_cost.currency if job.carbon_cost else None,
     }
-    return {column: _cell(values[column]) for column in COLUMNS}
+    return {column: values[column] for column in COLUMNS}
 
 
 def _window(window: RanWindow) -> str:
     """A window that is still open has nothing after the slash."""
     return f"{window.region} {window.start.isoformat()}/{window.end.isoformat() if window.end else ''}"
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.isoformat()
-        case Decimal():
-            return f"{value:f}"
-        case str():
-            return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
-    return repr(value)
 
 
 def to_html(report: Report) -> str:

@@ -1,0 +1,168 @@
+"""A report in the shapes in which AWS and Google export carbon: one row per account (our project), region and month.
+
+Both count the jobs that have figures, by when their energy was drawn. docs/exports.md says what each column holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kilowait_scheduler.core.carbon import METHOD
+from kilowait_scheduler.core.ranges import Range, summed
+
+from .cells import csv_text
+from .model import Report
+from .uses import month_after
+
+PRODUCT = "kilowait"
+AWS_UNIT = "MTCO2e"
+GRAMS_PER_T = 1e6
+
+AWS_COLUMNS = (
+    "last_refresh_timestamp",
+    "location",
+    "model_version",
+    "payer_account_id",
+    "product_code",
+    "region_code",
+    "total_lbm_emissions_unit",
+    "total_lbm_emissions_value",
+    "total_mbm_emissions_unit",
+    "total_mbm_emissions_value",
+    "usage_account_id",
+    "usage_period_end",
+    "usage_period_start",
+)
+
+GOOGLE_COLUMNS = (
+    "usage_month",
+    "billing_account_id",
+    "project.id",
+    "project.number",
+    "service.id",
+    "service.description",
+    "location.location",
+    "location.region",
+    "carbon_model_version",
+    "carbon_footprint_kgCO2e.scope1",
+    "carbon_footprint_kgCO2e.scope2.location_based",
+    "carbon_footprint_kgCO2e.scope2.market_based",
+    "carbon_footprint_kgCO2e.scope3",
+    "carbon_footprint_total_kgCO2e.location_based",
+    "carbon_footprint_total_kgCO2e.market_based",
+    "carbon_footprint_total_kgCO2e.after_offsets",
+)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a project's jobs emitted in one region and month of UTC (`2026-11`)."""
+
+    project: str
+    region: str
+    month: str
+    energy_kwh: float
+    carbon_g: float
+    embodied_g: Range | None
+
+    @property
+    def start(self) -> datetime:
+        return datetime.strptime(self.month, "%Y-%m").replace(tzinfo=UTC)
+
+
+def accounts(report: Report) -> list[Account]:
+    """By project, region and month, in order; parts of jobs without a reading are not in them."""
+    parts: dict[tuple[str, str, str], list[Account]] = {}
+    for job in report.jobs:
+        for use in job.uses:
+            if use.energy_kwh is not None and use.carbon_g is not None:
+                part = Account(job.project, use.region, use.month, use.energy_kwh, use.carbon_g, use.embodied_g)
+                parts.setdefault((job.project, use.region, use.month), []).append(part)
+    return [
+        Account(
+            *where,
+            energy_kwh=sum(part.energy_kwh for part in found),
+            carbon_g=sum(part.carbon_g for part in found),
+            embodied_g=summed(part.embodied_g for part in found),
+        )
+        for where, found in sorted(parts.items())
+    ]
+
+
+def to_aws(report: Report) -> str:
+    """CSV in the columns of the carbon emissions table of AWS Data Exports; figures are metric tonnes."""
+    zones = {region.name: region.zone for region in report.regions}
+    rows = (
+        {
+            "last_refresh_timestamp": _aws_time(report.generated_at),
+            "location": zones.get(account.region),
+            "model_version": METHOD,
+            "payer_account_id": PRODUCT,
+            "product_code": PRODUCT,
+            "region_code": account.region,
+            "total_lbm_emissions_unit": AWS_UNIT,
+            "total_lbm_emissions_value": account.carbon_g / GRAMS_PER_T,
+            "total_mbm_emissions_unit": AWS_UNIT,
+            "total_mbm_emissions_value": None,
+            "usage_account_id": account.project,
+            "usage_period_end": _aws_time(month_after(account.start)),
+            "usage_period_start": _aws_time(account.start),
+        }
+        for account in accounts(report)
+    )
+    return csv_text(AWS_COLUMNS, rows)
+
+
+def to_google(report: Report) -> str:
+    """JSON lines as BigQuery exports the Carbon Footprint table: records nested, unknown figures null."""
+    return "".join(json.dumps(nested(row), ensure_ascii=False) + "\n" for row in _google(report))
+
+
+def to_google_csv(report: Report) -> str:
+    """The same rows flattened: the names of nested fields joined with dots, unknown figures empty."""
+    return csv_text(GOOGLE_COLUMNS, _google(report))
+
+
+def _google(report: Report) -> Iterator[dict[str, object]]:
+    zones = {region.name: region.zone for region in report.regions}
+    for account in accounts(report):
+        located_kg = account.carbon_g / 1000
+        made_kg = account.embodied_g.mid / 1000 if account.embodied_g is not None else None
+        values = (
+            f"{account.start:%Y-%m-%d}",
+            PRODUCT,
+            account.project,
+            "",
+            PRODUCT,
+            f"Kilowait {METHOD}",
+            zones.get(account.region),
+            account.region,
+            int(METHOD.partition("@")[2]),
+            None,
+            located_kg,
+            None,
+            made_kg,
+            located_kg + (made_kg or 0.0),
+            None,
+            None,
+        )
+        yield dict(zip(GOOGLE_COLUMNS, values, strict=True))
+
+
+def nested(row: dict[str, object]) -> dict[str, object]:
+    """A row whose names have dots, as records within records."""
+    found: dict[str, object] = {}
+    for name, value in row.items():
+        *outer, last = name.split(".")
+        inside = found
+        for part in outer:
+            inside = inside.setdefault(part, {})  # type: ignore[assignment]
+        inside[last] = value
+    return found
+
+
+def _aws_time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

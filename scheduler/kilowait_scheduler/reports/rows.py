@@ -1,0 +1,150 @@
+"""A report as rows that programs for costs and footprints read: FOCUS, and CodeCarbon's emissions.csv."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from kilowait_agents.emissions_csv import COLUMNS as CODECARBON_COLUMNS
+from kilowait_scheduler.core.carbon import METHOD
+
+from .cells import csv_text
+from .cloud import PRODUCT
+from .model import JobLine, Report, Use
+from .uses import month_after, months_of
+
+FOCUS_COLUMNS = (
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "RegionName",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "SubAccountId",
+    "SubAccountName",
+    "Tags",
+    "x_EnergyKilowattHours",
+    "x_CarbonLocationBasedGrams",
+    "x_CarbonEmbodiedGrams",
+    "x_CarbonBaselineGrams",
+    "x_CarbonSavedGrams",
+    "x_CarbonBaselineName",
+    "x_CarbonMethod",
+)
+
+
+def to_focus(report: Report) -> str:
+    """CSV in FOCUS columns: one row per job, region and month; carbon in custom columns (`x_`), electricity as cost.
+
+    Baseline and saving belong to a job as a whole: they stand in its first row. A job without figures has one row.
+    """
+    return csv_text(FOCUS_COLUMNS, (row for job in report.jobs for row in _focus(job, report)))
+
+
+def _focus(job: JobLine, report: Report) -> Iterator[dict[str, object]]:
+    whole = Use("", f"{job.submitted_at.astimezone(UTC):%Y-%m}", None, None, None)
+    for number, use in enumerate(job.uses or (whole,)):
+        first = number == 0
+        month = datetime.strptime(use.month, "%Y-%m").replace(tzinfo=UTC)
+        start, end = _ran(job, use, report) or (month, month_after(month))
+        cost = use.energy_cost
+        yield {
+            **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost and cost.amount),
+            **dict.fromkeys(("BillingAccountId", "BillingAccountName", "InvoiceIssuerName"), PRODUCT),
+            **dict.fromkeys(("ProviderName", "PublisherName", "ServiceName"), PRODUCT),
+            "BillingCurrency": cost and cost.currency,
+            "BillingPeriodStart": month,
+            "BillingPeriodEnd": month_after(month),
+            "ChargeCategory": "Usage",
+            "ChargeDescription": f"Electricity of job {job.name}",
+            "ChargeFrequency": "Usage-Based",
+            "ChargePeriodStart": start,
+            "ChargePeriodEnd": end,
+            **dict.fromkeys(("ConsumedQuantity", "PricingQuantity", "x_EnergyKilowattHours"), use.energy_kwh),
+            **dict.fromkeys(("ConsumedUnit", "PricingUnit"), "kWh"),
+            **dict.fromkeys(("RegionId", "RegionName"), use.region or None),
+            "ResourceId": job.id,
+            "ResourceName": job.name,
+            "ResourceType": "Job",
+            "ServiceCategory": "AI and Machine Learning",
+            **dict.fromkeys(("SubAccountId", "SubAccountName"), job.project),
+            "Tags": json.dumps({"team": job.team, "project": job.project}, ensure_ascii=False),
+            "x_CarbonLocationBasedGrams": use.carbon_g,
+            "x_CarbonEmbodiedGrams": use.embodied_g.mid if use.embodied_g else None,
+            "x_CarbonBaselineGrams": job.baseline.carbon_g if first and job.baseline else None,
+            "x_CarbonSavedGrams": job.saved_g if first else None,
+            "x_CarbonBaselineName": job.baseline.name if job.baseline else None,
+            "x_CarbonMethod": METHOD,
+        }
+
+
+def _ran(job: JobLine, use: Use, report: Report) -> tuple[datetime, datetime] | None:
+    """From the first to the last moment in which the job ran in a region and month; None where it did not."""
+    spans = _spans(job, use, report)
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None
+
+
+def _spans(job: JobLine, use: Use, report: Report) -> list[tuple[datetime, datetime]]:
+    return [
+        (start, end)
+        for window in job.windows
+        if window.region == use.region
+        for month, start, end in months_of(window.start, window.end or report.generated_at)
+        if month == use.month
+    ]
+
+
+def ran_s(job: JobLine, use: Use, report: Report) -> float:
+    """How many seconds the job ran in a region and month."""
+    return sum(((end - start) / timedelta(seconds=1) for start, end in _spans(job, use, report)), 0.0)
+
+
+def to_codecarbon(report: Report) -> str:
+    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran; energy is kWh with PUE, carbon kg."""
+    return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in report.jobs if job.runs))
+
+
+def _codecarbon(job: JobLine, report: Report) -> dict[str, object]:
+    ran = [(window.end or report.generated_at) - window.start for window in job.windows]
+    seconds = sum(ran, timedelta(0)) / timedelta(seconds=1)
+    kg = job.carbon_g / 1000 if job.carbon_g is not None else None
+    regions = dict.fromkeys(window.region for window in job.windows)
+    pues = {region.pue for region in report.regions if region.name in regions}
+    last = max(window.end or report.generated_at for window in job.windows)
+    return {
+        "timestamp": f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%S}",
+        "project_name": job.project,
+        "run_id": job.id,
+        "experiment_id": job.name,
+        "duration": seconds,
+        "emissions": kg,
+        "emissions_rate": kg / seconds if kg is not None and seconds > 0 else None,
+        "energy_consumed": job.energy_kwh,
+        "region": " > ".join(regions),
+        "gpu_count": job.gpus,
+        "pue": pues.pop() if len(pues) == 1 else None,
+    }
