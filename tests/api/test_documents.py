@@ -39,6 +39,7 @@ PROMISED = {
     "/budgets/{}/entries": {"get"},
     "/ledger": {"get"},
     "/reports/savings": {"get"},
+    "/reports/reconciliation": {"post"},
     "/tokens": {"get", "post"},
     "/tokens/{}": {"delete"},
     "/events": {"get"},

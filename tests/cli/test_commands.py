@@ -256,6 +256,27 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
     assert cli("ledger", "verify", "--noted", "f" * 64)[0] == 1
 
 
+def test_a_clouds_export_is_compared_and_what_differs_has_a_name(cli: Cli, tmp_path: Path) -> None:
+    bill = tmp_path / "bill.csv"
+    names = "usage_account_id,region_code,usage_period_start,usage_period_end"
+    amounts = "total_lbm_emissions_value,total_lbm_emissions_unit"
+    bill.write_text(f"{names},{amounts}\n42,us-west-2,2024-01-01,2024-02-01,0.5,MTCO2e\n")
+    code, out, err = cli("report", "reconcile", str(bill), "-o", "json")
+    assert code == 1, err
+    (one,) = json.loads(out)["comparisons"]
+    assert (one["account"], one["theirs_g"], one["ours_g"]) == ("42", 500_000.0, None)
+    assert one["parts"] == [{"name": "only in theirs", "g": 500_000.0, "estimated": False}]
+    assert cli("report", "reconcile", str(bill), "--tolerance-pct", "100")[0] == 0
+    code, out, err = cli("report", "reconcile", str(bill), "--account", "42=chat", "--region", "us-west-2=north")
+    assert code == 1 and "chat" in out and "north" in out and "1 of 1 comparisons" in err
+    bill.write_text(f"{names},{amounts}\n42,us-west-2,2024-01-01,2024-02-01,much,MTCO2e\n")
+    code, out, err = cli("report", "reconcile", str(bill))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"kilowait: {bill}: line 2: total_lbm_emissions_value is 'much'") and err.count("\n") == 1
+    assert cli("report", "reconcile", str(bill), "--account", "42")[0] == 2
+    assert cli("report", "reconcile", str(tmp_path / "none.csv"))[0] == 2
+
+
 def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     code, out, err = cli("report", "--html", str(page), "-o", "json")

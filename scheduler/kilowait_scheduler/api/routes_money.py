@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
+from kilowait_scheduler.reports.bill import Shape, read_bill
 from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import By
+from kilowait_scheduler.reports.reconcile import DEFAULT_TOLERANCE_PCT, Reconciliation, reconcile
+from kilowait_scheduler.reports.uses import month_after
 from kilowait_scheduler.service.reporting import Asked
 
 from .access import CanAdmin, CanLook, ServerDep
@@ -101,6 +106,51 @@ async def savings(
     if form is None:
         return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
     return Response(await asyncio.to_thread(form.write, found.report), media_type=form.media_type)
+
+
+_LARGEST_BILL = 64 * 1024 * 1024
+Pairs = Annotated[list[str] | None, Query(description="Our name of a name of theirs: THEIRS=OURS.")]
+
+
+@router.post("/reports/reconciliation", dependencies=[CanLook])
+async def reconciliation(
+    request: Request,
+    server: ServerDep,
+    shape: Shape | None = None,
+    month: Annotated[str | None, Query(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")] = None,
+    tolerance_pct: Annotated[float, Query(ge=0, le=100)] = DEFAULT_TOLERANCE_PCT,
+    account: Pairs = None,
+    region: Pairs = None,
+) -> Reconciliation:
+    """A cloud's carbon export (the body: AWS's or Google's) against our books, per account, region and month.
+
+    Nothing is stored. Every difference is split into parts with names; what the data do not show is `unexplained`.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BILL:
+            raise HTTPException(413, "the file has more than 64 MiB; export fewer months at a time, or gzip it")
+    bill = await asyncio.to_thread(read_bill, body, shape=shape)
+    last = max(datetime.strptime(line.month, "%Y-%m").replace(tzinfo=UTC) for line in bill.lines)
+    found = await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(Asked(end=month_after(last)))))
+    return await asyncio.to_thread(
+        reconcile,
+        bill,
+        found,
+        account_names=_pairs(account, what="account"),
+        region_names=_pairs(region, what="region"),
+        month=month,
+        tolerance_pct=tolerance_pct,
+    )
+
+
+def _pairs(given: list[str] | None, *, what: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in given or ()]
+    for theirs, sign, ours in pairs:
+        if not (theirs and sign and ours):
+            raise BadInput(f"{what} {theirs + sign + ours!r}: write THEIRS=OURS, e.g. 123456789012=assistants")
+    return {theirs: ours for theirs, _, ours in pairs}
 
 
 class NewToken(BaseModel):

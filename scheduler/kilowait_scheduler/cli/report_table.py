@@ -75,3 +75,27 @@ def kwh(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value * 1000:.3g} Wh" if abs(value) < 1 else f"{value:.3g} kWh"
+
+
+def show_reconciliation(found: dict[str, Any]) -> None:
+    """Print a cloud's figures beside ours, and what the differences are made of."""
+    shown = table("account", "region", "month", "method", ">theirs", ">ours", ">difference", ">%", "of which")
+    for one in found["comparisons"]:
+        parts = [f"{grams(part['g'])} {part['name']}{' (estimated)' * part['estimated']}" for part in one["parts"]]
+        shown.add_row(
+            one["account"],
+            one["region"],
+            one["month"],
+            one["method"],
+            grams(one["theirs_g"]),
+            grams(one["ours_g"]),
+            grams(one["difference_g"]),
+            "-" if one["difference_pct"] is None else f"{one['difference_pct']:+.1f}",
+            "\n".join(parts) or "the same",
+        )
+    output.out.print(shown)
+    notes = [f"{one['account']}, {one['region']}: {note}" for one in found["comparisons"] for note in one["notes"]]
+    for note in dict.fromkeys([*notes, *found["notes"]]):
+        say(note)
+    count, limit = len(found["comparisons"]), found["tolerance_pct"]
+    say(f"{found['exceeding']} of {count} comparisons differ by more than {limit:g} %")

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from kilowait_scheduler.client import ServerError
+
 from . import output
-from .connect import ServerOption, TokenOption, UsageError, connect
+from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
 from .output import Format, say
 
 
@@ -95,6 +97,45 @@ def report(
         say(f"HTML report: {html}")
     if evidence is not None:
         say(f"evidence: {evidence}; recompute it with docs/recompute.py {evidence}")
+
+
+@report_app.command()
+def reconcile(
+    file: Annotated[Path, typer.Argument(help="AWS: CSV or Parquet. Google: JSON lines or CSV. Gzipped or not.")],
+    shape: Annotated[str | None, typer.Option(help="aws or google; default: what the columns say.")] = None,
+    month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11; default: all that the file has.")] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS: which project an account is. May be repeated.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="THEIRS=OURS: which region of ours a region of theirs is.")
+    ] = None,
+    tolerance_pct: Annotated[float, typer.Option(min=0, max=100, help="Exit code 1 where two differ by more.")] = 5.0,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+    o: OutputOption = Format.TABLE,
+) -> None:
+    """Compare a cloud's own carbon export with our books; exit code 1 where they differ by more than the tolerance."""
+    if month is not None:
+        _month(month)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    asked = {"shape": shape, "month": month, "account": account, "region": region, "tolerance_pct": tolerance_pct}
+    with connect(server, token_file) as client, output.err.status("comparing"):
+        try:
+            found = client.post("reports/reconciliation", content=content, params=asked)
+        except ServerError as error:
+            raise UsageError(f"{file}: {error}") if error.status == 400 else error from None
+    if o is Format.TABLE:
+        from .report_table import show_reconciliation
+
+        show_reconciliation(found)
+    else:
+        output.data(found, o, rows=found["comparisons"])
+    if found["exceeding"]:
+        raise typer.Exit(1)
 
 
 def _unpack(packed: bytes, folder: Path) -> None:
