@@ -4,7 +4,8 @@
     python recompute.py DIR
 
 Reads no figure of the report before it has made its own: energy interval by interval times intensity slot by slot, the
-baseline from the same energy at another time, the levers, the interval, the sums. Then says which figures differ by
+baseline from the same energy at another time, the levers, the interval, market-based carbon and hourly matching where
+there are contracts, the sums. Then says which figures differ by
 more than one in a million; exit code 1 where one does. The method in words: docs/method.md.
 """
 
@@ -170,6 +171,62 @@ def figures(useful, overhead, baseline, ceiling, slots, pue):
     return found
 
 
+HOUR = timedelta(hours=1)
+
+
+class Contracts:
+    """What contracts for clean energy cover of each hour's load, by region: shares of all jobs' load together."""
+
+    def __init__(self, folder):
+        self.load, self.matched, self.uncovered, self.mixes = {}, {}, {}, []
+        if not (folder / "loads.csv").exists():
+            return
+        for row in rows(folder, "loads.csv"):
+            self.load.setdefault(row["region"], {})[moment(row["hour"])] = float(row["load_kwh"])
+        self.mixes = [
+            (row["region"], moment(row["start"]), moment(row["end"]), float(row["g_per_kwh"]))
+            for row in rows(folder, "residual_mixes.csv")
+        ]
+        supplies = [
+            (row["region"], moment(row["start"]), moment(row["end"]), row["supply"], row["hourly"], float(row["kwh"]))
+            for row in rows(folder, "supplies.csv")
+        ]
+        for region, load in self.load.items():
+            came = {}
+            for where, start, _, _, hourly, kwh in supplies:
+                if where == region and hourly == "true":
+                    came[start] = came.get(start, 0.0) + kwh
+            self.matched[region] = {
+                hour: min(1.0, came[hour] / kwh) if kwh > 0 else 1.0 for hour, kwh in load.items() if hour in came
+            }
+            left = self.uncovered[region] = {hour: 1.0 - self.matched[region].get(hour, 0.0) for hour in load}
+            volumes = [one for one in supplies if one[0] == region and one[4] == "false"]
+            for _, start, end, _, _, kwh in sorted(volumes, key=lambda one: (one[2] - one[1], one[3])):
+                inside = [hour for hour in load if start <= hour < end]
+                drawn = sum(load[hour] * left[hour] for hour in inside)
+                for hour in inside:
+                    left[hour] *= 1.0 - (min(1.0, kwh / drawn) if drawn > 0 else 0.0)
+
+    def figures(self, intervals, slots, pue):
+        """Market-based grams and kWh matched by the hour, where they are known."""
+        grams, matched = 0.0, 0.0
+        for one in intervals:
+            if one.region not in self.load:
+                return {}
+            for first, last, value, _ in slots[one.region].of(one.start, one.end):
+                while first < last:
+                    hour = first.replace(minute=0, second=0, microsecond=0)
+                    until = min(hour + HOUR, last)
+                    kwh = one.energy_mj / MJ_PER_KWH * pue[one.region] * ((until - first) / (one.end - one.start))
+                    mix = [found[3] for found in self.mixes if found[0] == one.region and found[1] <= hour < found[2]]
+                    grams += self.uncovered[one.region][hour] * kwh * (mix[0] if mix else value)
+                    share = self.matched[one.region].get(hour)
+                    matched = None if matched is None or share is None else matched + share * kwh
+                    first = until
+        found = {"market_based_g": grams} if intervals else {}
+        return {**found, "hourly_matched_kwh": matched} if found and matched is not None else found
+
+
 def said(line):
     """The same figures as the report gives them."""
     plain = {name: line[name] for name in ("energy_kwh", "carbon_g", "saved_g", "uncertainty_g")}
@@ -181,6 +238,10 @@ def said(line):
     }
     if line.get("ceiling_saved_g") is not None:
         found["ceiling_saved_g"] = line["ceiling_saved_g"]
+    if line.get("market_based") is not None:
+        found["market_based_g"] = line["market_based"]["carbon_g"]
+    if line.get("hourly_matched_kwh") is not None:
+        found["hourly_matched_kwh"] = line["hourly_matched_kwh"]
     return found
 
 
@@ -214,17 +275,14 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
         one = Interval(moment(row["start"]), moment(row["end"]), int(row["energy_mj"]), *rest)
         energy.setdefault((row["job_id"], row["part"]), []).append(one)
     windows, best = by_job(rows(folder, "baselines.csv")), by_job(rows(folder, "ceilings.csv"))
-    ours = {
-        job_id: figures(
-            energy.get((job_id, "useful"), []),
-            energy.get((job_id, "overhead"), []),
-            against,
-            best.get(job_id),
-            slots,
-            pue,
-        )
-        for job_id, against in windows.items()
-    }
+    contracts = Contracts(folder)
+    ours = {}
+    for job_id, against in windows.items():
+        useful, overhead = (energy.get((job_id, part), []) for part in ("useful", "overhead"))
+        ours[job_id] = {
+            **figures(useful, overhead, against, best.get(job_id), slots, pue),
+            **contracts.figures(useful + overhead, slots, pue),
+        }
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     wrong = list(changed_files(folder))
     theirs = {line["id"]: said(line) for line in report["jobs"] if line["carbon_g"] is not None}
@@ -266,9 +324,10 @@ def by_job(found):
 
 
 def sums_of(found):
-    """Figures summed over jobs, but for the ceiling, which not all of them have."""
-    names = [name for name in next(iter(found), {}) if name != "ceiling_saved_g"]
-    return {name: sum(one[name] for one in found) for name in names}
+    """Figures summed over jobs, but for the ceiling, and for those that not all of them have."""
+    found = list(found)
+    names = [name for name in (found[0] if found else ()) if name != "ceiling_saved_g"]
+    return {name: sum(one[name] for one in found) for name in names if all(name in one for one in found)}
 
 
 def belongs(line, by):

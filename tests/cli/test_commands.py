@@ -277,6 +277,50 @@ def test_a_clouds_export_is_compared_and_what_differs_has_a_name(cli: Cli, tmp_p
     assert cli("report", "reconcile", str(tmp_path / "none.csv"))[0] == 2
 
 
+def test_clean_supply_is_imported_listed_and_removed(cli: Cli, tmp_path: Path) -> None:
+    hours = tmp_path / "solar-2026.csv"
+    hours.write_text("datetime,mwh\n2026-01-01T00:00:00Z,0\n2026-01-01T02:00:00+01:00,1.5\n")
+    code, out, err = cli("supply", "import", str(hours), "--region", "north")
+    assert (code, out) == (0, "") and "solar-2026: 1.500 MWh for north in 2 hours" in err
+    assert cli("supply", "volume", "gos", "--region", "north", "--year", "2026", "--mwh", "120")[0] == 0
+    mix = ("--region", "north", "--year", "2026", "--g-per-kwh", "520", "--source", "AIB")
+    assert cli("supply", "residual-mix", *mix)[0] == 0
+    found = json.loads(cli("supply", "-o", "json")[1])
+    assert [(one["id"], one["hourly"], one["mwh"]) for one in found["supplies"]] == [
+        ("gos", False, 120.0),
+        ("solar-2026", True, 1.5),
+    ]
+    assert found["residual_mixes"][0]["g_per_kwh"] == 520
+    code, out, err = cli("supply")
+    assert code == 0 and "solar-2026" in out and "residual mix of north" in err
+    assert cli("supply", "remove", "gos")[0] == cli("supply", "remove", "solar-2026")[0] == 0
+    assert cli("supply", "remove", "gos")[0] == 2
+    assert cli("supply", "import", str(hours), "--region", "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("when,mwh\n", "line 1: the columns are to be datetime and mwh"),
+        ("datetime,mwh\n", "no rows; give one per hour"),
+        ("datetime,mwh\nsoon,1\n", "line 2: 'soon' is not a time; write e.g."),
+        ("datetime,mwh\n2026-01-01T00:00:00,1\n", "line 2: '2026-01-01T00:00:00' has no offset"),
+        ("datetime,mwh\n2026-01-01T00:30:00Z,1\n", "is not a full hour of UTC"),
+        ("datetime,mwh\n2026-01-01T00:00:00Z,\n", "line 2: mwh is ''; write a number, 0 where nothing came"),
+        ("datetime,mwh\n2026-01-01T00:00:00Z,-1\n", "line 2: mwh is '-1'"),
+        (
+            "datetime,mwh\n2026-01-01T00:00:00Z,1\n2026-01-01T02:00:00Z,1\n",
+            "line 3: 2026-01-01T02:00:00+00:00 where 2026-01-01T01:00:00+00:00 is due",
+        ),
+    ],
+)
+def test_a_supply_file_that_cannot_be_read_gets_one_line(cli: Cli, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "s.csv"
+    file.write_text(text)
+    code, out, err = cli("supply", "import", str(file), "--region", "north")
+    assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+
+
 def test_reports_come_as_table_json_csv_yaml_and_page(cli: Cli, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     code, out, err = cli("report", "--html", str(page), "-o", "json")

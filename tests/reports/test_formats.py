@@ -19,6 +19,7 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import Signal
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval, emissions
+from kilowait_scheduler.core.clean import MarketBased
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.ranges import Range, summed
 from kilowait_scheduler.reports import parquet
@@ -26,7 +27,7 @@ from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import JobLine, Report, Use
 from kilowait_scheduler.reports.render import COLUMNS
 from kilowait_scheduler.reports.sums import totals_of
-from kilowait_scheduler.reports.uses import uses_of
+from kilowait_scheduler.reports.uses import market_based_of, matched_of, uses_of
 from reports import sample
 
 grams = st.floats(0.001, 1e7)
@@ -42,7 +43,18 @@ def lines(draw: st.DrawFn, number: int) -> JobLine:
     parts = draw(st.lists(st.tuples(grams, grams), min_size=1, max_size=3))
     places = [("us-west", "2026-11"), ("eu-north", "2026-11"), ("us-west", "2026-12")]
     made = draw(st.none() | st.just(Range(1.0, 2.0, 3.0)))
-    uses = tuple(Use(*place, kwh, g, made) for place, (kwh, g) in zip(places, parts, strict=False))
+    share = draw(st.none() | st.floats(0, 1))
+    uses = tuple(
+        Use(
+            *place,
+            kwh,
+            g,
+            made,
+            market_based=MarketBased(2 * g) if share is not None else None,
+            hourly_matched_kwh=share * kwh if share is not None else None,
+        )
+        for place, (kwh, g) in zip(places, parts, strict=False)
+    )
     uses = (*uses, Use("de-central", "2026-12", None, None, made)) if draw(st.booleans()) else uses
     line = sample.job(
         f"job{number}",
@@ -53,7 +65,18 @@ def lines(draw: st.DrawFn, number: int) -> JobLine:
         project=project,
     )
     made_here = summed(use.embodied_g for use in uses)
-    return replace(line, id=f"j{number}", uses=uses if measured else (), embodied_g=made_here if measured else None)
+    if not measured:
+        return replace(line, id=f"j{number}")
+    matched_kwh, matched_pct = matched_of(uses)
+    return replace(
+        line,
+        id=f"j{number}",
+        uses=uses,
+        embodied_g=made_here,
+        market_based=market_based_of(uses),
+        hourly_matched_kwh=matched_kwh,
+        hourly_matched_pct=matched_pct,
+    )
 
 
 @st.composite
@@ -125,6 +148,14 @@ def test_totals_are_equal_in_every_form(report: Report) -> None:
     ]
     assert sum(output["carbon-operational"] for output in outputs) == nearly(totals.carbon_g)
     assert sum(output["energy"] for output in outputs) == nearly(totals.energy_kwh)
+    market = totals.market_based
+    if market is not None:
+        assert column(rows(report, "csv"), "market_based_g") == nearly(market.carbon_g)
+        assert column(parquet.read(packed), "market_based_g") == nearly(market.carbon_g)
+        assert column(rows(report, "aws"), "total_mbm_emissions_value") * 1e6 == nearly(market.carbon_g)
+        assert column(google, "carbon_footprint_kgCO2e.scope2.market_based") * 1e3 == nearly(market.carbon_g)
+        assert column(focus, "x_CarbonMarketBasedGrams") == nearly(market.carbon_g)
+        assert column(focus, "x_EnergyHourlyMatchedKilowattHours") == nearly(totals.hourly_matched_kwh or 0.0)
     for output in outputs:
         assert output["energy"] * output["grid/carbon-intensity"] == nearly(output["carbon-operational"])
 
@@ -231,7 +262,7 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
         for a, length, energy_mj, region in spans
     ]
     whole = emissions(intervals, intensity=INTENSITY, pue=PUE)
-    parts = uses_of(intervals, made={}, intensity=INTENSITY, pue=PUE, tariffs={})
+    parts = uses_of(intervals, made={}, intensity=INTENSITY, pue=PUE, tariffs={}, clean={})
     assert sum(part.energy_kwh or 0.0 for part in parts) == pytest.approx(whole.energy_kwh, rel=1e-9)
     assert sum(part.carbon_g or 0.0 for part in parts) == pytest.approx(whole.carbon_g, rel=1e-6)
     assert len({(part.region, part.month) for part in parts}) == len(parts)
@@ -239,5 +270,5 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
 
 def test_gpus_that_were_held_without_a_reading_have_a_part_whose_energy_is_not_known() -> None:
     made = {("aa", "2026-11"): Range(1.0, 2.0, 3.0)}
-    (part,) = uses_of([], made=made, intensity=INTENSITY, pue=PUE, tariffs={})
+    (part,) = uses_of([], made=made, intensity=INTENSITY, pue=PUE, tariffs={}, clean={})
     assert (part.energy_kwh, part.carbon_g, part.embodied_g) == (None, None, Range(1.0, 2.0, 3.0))

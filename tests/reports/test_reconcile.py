@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from kilowait_scheduler.core.clean import MarketBased
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.ranges import Range
 from kilowait_scheduler.reports.bill import Shape, read_bill
@@ -102,6 +103,20 @@ def test_a_difference_is_named_by_what_it_is_to_a_thousandth_and_else_unexplaine
 def test_a_unit_that_the_file_states_is_converted() -> None:
     row = {"total_lbm_emissions_value": ours() / 1e3, "total_lbm_emissions_unit": "kgCO2e"}
     assert only(compared(aws(row))).parts == ()
+
+
+def test_a_market_based_figure_in_a_location_based_column_is_named() -> None:
+    uses = tuple(replace(use, market_based=MarketBased(0.5 * (use.carbon_g or 0))) for use in REPORT.jobs[4].uses)
+    jobs = tuple(replace(job, uses=uses if job is REPORT.jobs[4] else ()) for job in REPORT.jobs)
+    report = replace(REPORT, jobs=jobs)
+    (own,) = accounts(report)
+    assert (own.project, own.region) == ("assistants", "eu-north") and own.market_based is not None
+    market_t = own.market_based.carbon_g / 1e6
+    row = {"total_lbm_emissions_value": market_t, "total_mbm_emissions_value": market_t}
+    located, market = compared(aws(row), report).comparisons
+    assert (located.method, market.method) == ("location", "market")
+    assert [part.name for part in located.parts] == ["method: what they call location-based is ours market-based"]
+    assert market.parts == ()
 
 
 def test_rows_of_several_products_are_one_account() -> None:

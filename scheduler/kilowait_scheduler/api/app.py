@@ -14,7 +14,16 @@ from kilowait_scheduler.metrics import exposition
 from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.web.pages import router as pages
 
-from . import problems, routes_budgets, routes_estimates, routes_events, routes_grid, routes_jobs, routes_money
+from . import (
+    problems,
+    routes_budgets,
+    routes_clean,
+    routes_estimates,
+    routes_events,
+    routes_grid,
+    routes_jobs,
+    routes_money,
+)
 
 
 def create_app(server: Server) -> FastAPI:
@@ -39,7 +48,8 @@ def create_app(server: Server) -> FastAPI:
     app.state.server = server
     problems.install(app)
     v1 = APIRouter(prefix="/api/v1")
-    for routes in (routes_jobs, routes_grid, routes_budgets, routes_money, routes_estimates, routes_events):
+    books = (routes_budgets, routes_money, routes_clean)
+    for routes in (routes_jobs, routes_grid, *books, routes_estimates, routes_events):
         v1.include_router(routes.router)
     app.include_router(v1)
     app.include_router(pages)

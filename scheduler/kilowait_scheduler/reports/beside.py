@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.clean import Clean
 from kilowait_scheduler.core.embodied import gpu_hours_embodied_g
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.gpu_table import GPUS
@@ -16,7 +17,7 @@ from kilowait_scheduler.core.ranges import Range, summed
 
 from .measured import Measured
 from .model import JobLine
-from .uses import Place, months_of, uses_of
+from .uses import Place, market_based_of, matched_of, months_of, uses_of
 
 
 def beside(
@@ -28,6 +29,7 @@ def beside(
     gpu_types: Mapping[str, str | None],
     pue: Mapping[str, float],
     intensity: Mapping[str, IntensitySeries],
+    clean: Mapping[str, Clean],
     now: datetime,
 ) -> JobLine:
     """The line with what stands beside its carbon: its uses, the making of its GPUs, SCI, and costs.
@@ -42,15 +44,21 @@ def beside(
     kwh: dict[str, float] = {}
     for interval in job.intervals:
         kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
+    uses = uses_of(
+        job.intervals,
+        made={where: made for where, (_, made) in held.items()},
+        intensity=intensity,
+        pue=pue,
+        tariffs=tariffs,
+        clean=clean,
+    )
+    matched_kwh, matched_pct = matched_of(uses)
     return replace(
         line,
-        uses=uses_of(
-            job.intervals,
-            made={where: made for where, (_, made) in held.items()},
-            intensity=intensity,
-            pue=pue,
-            tariffs=tariffs,
-        ),
+        uses=uses,
+        market_based=market_based_of(uses),
+        hourly_matched_kwh=matched_kwh,
+        hourly_matched_pct=matched_pct,
         gpu_h=sum(hours for hours, _ in held.values()),
         embodied_g=embodied,
         sci_g_per_gpu_h=(line.carbon_g + embodied.mid) / useful_h if embodied is not None and useful_h else None,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.clean import METHOD as MARKET_METHOD
+from kilowait_scheduler.core.clean import Clean
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.money import CarbonPrice, price_of
 from kilowait_scheduler.core.reasons import explained
@@ -23,6 +26,7 @@ from .measured import Measured
 from .model import BaselineFigure, By, IntensityTrace, JobLine, Levers, RanWindow, RegionLine, Report
 from .sums import groups_of, totals_of
 from .units import moment
+from .uses import scope2_lines
 
 LEVERS = "levers@1"
 
@@ -46,6 +50,7 @@ def build(
     missing: Mapping[str, str] | None = None,
     ceilings: Mapping[str, Ceiling] | None = None,
     notes: Sequence[str] = (),
+    clean: Mapping[str, Clean] = MappingProxyType({}),
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
@@ -74,6 +79,7 @@ def build(
             gpu_types={region.name: region.gpu_type for region in regions},
             pue=pue,
             intensity=intensity,
+            clean=clean,
             now=now,
         )
         for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
@@ -86,7 +92,7 @@ def build(
         end=end,
         signal=signal,
         baseline_name=baseline.value,
-        method=(METHOD, baseline.value, LEVERS),
+        method=(METHOD, baseline.value, LEVERS, *([MARKET_METHOD] if clean else [])),
         jobs=lines,
         totals=totals_of(lines),
         regions=tuple(_region_line(r, by_region.get(r.name), intensity.get(r.name), meters) for r in regions),
@@ -102,6 +108,7 @@ def build(
         notes=tuple(notes),
         by=by,
         groups=groups_of(lines, by) if by is not None else (),
+        scope2=scope2_lines(lines),
     )
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kilowait_scheduler.core.carbon import METHOD
+from kilowait_scheduler.core.clean import MarketBased
 from kilowait_scheduler.core.ranges import Range, summed
 
 from .cells import csv_text
-from .model import Report
-from .uses import month_after
+from .model import Report, Use
+from .uses import market_based_of, month_after
 
 PRODUCT = "kilowait"
 AWS_UNIT = "MTCO2e"
@@ -67,6 +68,7 @@ class Account:
     energy_kwh: float
     carbon_g: float
     embodied_g: Range | None
+    market_based: MarketBased | None
 
     @property
     def start(self) -> datetime:
@@ -75,20 +77,20 @@ class Account:
 
 def accounts(report: Report) -> list[Account]:
     """By project, region and month, in order; parts of jobs without a reading are not in them."""
-    parts: dict[tuple[str, str, str], list[Account]] = {}
+    parts: dict[tuple[str, str, str], list[Use]] = {}
     for job in report.jobs:
         for use in job.uses:
-            if use.energy_kwh is not None and use.carbon_g is not None:
-                part = Account(job.project, use.region, use.month, use.energy_kwh, use.carbon_g, use.embodied_g)
-                parts.setdefault((job.project, use.region, use.month), []).append(part)
+            if use.energy_kwh is not None:
+                parts.setdefault((job.project, use.region, use.month), []).append(use)
     return [
         Account(
             *where,
-            energy_kwh=sum(part.energy_kwh for part in found),
-            carbon_g=sum(part.carbon_g for part in found),
-            embodied_g=summed(part.embodied_g for part in found),
+            energy_kwh=sum(use.energy_kwh or 0.0 for use in uses),
+            carbon_g=sum(use.carbon_g or 0.0 for use in uses),
+            embodied_g=summed(use.embodied_g for use in uses),
+            market_based=market_based_of(uses),
         )
-        for where, found in sorted(parts.items())
+        for where, uses in sorted(parts.items())
     ]
 
 
@@ -106,7 +108,7 @@ def to_aws(report: Report) -> str:
             "total_lbm_emissions_unit": AWS_UNIT,
             "total_lbm_emissions_value": account.carbon_g / GRAMS_PER_T,
             "total_mbm_emissions_unit": AWS_UNIT,
-            "total_mbm_emissions_value": None,
+            "total_mbm_emissions_value": account.market_based.carbon_g / GRAMS_PER_T if account.market_based else None,
             "usage_account_id": account.project,
             "usage_period_end": _aws_time(month_after(account.start)),
             "usage_period_start": _aws_time(account.start),
@@ -130,6 +132,7 @@ def _google(report: Report) -> Iterator[dict[str, object]]:
     zones = {region.name: region.zone for region in report.regions}
     for account in accounts(report):
         located_kg = account.carbon_g / 1000
+        market_kg = account.market_based.carbon_g / 1000 if account.market_based is not None else None
         made_kg = account.embodied_g.mid / 1000 if account.embodied_g is not None else None
         values = (
             f"{account.start:%Y-%m-%d}",
@@ -143,10 +146,10 @@ def _google(report: Report) -> Iterator[dict[str, object]]:
             int(METHOD.partition("@")[2]),
             None,
             located_kg,
-            None,
+            market_kg,
             made_kg,
             located_kg + (made_kg or 0.0),
-            None,
+            market_kg + (made_kg or 0.0) if market_kg is not None else None,
             None,
         )
         yield dict(zip(GOOGLE_COLUMNS, values, strict=True))

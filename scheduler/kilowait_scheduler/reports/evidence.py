@@ -1,8 +1,8 @@
 """What a report rests on, as files that anyone can recompute it from (docs/recompute.py, docs/method.md).
 
 Holds the energy of each job, split into useful work and overhead; the intensity used, slot by slot; where and when
-each job's baseline works; its best schedule on what came; the regions' PUE; the report itself; and a manifest with
-methods, sources and a hash of every file.
+each job's baseline works; its best schedule on what came; the regions' PUE; contracts for clean energy with the load
+that they were shared among; the report itself; and a manifest with methods, sources and a hash of every file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kilowait_scheduler.core.region import Region
 
 from .ceiling import Ceiling
 from .cells import csv_text
+from .contracted import Contracted
 from .measured import Measured
 from .model import Report
 from .render import to_json
@@ -36,6 +37,7 @@ class Evidence:
     ceilings: Mapping[str, Ceiling]
     regions: Sequence[Region]
     intensity: Mapping[str, IntensitySeries]
+    contracted: Contracted
 
     def files(self) -> dict[str, str]:
         """The files by name."""
@@ -66,6 +68,7 @@ class Evidence:
                 ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
             ),
             "report.json": to_json(self.report),
+            **self.contracted.files(),
         }
         manifest = {
             "report": {"start": self.report.start.isoformat(), "end": self.report.end.isoformat()},

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from kilowait_scheduler.core.clean import MarketBased
 from kilowait_scheduler.core.money import Money
 from kilowait_scheduler.core.ranges import Range
 
@@ -43,7 +44,8 @@ class BaselineFigure:
 class Use:
     """A job's part in one region and month of UTC (`2026-11`), by when its energy was drawn; the parts add up to it.
 
-    `energy_kwh` and `carbon_g` are None where a run held GPUs and no meter has readings.
+    `energy_kwh` and `carbon_g` are None where a run held GPUs and no meter has readings, `market_based` where the
+    region has neither contracts nor a residual mix, `hourly_matched_kwh` where nobody said what was supplied then.
     """
 
     region: str
@@ -52,6 +54,8 @@ class Use:
     carbon_g: float | None
     embodied_g: Range | None
     energy_cost: Money | None = None
+    market_based: MarketBased | None = None
+    hourly_matched_kwh: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ class JobLine:
     uncertainty_g: float | None = None
     levers: Levers | None = None
     uses: tuple[Use, ...] = ()
+    market_based: MarketBased | None = None
+    hourly_matched_kwh: float | None = None
+    hourly_matched_pct: float | None = None
     gpu_h: float | None = None
     embodied_g: Range | None = None
     sci_g_per_gpu_h: float | None = None
@@ -144,8 +151,8 @@ class Foresight:
 class Totals:
     """Sums over the jobs that have both figures; `without_figures` counts those left out. Costs are per currency.
 
-    `final_from`: when the last of the figures is final; None while a job has not ended. `embodied_g` and
-    `sci_g_per_gpu_h`: None unless they are known of every job that has figures.
+    `final_from`: when the last of the figures is final; None while a job has not ended. `embodied_g`,
+    `sci_g_per_gpu_h`, `market_based`, `hourly_matched_kwh`: None unless they are known of every job that has figures.
     """
 
     jobs: int
@@ -159,6 +166,9 @@ class Totals:
     levers: Levers
     foresight: Foresight | None = None
     final_from: datetime | None = None
+    market_based: MarketBased | None = None
+    hourly_matched_kwh: float | None = None
+    hourly_matched_pct: float | None = None
     embodied_g: Range | None = None
     sci_g_per_gpu_h: float | None = None
     energy_cost: tuple[Money, ...] = ()
@@ -180,6 +190,19 @@ class Group:
 
     name: str
     totals: Totals
+
+
+@dataclass(frozen=True)
+class Scope2Line:
+    """Scope 2 of all jobs in one region and month, both methods side by side; `carbon_g` is location-based."""
+
+    region: str
+    month: str
+    energy_kwh: float
+    carbon_g: float
+    market_based: MarketBased | None
+    hourly_matched_kwh: float | None
+    hourly_matched_pct: float | None
 
 
 @dataclass(frozen=True)
@@ -209,3 +232,4 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     by: By | None = None
     groups: tuple[Group, ...] = ()
+    scope2: tuple[Scope2Line, ...] = ()

@@ -21,6 +21,7 @@ DEFAULT_TOLERANCE_PCT = 5.0
 # Two figures that are the same thing in two books agree to a thousandth; what differs by more is not that thing.
 _SAME = 1e-3
 LOCATION, MARKET = "location", "market"
+OTHER = {LOCATION: MARKET, MARKET: LOCATION}
 Key = tuple[str, str, str]
 
 
@@ -62,6 +63,28 @@ class Reconciliation:
     comparisons: tuple[Comparison, ...]
     exceeding: int
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What a difference can be seen to be. `other_g` is ours by the other of the two methods."""
+
+    pue: float | None
+    method: str
+    other_g: float | None
+
+    def of(self, theirs_g: float, ours_g: float) -> str | None:
+        """What a figure of theirs is of ours, where it is that to a thousandth."""
+        if self.other_g is not None and _same(theirs_g, self.other_g):
+            return f"method: what they call {self.method}-based is ours {OTHER[self.method]}-based"
+        if self.pue is not None and self.pue != 1 and _same(theirs_g, ours_g / self.pue):
+            return f"PUE: theirs is ours without the region's PUE of {self.pue:g}"
+        for factor in (1e3, 1e6):
+            if _same(theirs_g, ours_g * factor):
+                return f"unit: theirs is {factor:,.0f} times ours"
+            if _same(theirs_g, ours_g / factor):
+                return f"unit: ours is {factor:,.0f} times theirs"
+        return None
 
 
 @dataclass(frozen=True)
@@ -154,11 +177,14 @@ def _compared(
         notes.append(f"their rows come from several models: {', '.join(theirs.models)}")
     elif theirs is not None and theirs.models != [""]:
         notes.append(f"their model: {theirs.models[0]}")
-    said = theirs.total("location_g") if theirs is not None else None
-    own = ours.carbon_g if ours is not None else None
-    if said is not None or own is not None:
-        parts = _parts(theirs, ours, said, own, shape=shape, pue=pue)
-        yield _comparison(key, LOCATION, said, own, parts, notes)
+    located = ours.carbon_g if ours is not None else None
+    market = ours.market_based.carbon_g if ours is not None and ours.market_based is not None else None
+    for method, own, other in ((LOCATION, located, market), (MARKET, market, located)):
+        said = theirs.total(f"{method}_g") if theirs is not None else None
+        if own is None and (said is None or method == MARKET):
+            continue
+        parts = _parts(theirs, ours, said, own, shape=shape, names=_Names(pue, method, other))
+        yield _comparison(key, method, said, own, parts, notes)
 
 
 def _comparison(
@@ -177,17 +203,19 @@ def _parts(
     own: float | None,
     *,
     shape: Shape,
-    pue: float | None,
+    names: _Names,
 ) -> list[Part]:
     """What a difference is made of: all of it."""
-    if theirs is None or said is None:
+    if theirs is None:
         return [Part("only in ours", -(own or 0.0))]
+    if said is None:
+        return [Part("only in ours: theirs has the account, but no such figure", -(own or 0.0))]
     if ours is None or own is None:
         return [Part("only in theirs", said)]
     parts = _beyond(theirs, ours, shape=shape)
     rest = said - own - sum(part.g for part in parts)
     if not math.isclose(rest, 0.0, abs_tol=1e-9 * max(abs(said), abs(own))):
-        parts.append(Part(_named(own + rest, own, pue=pue) or "unexplained", rest))
+        parts.append(Part(names.of(own + rest, own) or "unexplained", rest))
     return parts
 
 
@@ -208,18 +236,6 @@ def _holds_scope3(model: str) -> bool:
     """Whether AWS's model counts scope 3: since v3.0.0."""
     found = re.fullmatch(r"v(\d+)(\..*)?", model)
     return found is not None and int(found[1]) >= 3
-
-
-def _named(theirs_g: float, ours_g: float, *, pue: float | None) -> str | None:
-    """What a figure of theirs is of ours, where it is that to a thousandth."""
-    if pue is not None and pue != 1 and _same(theirs_g, ours_g / pue):
-        return f"PUE: theirs is ours without the region's PUE of {pue:g}"
-    for factor in (1e3, 1e6):
-        if _same(theirs_g, ours_g * factor):
-            return f"unit: theirs is {factor:,.0f} times ours"
-        if _same(theirs_g, ours_g / factor):
-            return f"unit: ours is {factor:,.0f} times theirs"
-    return None
 
 
 def _same(a: float, b: float) -> bool:

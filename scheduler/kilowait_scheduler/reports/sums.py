@@ -9,6 +9,7 @@ from kilowait_scheduler.core.money import totals
 from kilowait_scheduler.core.ranges import summed
 
 from .model import By, Foresight, Group, JobLine, Levers, Totals
+from .uses import market_based_of, matched_of
 
 NOT_RUN = "not run yet"
 
@@ -18,6 +19,8 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
     levers = [line.levers for line in full if line.levers is not None]
     baseline = sum(line.baseline.carbon_g for line in full if line.baseline is not None)
     saved = sum(line.saved_g or 0.0 for line in full)
+    uses = [use for line in full for use in line.uses]
+    matched_kwh, matched_pct = matched_of(uses)
     return Totals(
         jobs=len(lines),
         without_figures=len(lines) - len(full),
@@ -27,6 +30,9 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
         saved_g=saved,
         saved_pct=100 * saved / baseline if baseline > 0 else None,
         uncertainty_g=sum(line.uncertainty_g or 0.0 for line in full),
+        market_based=market_based_of(uses),
+        hourly_matched_kwh=matched_kwh,
+        hourly_matched_pct=matched_pct,
         embodied_g=summed(line.embodied_g for line in full),
         sci_g_per_gpu_h=_sci(full),
         foresight=_foresight(full),

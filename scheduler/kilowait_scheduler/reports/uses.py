@@ -1,16 +1,17 @@
-"""A job's energy and carbon by region and month: what books that are kept per account, region and month ask for."""
+"""Energy and carbon by region and month: what books that are kept per account, region and month ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.carbon import Emission, EnergyInterval, emission
+from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, by_hour, scope2
 from kilowait_scheduler.core.money import Tariff
 from kilowait_scheduler.core.ranges import Range
 
-from .model import Use
+from .model import JobLine, Scope2Line, Use
 
 Place = tuple[str, str]
 """Region and month of UTC, `2026-11`."""
@@ -37,12 +38,15 @@ def uses_of(
     intensity: Mapping[str, IntensitySeries],
     pue: Mapping[str, float],
     tariffs: Mapping[str, Tariff | None],
+    clean: Mapping[str, Clean],
 ) -> tuple[Use, ...]:
-    """By region and month, in order. `made` is the embodied carbon by place, and names the places where GPUs were held.
+    """By region and month, in order. `made` is the embodied carbon by place, and names the places where GPUs were held;
+    `clean` what contracts cover, of the regions that have any.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
     total: dict[Place, Emission] = {}
+    hours: dict[Place, list[tuple[datetime, float, float]]] = {}
     for interval in intervals:
         for month, start, end in months_of(interval.start, interval.end):
             part = interval.cut(start, end)
@@ -50,15 +54,61 @@ def uses_of(
                 where = interval.region, month
                 found = emission(part, intensity=intensity[part.region], pue=pue[part.region])
                 total[where] = total.get(where, Emission()) + found
+                if part.region in clean:
+                    pieces = by_hour(part, intensity=intensity[part.region], pue=pue[part.region])
+                    hours.setdefault(where, []).extend(pieces)
+    contracted = {where: scope2(pieces, clean[where[0]]) for where, pieces in hours.items()}
     return tuple(
-        _use(where, total.get(where), made=made.get(where), tariff=tariffs.get(where[0]))
+        _use(where, total.get(where), contracted.get(where), made=made.get(where), tariff=tariffs.get(where[0]))
         for where in sorted({*total, *made}, key=lambda place: (place[1], place[0]))
     )
 
 
-def _use(where: Place, used: Emission | None, *, made: Range | None, tariff: Tariff | None) -> Use:
+def _use(
+    where: Place, used: Emission | None, contracted: Scope2 | None, *, made: Range | None, tariff: Tariff | None
+) -> Use:
     region, month = where
     if used is None:
         return Use(region, month, None, None, made)
     cost = tariff.of(used.energy_kwh) if tariff is not None else None
-    return Use(region, month, used.energy_kwh, used.carbon_g, made, cost)
+    market = contracted.market_based if contracted is not None else None
+    matched = contracted.matched_kwh if contracted is not None else None
+    return Use(region, month, used.energy_kwh, used.carbon_g, made, cost, market, matched)
+
+
+def market_based_of(uses: Iterable[Use]) -> MarketBased | None:
+    """The sum; None where there is none, or one with energy is not known."""
+    found = [use.market_based for use in uses if use.energy_kwh is not None]
+    known = [grams for grams in found if grams is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(found) else None
+
+
+def matched_of(uses: Iterable[Use]) -> tuple[float | None, float | None]:
+    """(kWh that clean supply matched hour by hour, its share in percent); None where of some energy it is not known."""
+    drawn = [(use.energy_kwh, use.hourly_matched_kwh) for use in uses if use.energy_kwh is not None]
+    known = [matched for _, matched in drawn if matched is not None]
+    if not known or len(known) < len(drawn):
+        return None, None
+    total = sum(kwh for kwh, _ in drawn)
+    return sum(known), 100 * sum(known) / total if total else None
+
+
+def scope2_lines(lines: Iterable[JobLine]) -> tuple[Scope2Line, ...]:
+    """By region and month, of all jobs together; none where no region has contracts or a residual mix."""
+    places: dict[Place, list[Use]] = {}
+    for line in lines:
+        for use in line.uses:
+            if use.energy_kwh is not None:
+                places.setdefault((use.month, use.region), []).append(use)
+    found = tuple(
+        Scope2Line(
+            region,
+            month,
+            sum(use.energy_kwh or 0.0 for use in uses),
+            sum(use.carbon_g or 0.0 for use in uses),
+            market_based_of(uses),
+            *matched_of(uses),
+        )
+        for (month, region), uses in sorted(places.items())
+    )
+    return found if any(line.market_based is not None for line in found) else ()

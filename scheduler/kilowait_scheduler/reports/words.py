@@ -8,6 +8,7 @@ from datetime import UTC
 
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.carbon import METHOD
+from kilowait_scheduler.core.clean import METHOD as MARKET_METHOD
 
 from .model import JobLine, RanWindow, Report
 from .units import moment
@@ -29,6 +30,9 @@ MEANINGS = {
     Baseline.WAIT_AWHILE: "each job that can be suspended would have worked at home in the cleanest hours before its "
     "deadline, with restarts that cost nothing, the others in the cleanest window; on the forecast archived at its "
     "submission where there is one, without regard to capacity",
+    MARKET_METHOD: "market-based beside location-based: what contracts for clean energy do not cover, by the residual "
+    "mix, or by the grid's own intensity where none is configured; matched hour by hour: the part of the energy that "
+    "was supplied in the very hour in which it was drawn",
     "levers@1": "time shift, region shift, resizing and overheads add up to what was saved, exactly",
 }
 

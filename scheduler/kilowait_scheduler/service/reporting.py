@@ -32,6 +32,7 @@ from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
 
+from .contracted import contracted
 from .grid import Grid
 
 # What was recorded counts as known; sources are asked for so much of the rest before the first job, or for less.
@@ -94,6 +95,8 @@ class Reporting:
             compared = await asyncio.to_thread(self._policy, asked.baseline, worked, jobs, intensity)
         jobs = [job for job in jobs if asked.team in (None, job.record.spec.team)]
         best = await asyncio.to_thread(ceilings, jobs, regions=regions, intensity=intensity, now=now)
+        contracts = await asyncio.to_thread(contracted, self._store, regions, start=first, end=last, now=now)
+        notes += contracts.notes(now=now)
         meters = await asyncio.to_thread(self._store.energy_sources)
         if any("simulated" in kinds for kinds in meters.values()):
             notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
@@ -121,8 +124,9 @@ class Reporting:
             by=asked.by,
             baseline=asked.baseline,
             notes=notes,
+            clean=contracts.clean,
         )
-        return Evidence(report, jobs, compared.found, best, regions, intensity)
+        return Evidence(report, jobs, compared.found, best, regions, intensity, contracts)
 
     def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
         energy = self._store.energy_of(record.id for record in queue)

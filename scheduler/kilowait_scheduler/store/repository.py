@@ -21,14 +21,16 @@ from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import JobState, Phase
 
+from .contracts import Contracts
 from .engine import WRITES
 from .ledger import Ledger
 from .measurements import Measurements
 from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
 
 
-class Store(Measurements, Ledger):
-    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Ledger` budgets and books."""
+class Store(Measurements, Contracts, Ledger):
+    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Contracts` clean supply, `Ledger`
+    budgets and books."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -208,6 +208,21 @@ class CarbonPriceRow(SQLModel, table=True):
     record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class CleanSupplyRow(SQLModel, table=True):
+    __tablename__ = "clean_supply"
+
+    id: str = Field(primary_key=True)
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class ResidualMixRow(SQLModel, table=True):
+    __tablename__ = "residual_mix"
+
+    region: str = Field(primary_key=True)
+    start: datetime = Field(sa_column=Column("start", UtcDateTime, primary_key=True))
+    record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
+
+
 class LedgerRow(SQLModel, table=True):
     """Append only: triggers refuse changes, removals, and numbers that do not follow (docs/method.md)."""
 

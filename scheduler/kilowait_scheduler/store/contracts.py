@@ -1,0 +1,69 @@
+"""Contracted clean energy and residual mixes, and the load that they are set against."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
+from kilowait_scheduler.core.errors import NotFound
+
+from .tables import CleanSupplyRow, ResidualMixRow, ShareRow
+
+
+class Contracts(ABC):
+    """The part of the repository that deals in contracts for clean energy."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Session]: ...
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Session]: ...
+
+    def clean_supplies(self) -> list[CleanSupply]:
+        """All contracts, by id."""
+        with self.reading() as session:
+            rows = session.exec(select(CleanSupplyRow).order_by(col(CleanSupplyRow.id))).all()
+            return [CleanSupply.model_validate(row.record) for row in rows]
+
+    def put_clean_supply(self, supply: CleanSupply) -> None:
+        """Add a contract, or replace the one of the same id."""
+        with self.writing() as session:
+            session.merge(CleanSupplyRow(id=supply.id, record=supply.model_dump(mode="json")))
+
+    def remove_clean_supply(self, id_: str) -> None:
+        """Remove a contract. Raises NotFound."""
+        with self.writing() as session:
+            row = session.get(CleanSupplyRow, id_)
+            if row is None:
+                raise NotFound(f"no clean supply {id_!r}; `kilowait supply` lists them")
+            session.delete(row)
+
+    def residual_mixes(self) -> list[ResidualMix]:
+        """All residual mixes, by region and start."""
+        query = select(ResidualMixRow).order_by(col(ResidualMixRow.region), col(ResidualMixRow.start))
+        with self.reading() as session:
+            return [ResidualMix.model_validate(row.record) for row in session.exec(query).all()]
+
+    def put_residual_mix(self, mix: ResidualMix) -> None:
+        """Add a residual mix, or replace the one of the same region and start."""
+        with self.writing() as session:
+            session.merge(ResidualMixRow(region=mix.region, start=mix.start, record=mix.model_dump(mode="json")))
+
+    def region_load(self, region: str, *, start: datetime, end: datetime) -> list[tuple[datetime, datetime, int]]:
+        """(start, end, IT millijoules) of what jobs used in a region, of intervals that touch [start, end).
+
+        Those with the same start and end, as of the GPUs of one node, are one.
+        """
+        query = (
+            select(ShareRow.start, ShareRow.end, func.sum(ShareRow.energy_mj))
+            .where(ShareRow.region == region, col(ShareRow.end) > start, col(ShareRow.start) < end)
+            .group_by(col(ShareRow.start), col(ShareRow.end))
+            .order_by(col(ShareRow.start), col(ShareRow.end))
+        )
+        with self.reading() as session:
+            return [(first, last, int(energy_mj)) for first, last, energy_mj in session.exec(query).all()]
