@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.carbon import EnergyInterval, emissions
+from kilowait_scheduler.core.carbon import MJ_PER_KWH, Emission, EnergyInterval, emissions
 from kilowait_scheduler.core.errors import NotFound
+from kilowait_scheduler.core.ledger import to_ug
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import SETTLED_AFTER
+from kilowait_scheduler.core.tally import JobValues, Quantity
 from kilowait_scheduler.store.repository import Store
 
 from .budgets import Budgets
@@ -38,6 +40,7 @@ class Accounting:
         self._settled: dict[str, tuple[int, bool]] = {}
         self._closed: set[str] = set()
         self._said: dict[str, str] = {}
+        self._known: list[JobValues] = []
 
     async def settle(self, *, now: datetime, on_released: Callable[[], None] = lambda: None) -> None:
         """Bring the ledger in line with what has been measured up to `now`.
@@ -59,6 +62,7 @@ class Accounting:
         unsettled = [r for r in records if r.id in energy and self._settled.get(r.id) != (energy[r.id], True)]
         intervals = await asyncio.to_thread(self._store.energy_of, [record.id for record in unsettled])
         await self._ask([spans_by_region(_ended(found, now)) for found in intervals.values()], regions, now=now)
+        self._known = []
         for record in unsettled:
             try:
                 final = await self._charge(record, intervals[record.id], regions, now=now, on_released=on_released)
@@ -69,6 +73,7 @@ class Accounting:
                 if self._said.get(record.id) != str(error):
                     log.warning("job %s is not settled yet: %s", record.id, error)
                 self._said[record.id] = str(error)
+        await asyncio.to_thread(self._store.tally, self._known)
         for record in records:
             # What a job used and nobody can put into grams yet stays held: else a hard budget would be given out twice.
             if record.id not in energy or record.id in self._settled:
@@ -116,11 +121,15 @@ class Accounting:
         }
         if past:
             pue = {name: regions[name].pue for name in spans}
-            total = emissions(past, intensity=intensity, pue=pue)
+            parts = {
+                name: emissions((i for i in past if i.region == name), intensity=intensity, pue=pue) for name in spans
+            }
+            total = sum(parts.values(), Emission())
             energy_mj = sum(interval.energy_mj for interval in past)
             settle = self._budgets.settle
             if await asyncio.to_thread(settle, record, grams=total.carbon_g, energy_mj=energy_mj, now=now):
                 on_released()
+            self._known.append(_values(record, parts))
         return len(past) == len(intervals) and not _rests_on_estimates(past, intensity)
 
     async def _close(self, record: JobRecord, *, now: datetime, on_released: Callable[[], None]) -> None:
@@ -149,3 +158,12 @@ def _ended(intervals: Iterable[EnergyInterval], now: datetime) -> list[EnergyInt
 def _rests_on_estimates(intervals: Iterable[EnergyInterval], intensity: Mapping[str, IntensitySeries]) -> bool:
     """Whether intensity is still to come for any of it; energy that an agent had to estimate stays what it is."""
     return any(intensity[i.region].estimated_share(i.start, i.end) > 0 for i in intervals)
+
+
+def _values(record: JobRecord, parts: Mapping[str, Emission]) -> JobValues:
+    """What is known of a job's energy and carbon, by region, as counters take it."""
+    values: dict[tuple[str, Quantity], int] = {}
+    for region, part in parts.items():
+        values[region, Quantity.ENERGY_MJ] = round(part.energy_kwh * MJ_PER_KWH)
+        values[region, Quantity.CARBON_UG] = to_ug(part.carbon_g)
+    return JobValues(record.id, record.spec.team, record.spec.project, values)

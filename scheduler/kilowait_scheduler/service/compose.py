@@ -42,6 +42,7 @@ from .allowances import Allowances
 from .book import Book
 from .budgets import Budgets
 from .control import Control
+from .counting import count_saved
 from .grid import Grid
 from .jobs import Jobs
 from .planning import Planning
@@ -162,7 +163,12 @@ def compose(
         may_act=leadership.held,
         on_step=on_step,
     )
-    ticker = Ticker(control, every=settings.tick, at_end=clusters.close)
+    reporting = Reporting(store=store, grid=grid, clock=clock)
+
+    async def hourly() -> None:
+        await count_saved(store, reporting, now=clock.now())
+
+    ticker = Ticker(control, every=settings.tick, hourly=hourly, at_end=clusters.close)
 
     def wake() -> None:
         control.want_plan()
@@ -178,7 +184,6 @@ def compose(
         wake=wake,
     )
     allowances = Allowances(store=store, planning=planning, clock=clock, wake=wake)
-    reporting = Reporting(store=store, grid=grid, clock=clock)
     return Server(
         settings,
         clock,

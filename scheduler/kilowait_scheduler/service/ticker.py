@@ -29,9 +29,16 @@ T = TypeVar("T")
 class Ticker:
     """Owns the loop on which all talk with clusters happens."""
 
-    def __init__(self, control: Control, *, every: timedelta, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        *,
+        every: timedelta,
+        hourly: Callable[[], Coroutine[Any, Any, None]],
+        at_end: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         self._control = control
-        self._at_end = at_end
+        self._hourly, self._at_end = hourly, at_end
         self._every = every
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
@@ -53,6 +60,8 @@ class Ticker:
         scheduler = AsyncIOScheduler(event_loop=self._loop, timezone="UTC")
         trigger = IntervalTrigger(seconds=max(self._every.total_seconds(), 0.05), timezone="UTC")
         scheduler.add_job(self._round, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
+        hour = IntervalTrigger(hours=1, timezone="UTC")
+        scheduler.add_job(self._each_hour, hour, coalesce=True, max_instances=1, misfire_grace_time=None)
         scheduler.start()
         self._started.set()
         threading.Thread(target=warm_up, name="kilowait-warm-up", daemon=True).start()
@@ -75,6 +84,12 @@ class Ticker:
                     await self._control.tick()
             except Exception:
                 log.exception("a control round failed; the next one starts from what is stored")
+
+    async def _each_hour(self) -> None:
+        try:
+            await self._hourly()
+        except Exception:
+            log.exception("what is due each hour failed; it is tried again in an hour")
 
     def wake(self) -> None:
         """Run a round as soon as possible; callable from any thread, and of no effect before `start`."""

@@ -26,11 +26,12 @@ from .engine import WRITES
 from .ledger import Ledger
 from .measurements import Measurements
 from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
+from .tallies import Tallies
 
 
-class Store(Measurements, Contracts, Ledger):
-    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Contracts` clean supply, `Ledger`
-    budgets and books."""
+class Store(Measurements, Contracts, Tallies, Ledger):
+    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Contracts` clean supply,
+    `Tallies` counters, `Ledger` budgets and books."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -223,6 +223,20 @@ class ResidualMixRow(SQLModel, table=True):
     record: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
+class TallyRow(SQLModel, table=True):
+    """A job's counters: `up` less `down` is what is known; neither ever falls. `team`, `project`: as they are shown."""
+
+    __tablename__ = "tally"
+
+    job_id: str = Field(primary_key=True, foreign_key="job.id")
+    region: str = Field(primary_key=True)
+    quantity: str = Field(primary_key=True)
+    team: str
+    project: str
+    up: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    down: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+
+
 class LedgerRow(SQLModel, table=True):
     """Append only: triggers refuse changes, removals, and numbers that do not follow (docs/method.md)."""
 

@@ -1,4 +1,4 @@
-"""contracted clean energy and residual mixes"""
+"""contracted clean energy, residual mixes, and counters that never fall"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,8 +23,21 @@ def upgrade() -> None:
         sa.Column("record", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("region", "start"),
     )
+    op.create_table(
+        "tally",
+        sa.Column("job_id", sa.String(), nullable=False),
+        sa.Column("region", sa.String(), nullable=False),
+        sa.Column("quantity", sa.String(), nullable=False),
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("project", sa.String(), nullable=False),
+        sa.Column("up", sa.BigInteger(), nullable=False),
+        sa.Column("down", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"]),
+        sa.PrimaryKeyConstraint("job_id", "region", "quantity"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("tally")
     op.drop_table("residual_mix")
     op.drop_table("clean_supply")
