@@ -15,6 +15,7 @@ import pytest
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
+from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, START, World, make_world
 
 from .test_evidence import CHECKPOINT, HERE, THERE, recompute, written
@@ -46,7 +47,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def report(world: World, **options: Any) -> Report:
-    return asyncio.run(world.server.reporting.savings(**options))
+    return asyncio.run(world.server.reporting.savings(Asked(**options)))
 
 
 def supply(region: str, wh: list[int], *, name: str = "ppa", hours: int | None = None) -> CleanSupply:
@@ -130,9 +131,9 @@ def test_market_based_figures_are_recomputed_from_the_evidence(world: World, tmp
         ResidualMix(region="aa", start=START, end=START + 3 * HOUR, g_per_kwh=650, source="AIB")
     )
     folder = written(world, tmp_path / "all")
-    assert recompute(folder) == (10 * 3 + 10, [])
+    assert recompute(folder) == (11 * 3 + 10 + 3, [])
     team = written(world, tmp_path / "team", team="vision")
-    assert recompute(team) == (10 + 10, [])
+    assert recompute(team) == (11 + 10 + 3, [])
     told = json.loads((folder / "report.json").read_text())
     told["jobs"][0]["market_based"]["carbon_g"] *= 1.01
     (folder / "report.json").write_text(json.dumps(told))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_scheduler.core.carbon import Emission
 from kilowait_scheduler.core.clean import Clean
 from kilowait_scheduler.core.embodied import gpu_hours_embodied_g
 from kilowait_scheduler.core.errors import BadInput
@@ -46,6 +47,7 @@ def beside(
         kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
     uses = uses_of(
         job.intervals,
+        whole=Emission(line.carbon_g, line.energy_kwh or 0.0),
         made={where: made for where, (_, made) in held.items()},
         intensity=intensity,
         pue=pue,
@@ -77,7 +79,7 @@ def _held(
         if run.started_at is not None:
             for month, start, end in months_of(run.started_at, run.ended_at or now):
                 where = run.region, month
-                hours[where] = hours.get(where, 0.0) + job.record.gpus * ((end - start) / timedelta(hours=1))
+                hours[where] = hours.get(where, 0.0) + job.record.gpus_of(run) * ((end - start) / timedelta(hours=1))
     found: dict[Place, tuple[float, Range | None]] = {}
     for where, held in hours.items():
         gpu = _gpu(gpu_types.get(where[0]) or job.record.spec.resources.gpu_type)

@@ -12,21 +12,8 @@ from kilowait_scheduler.core.errors import BadInput
 _TIMES = ("submitted_at", "deadline", "finished_at", "baseline_start", "final_from")
 _COUNTS = ("gpus", "runs")
 _FLAGS = ("deadline_met", "provisional")
-_WORDS = (
-    "job_id",
-    "name",
-    "team",
-    "project",
-    "state",
-    "home",
-    "windows",
-    "why",
-    "baseline_name",
-    "energy_cost_currency",
-    "carbon_cost_currency",
-    "note",
-)
 _AMOUNTS = ("energy_cost", "carbon_cost")
+_UNITS = ("_g", "_kwh", "_pct", "_h")  # a figure has its unit in its name; all else is words
 
 
 def write(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -39,10 +26,10 @@ def write(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
         **dict.fromkeys(_TIMES, arrow.timestamp("us", tz="UTC")),
         **dict.fromkeys(_COUNTS, arrow.int64()),
         **dict.fromkeys(_FLAGS, arrow.bool_()),
-        **dict.fromkeys(_WORDS, arrow.string()),
+        **{column: arrow.float64() for column in columns if column.endswith(_UNITS)},
         **dict.fromkeys(_AMOUNTS, arrow.decimal128(38, 6)),
     }
-    schema = arrow.schema([(column, kinds.get(column, arrow.float64())) for column in columns])
+    schema = arrow.schema([(column, kinds.get(column, arrow.string())) for column in columns])
     from pyarrow import parquet
 
     out = io.BytesIO()

@@ -34,29 +34,34 @@ def month_after(moment: datetime) -> datetime:
 def uses_of(
     intervals: Sequence[EnergyInterval],
     *,
+    whole: Emission,
     made: Mapping[Place, Range | None],
     intensity: Mapping[str, IntensitySeries],
     pue: Mapping[str, float],
     tariffs: Mapping[str, Tariff | None],
     clean: Mapping[str, Clean],
 ) -> tuple[Use, ...]:
-    """By region and month, in order. `made` is the embodied carbon by place, and names the places where GPUs were held;
-    `clean` what contracts cover, of the regions that have any.
+    """By region and month, in order; `whole` is the emission of all `intervals` together.
+
+    `made` is the embodied carbon by place, and names the places where GPUs were held; `clean` is what contracts cover,
+    of the regions that have any.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
-    total: dict[Place, Emission] = {}
-    hours: dict[Place, list[tuple[datetime, float, float]]] = {}
+    parts: dict[Place, list[EnergyInterval]] = {}
     for interval in intervals:
         for month, start, end in months_of(interval.start, interval.end):
-            part = interval.cut(start, end)
-            if part is not None:
-                where = interval.region, month
-                found = emission(part, intensity=intensity[part.region], pue=pue[part.region])
-                total[where] = total.get(where, Emission()) + found
-                if part.region in clean:
-                    pieces = by_hour(part, intensity=intensity[part.region], pue=pue[part.region])
-                    hours.setdefault(where, []).extend(pieces)
+            if (part := interval.cut(start, end)) is not None:
+                parts.setdefault((interval.region, month), []).append(part)
+    # Nearly every job is in one place, and then what is known of it as a whole is all there is to know.
+    total = dict.fromkeys(parts, whole) if len(parts) == 1 else {}
+    hours: dict[Place, list[tuple[datetime, float, float]]] = {}
+    for where, found in parts.items():
+        series, factor = intensity[where[0]], pue[where[0]]
+        if where not in total:
+            total[where] = sum((emission(part, intensity=series, pue=factor) for part in found), Emission())
+        if where[0] in clean:
+            hours[where] = [piece for part in found for piece in by_hour(part, intensity=series, pue=factor)]
     contracted = {where: scope2(pieces, clean[where[0]]) for where, pieces in hours.items()}
     return tuple(
         _use(where, total.get(where), contracted.get(where), made=made.get(where), tariff=tariffs.get(where[0]))
