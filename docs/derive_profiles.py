@@ -3,7 +3,8 @@
     python docs/derive_profiles.py --mix DIR --out forecasters/kilowait_forecasters/data/profiles.csv
 
 DIR holds one `NAME.csv.gz` (or `.csv`) per zone of `ZONES` below: a `datetime` column (UTC, start of the hour) and one
-column of generation per source, in any one unit. Other columns are ignored. Needs nothing but Python.
+column of generation per source, in any one unit. Other columns are ignored. Needs Kilowait
+installed: its factors are used.
 The method and its limits are described in `docs/profiles.md`.
 """
 
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from kilowait_forecasters.mix import FACTORS
+
 # Our zone id by the name of the file of its generation mix.
 ZONES = {
     "CC_CISO": "US-CAL-CISO",
@@ -28,21 +31,6 @@ ZONES = {
     "CC_NL": "NL",
     "CC_PL": "PL",
     "CC_SE": "SE",
-}
-
-# Emission factors in gCO2e/kWh: (lifecycle, direct), with their sources as given in the defaults of Electricity Maps'
-# open configuration (electricitymaps-contrib, config/defaults.yaml).
-FACTORS = {
-    "biomass": (230.0, 0.0),  # IPCC AR5 2014 (lifecycle), BEIS 2021 (direct: biogenic carbon counts as zero)
-    "coal": (820.0, 760.0),  # IPCC AR5 2014
-    "gas": (490.0, 370.0),  # IPCC AR5 2014
-    "geothermal": (38.0, 0.0),  # IPCC AR5 2014
-    "hydro": (24.0, 0.0),  # IPCC AR5 2014
-    "nuclear": (12.0, 0.0),  # IPCC AR5 2014
-    "oil": (650.0, 406.0),  # UK POST 2014 (lifecycle), EIA 2020 and BEIS 2021 (direct)
-    "solar": (45.0, 0.0),  # IPCC AR5 2014
-    "wind": (11.0, 0.0),  # IPCC AR5 2014
-    "unknown": (700.0, 575.0),  # assumption of Electricity Maps: a thermal mix
 }
 
 # Columns that go by another name than the factor they take.
@@ -55,7 +43,7 @@ HEADER = """\
 # Typical days: mean, 10th and 90th percentile of production-average intensity by zone, month and hour of day (UTC).
 # gCO2e/kWh; lifecycle and direct. Derived by docs/derive_profiles.py; method and limits in docs/profiles.md.
 # Generation data: U.S. EIA-930 (public domain) and ENTSO-E Transparency Platform, as collected by CarbonCast and DACF
-# (Apache-2.0). Emission factors: defaults of electricitymaps-contrib (IPCC AR5 2014 and others, listed in the script).
+# (Apache-2.0). Emission factors: defaults of electricitymaps-contrib (IPCC AR5 2014 and others, listed in the method).
 """
 
 

@@ -21,7 +21,11 @@ class Transient(ForecastersError):
 
 
 class Permanent(ForecastersError):
-    """The source will not answer this question, however often it is asked."""
+    """The source will not answer this question, however often it is asked; `status` is that of its HTTP answer."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Refused(ForecastersError):

@@ -21,6 +21,7 @@ from kilowait_scheduler.settings import Settings
 def serve(given: dict[str, Any]) -> None:
     """Compose a server from `given` settings (over the environment's) and serve it. Exits 2 on bad settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
+    # httpx would write whole addresses, in which some services want their key.
     for noisy in ("httpx", "apscheduler", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from forecasters import fake_entsoe, fake_services
+
 TOKEN = "tok-5f2c9e"
 QUARTER = timedelta(minutes=15)
 HALF_HOUR = timedelta(minutes=30)
@@ -56,6 +58,7 @@ class FakeGrid:
         self.nulls: set[datetime] = set()
         self.published_until: datetime | None = None
         self.em_zones = {"DE", "FR"}
+        self.watttime = fake_services.WattTimeServer()
         self.faults: list[Reply] = []
         self.answer: Callable[[Question], Reply] | None = None
         self.questions: list[Question] = []
@@ -111,6 +114,18 @@ class FakeGrid:
             return self._neso(question)
         if question.path == "/co2eq":
             return self._energy_charts(question)
+        _, service, *rest = question.path.split("/")
+        path, params = "/" + "/".join(rest), question.params
+        match service:
+            case "entsoe":
+                return Reply(*fake_entsoe.answer(params, value=self._value, now=self.now))
+            case "eia":
+                return Reply(*fake_services.eia(params, value=self._value, now=self.now))
+            case "watttime":
+                held = question.headers.get("authorization", "")
+                return Reply(*self.watttime.answer(path, params, held, value=self._value, now=self.now))
+            case "casdk":
+                return Reply(*fake_services.carbon_aware_sdk(path, params, value=self._value, now=self.now))
         return Reply(404, {"error": "Not found"})
 
     # Electricity Maps

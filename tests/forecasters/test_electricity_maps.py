@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from forecasters.fake_grid import TOKEN, FakeGrid, Question, Reply, hour_of, truth
 from kilowait_forecasters.errors import ForecastersError, Permanent, Refused, Transient
+from kilowait_forecasters.providers.base import Access
 from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
 from kilowait_forecasters.providers.http import Patience
-from kilowait_forecasters.signal import AVERAGE_DIRECT, Scope
+from kilowait_forecasters.signal import AVERAGE_DIRECT, AVERAGE_LIFECYCLE, Scope
 from kilowait_forecasters.zone import Zone
 
 DE = Zone("DE")
@@ -247,6 +248,76 @@ async def test_a_time_without_a_zone_is_not_guessed_at(
 def test_an_empty_token_is_told_at_once(client: httpx.AsyncClient) -> None:
     with pytest.raises(Permanent, match=r"KILOWAIT_EM_TOKEN is empty; set it"):
         ElectricityMaps(client, token=" \n", setting="KILOWAIT_EM_TOKEN")
+
+
+@pytest.mark.parametrize("envelope", ["history", "data"])
+async def test_answers_of_version_3_are_read_as_those_of_version_4(
+    maps: ElectricityMaps, grid: FakeGrid, now: datetime, envelope: str
+) -> None:
+    # Version 3 says nothing of granularity and flows, and more of how it estimates.
+    rows = [
+        {
+            "zone": "DE",
+            "carbonIntensity": 285 + n,
+            "datetime": f"{hour_of(now) - (3 - n) * HOUR:%Y-%m-%dT%H:%M:%S.000Z}",
+            "updatedAt": "2026-09-14T09:00:00.000Z",
+            "createdAt": "2026-09-11T09:46:02.281Z",
+            "emissionFactorType": "lifecycle",
+            "isEstimated": n > 0,
+            "estimationMethod": "TIME_SLICER_AVERAGE" if n else None,
+        }
+        for n in range(3)
+    ]
+    answers(grid, {"zone": "DE", envelope: rows})
+
+    series = await maps.history(DE, start=now - 5 * HOUR, end=now, now=now)
+    assert [(slot.g_per_kwh, slot.estimated) for slot in series.slots] == [(285, False), (286, True), (287, True)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, {"error": "Invalid auth-token"}, "Invalid auth-token"),
+        (403, {"error": "Access denied"}, "Access denied"),
+        (404, {"error": "Not found"}, "Not found"),
+    ],
+)
+async def test_a_wrong_token_a_plan_and_an_unknown_address_are_told_apart(
+    maps: ElectricityMaps, grid: FakeGrid, now: datetime, status: int, body: Any, told: str
+) -> None:
+    grid.answer = lambda _: Reply(status, body)
+
+    with pytest.raises(Permanent, match=f"{status}: {told}") as caught:
+        await maps.forecast(DE, now=now, until=now + HOUR)
+    assert caught.value.status == status
+
+
+async def test_what_the_token_may_ask_for_is_what_they_say_zone_by_zone(maps: ElectricityMaps, grid: FakeGrid) -> None:
+    answers(
+        grid,
+        {
+            "DK-DK2": {"access": ["carbon-intensity/latest", "carbon-intensity/history"]},
+            "PL": {"access": ["*"]},
+            "FR": {"access": ["carbon-intensity/past-range", "price-day-ahead/forecast"]},
+            "SE": {"zoneName": "Sweden"},
+        },
+    )
+
+    assert await maps.access() == [
+        Access("DK-DK2", AVERAGE_LIFECYCLE, forecast=False, history=True),
+        Access("PL", AVERAGE_LIFECYCLE, forecast=True, history=True),
+        Access("FR", AVERAGE_LIFECYCLE, forecast=False, history=True),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, {"DE": {"zoneName": "Germany"}}, {"error": "Invalid auth-token"}])
+async def test_a_list_of_zones_that_says_nothing_of_the_token_is_not_taken_for_a_refusal(
+    maps: ElectricityMaps, grid: FakeGrid, body: Any
+) -> None:
+    answers(grid, body)
+
+    with pytest.raises(Transient, match=r"only asking tells|Invalid auth-token"):
+        await maps.access()
 
 
 anything = st.recursive(

@@ -13,7 +13,7 @@ import pytest
 from forecasters.fake_grid import FakeGrid, Question, Reply
 from kilowait_forecasters.errors import ForecastersError, Permanent, Transient
 from kilowait_forecasters.providers import http
-from kilowait_forecasters.providers.http import HttpJson, Patience, retry_after_s
+from kilowait_forecasters.providers.http import Http, Patience, retry_after_s
 
 SECRET = "s3cr3t-value"
 PAGE = "<!DOCTYPE html><html><head><title>Attention Required!</title></head><body>error code: 1010</body></html>"
@@ -21,7 +21,7 @@ PAGE = "<!DOCTYPE html><html><head><title>Attention Required!</title></head><bod
 
 @pytest.fixture
 def ask(grid: FakeGrid, client: httpx.AsyncClient, patience: Patience) -> Callable[[], Any]:
-    service = HttpJson(
+    service = Http(
         client,
         grid.url,
         name="grid",
@@ -202,7 +202,7 @@ async def test_a_silent_service_costs_no_more_than_the_patience_we_have(
 ) -> None:
     always(grid, Reply(body={}, hold=True))
     impatient = Patience(read_s=0.05, total_s=5, attempts=2, first_wait_s=0)
-    service = HttpJson(client, grid.url, name="grid", setting="", patience=impatient)
+    service = Http(client, grid.url, name="grid", setting="", patience=impatient)
 
     with pytest.raises(Transient, match=r"silent for 0\.05 s"):
         await service.get("intensity")
@@ -213,7 +213,7 @@ async def test_the_whole_question_is_bounded_even_while_single_reads_are_not(
     grid: FakeGrid, client: httpx.AsyncClient
 ) -> None:
     always(grid, Reply(body={}, hold=True))
-    service = HttpJson(client, grid.url, name="grid", setting="", patience=Patience(read_s=5, total_s=0.1))
+    service = Http(client, grid.url, name="grid", setting="", patience=Patience(read_s=5, total_s=0.1))
 
     with pytest.raises(Transient, match=r"no whole answer within 0\.1 s"):
         await service.get("intensity")
@@ -224,16 +224,14 @@ async def test_the_last_failure_is_told_when_time_runs_out_between_attempts(
 ) -> None:
     grid.faults = [Reply(503, "maintenance")]
     always(grid, Reply(body={}, hold=True))
-    service = HttpJson(
-        client, grid.url, name="grid", setting="", patience=Patience(read_s=5, total_s=0.4, first_wait_s=0)
-    )
+    service = Http(client, grid.url, name="grid", setting="", patience=Patience(read_s=5, total_s=0.4, first_wait_s=0))
 
     with pytest.raises(Transient, match="503: maintenance"):
         await service.get("intensity")
 
 
 async def test_a_service_that_is_not_there_is_a_passing_failure(client: httpx.AsyncClient, patience: Patience) -> None:
-    service = HttpJson(client, "http://127.0.0.1:1", name="grid", setting="", patience=patience)
+    service = Http(client, "http://127.0.0.1:1", name="grid", setting="", patience=patience)
 
     with pytest.raises(Transient, match="cannot connect"):
         await service.get("intensity")
@@ -242,7 +240,7 @@ async def test_a_service_that_is_not_there_is_a_passing_failure(client: httpx.As
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:80"])
 async def test_an_address_that_is_none_is_permanent(client: httpx.AsyncClient, url: str, patience: Patience) -> None:
     with pytest.raises(Permanent, match="mend the URL"):
-        await HttpJson(client, url, name="grid", setting="", patience=patience).get("intensity")
+        await Http(client, url, name="grid", setting="", patience=patience).get("intensity")
 
 
 async def test_an_endless_answer_is_not_read_on(
@@ -262,7 +260,7 @@ async def test_a_key_that_the_service_repeats_is_cut_out_of_the_message(grid: Fa
 
 def test_a_key_with_a_line_break_is_refused_without_showing_it(client: httpx.AsyncClient) -> None:
     with pytest.raises(Permanent, match="the grid token holds a line break") as caught:
-        HttpJson(client, "http://127.0.0.1", name="grid", setting="the grid token", headers={"k": SECRET + "\n"})
+        Http(client, "http://127.0.0.1", name="grid", setting="the grid token", headers={"k": SECRET + "\n"})
     assert SECRET not in str(caught.value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -53,6 +54,16 @@ class Provider(Protocol):
         Raises Transient (none yet) or Permanent (never); Refused where [start, end) has no length.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a key, token or account may ask of a service for one zone, as the service itself says."""
+
+    zone: str
+    signal: Signal
+    forecast: bool
+    history: bool
 
 
 def require_span(start: datetime, end: datetime) -> None:
@@ -106,6 +117,11 @@ def none_realised(name: str, zone: Zone, *, start: datetime, end: datetime, now:
         f"{name}: no realised value for {zone} from {start.isoformat()} to {end.isoformat()} at {now.isoformat()}; "
         "ask again when its slots have ended"
     )
+
+
+def no_forecast(name: str, zone: Zone) -> Permanent:
+    """The error of a source that knows only the past."""
+    return Permanent(f"{name}: forecasts no intensity for {zone}; our own model does, from its history")
 
 
 def hour_of(moment: datetime) -> datetime:

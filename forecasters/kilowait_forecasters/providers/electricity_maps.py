@@ -15,8 +15,8 @@ from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
-from .base import HOUR, ended, hour_of, none_realised, require_now, require_span
-from .http import HttpJson, Patience
+from .base import HOUR, Access, ended, hour_of, none_realised, require_now, require_span
+from .http import Http, Patience
 
 BASE_URL = "https://api.electricitymaps.com/v4"
 
@@ -55,7 +55,7 @@ class ElectricityMaps:
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
         self.signal = Signal(Kind.AVERAGE, scope)
-        self._http = HttpJson(
+        self._http = Http(
             client,
             base_url,
             name=self.name,
@@ -110,6 +110,31 @@ class ElectricityMaps:
             raise none_realised(self.name, zone, start=start, end=end, now=now)
         return self._series(zone, past)
 
+    async def access(self) -> list[Access]:
+        """What this token may ask for, zone by zone. Raises Transient where the service does not say.
+
+        With a wrong token, and sometimes with a right one, it lists zones without what they include, or nothing.
+        """
+        body = payload.mapping(await self._http.get("zones", about="this token"), who=self.name)
+        if isinstance(body.get("error"), str):
+            raise Transient(f"{self.name} zones: {payload.shown(body['error'], longest=200)}")
+        found = []
+        for zone_id, item in body.items():
+            granted = payload.mapping(item, who=f"{self.name} zone {payload.shown(zone_id)}").get("access")
+            if not isinstance(granted, list):
+                continue
+            found.append(
+                Access(
+                    zone=zone_id,
+                    signal=self.signal,
+                    forecast=_grants(granted, "forecast"),
+                    history=_grants(granted, "history") or _grants(granted, "past-range"),
+                )
+            )
+        if not found:
+            raise Transient(f"{self.name} zones: does not say what this token may ask for; only asking tells")
+        return found
+
     async def _ask(self, what: str, zone: Zone, params: Mapping[str, str]) -> Mapping[str, Any]:
         """The answer about `zone`, checked to be about that zone: without a zone they take the caller's own."""
         query = {
@@ -163,6 +188,10 @@ class ElectricityMaps:
 
     def _who(self, zone: Zone) -> str:
         return f"{self.name} for zone {zone}"
+
+
+def _grants(granted: list[Any], temporality: str) -> bool:
+    return "*" in granted or f"carbon-intensity/{temporality}" in granted
 
 
 def _stamp(moment: datetime) -> str:

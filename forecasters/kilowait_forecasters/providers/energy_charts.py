@@ -18,7 +18,7 @@ from kilowait_forecasters.zone import Zone
 
 from . import payload
 from .base import ended, hour_of, none_realised, require_now, require_served, require_span
-from .http import HttpJson, Patience
+from .http import Http, Patience
 
 BASE_URL = "https://api.energy-charts.info"
 
@@ -45,7 +45,7 @@ class EnergyCharts:
     def __init__(
         self, client: httpx.AsyncClient, *, base_url: str = BASE_URL, patience: Patience | None = None
     ) -> None:
-        self._http = HttpJson(
+        self._http = Http(
             client,
             base_url,
             name=self.name,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import httpx
 import stamina
@@ -16,6 +16,9 @@ import stamina
 from kilowait_forecasters.errors import Permanent, Transient
 
 from .payload import shown
+from .quota import Quota
+
+T = TypeVar("T")
 
 # A year of hourly rows with every field the services send is below 4 MiB; more is not an answer to our questions.
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
@@ -33,12 +36,13 @@ class Patience:
     longest_wait_s: float = 5.0
 
 
-class HttpJson:
-    """GET for JSON documents of one service.
+class Http:
+    """GET for documents of one service.
 
-    `headers` may hold a key: their values are cut out of every message. `setting` names what the operator mends when
-    the service refuses us. `passing` are beginnings of the service's own sentences (lower case) which, with a 400 or
-    404, describe a state that passes rather than a wrong question.
+    `headers` and `key` (sent with every question, among its parameters) hold secrets: their values are cut out of every
+    message. `setting` names what the operator mends when the service refuses us. `passing` are beginnings of the
+    service's own sentences (lower case) which, with a 400 or 404, describe a state that passes rather than a wrong
+    question. With a status in `answers` the body is the answer. `busy_s` is what a 429 that names no wait stands for.
     """
 
     def __init__(
@@ -49,7 +53,11 @@ class HttpJson:
         name: str,
         setting: str,
         headers: Mapping[str, str] | None = None,
+        key: Mapping[str, str] | None = None,
         passing: tuple[str, ...] = (),
+        answers: frozenset[int] = frozenset({200}),
+        busy_s: float | None = None,
+        quota: Quota | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.name = name
@@ -57,20 +65,39 @@ class HttpJson:
         self._base_url = base_url.rstrip("/")
         self._setting = setting
         self._passing = passing
+        self._answers = answers
+        self._busy_s = busy_s
+        self._quota = quota or Quota()
         self._patience = patience or Patience()
-        self._secrets = tuple(value for value in (headers or {}).values() if value)
+        self._key = dict(key or {})
+        self._lasting = tuple(value for value in (*(headers or {}).values(), *self._key.values()) if value)
+        self._secrets = self._lasting
         for value in self._secrets:
             if not (value.isascii() and value.isprintable() and value == value.strip()):
                 raise Permanent(f"{name}: {setting} holds a line break or another unprintable character; write it anew")
-        self._headers = {"Accept": "application/json", "User-Agent": user_agent(), **(headers or {})}
+        self._headers = {"Accept": "application/json, */*;q=0.5", "User-Agent": user_agent(), **(headers or {})}
+
+    def use_token(self, token: str) -> None:
+        """Send `token` as bearer token from now on, in place of an earlier one."""
+        self._headers["Authorization"] = f"Bearer {token}"
+        self._secrets = (*self._lasting, token)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None, *, about: str = "") -> Any:
-        """The parsed body of `path`. `about` names the input in messages, e.g. `zone DE`.
+        """The JSON document at `path`, parsed; `get_text` says the rest."""
+        return await self._ask(path, params, about=about, read=self._parsed)
+
+    async def get_text(self, path: str, params: Mapping[str, str] | None = None, *, about: str = "") -> str:
+        """The document at `path`. `about` names the input in messages, e.g. `zone DE`.
 
         Tries again on Transient only, and not where the service wants us back later than we are willing to wait.
         Raises Transient or Permanent.
         """
-        who = f"{self.name} {path}" + (f" for {about}" if about else "")
+        return await self._ask(path, params, about=about, read=self._decoded)
+
+    async def _ask(
+        self, path: str, params: Mapping[str, str] | None, *, about: str, read: Callable[[bytes, str], T]
+    ) -> T:
+        who = " ".join(filter(None, (self.name, path, f"for {about}" if about else "")))
         patience = self._patience
         last: Transient | None = None
         try:
@@ -85,7 +112,7 @@ class HttpJson:
                 ):
                     with attempt:
                         try:
-                            return await self._once(path, params, who=who)
+                            return await self._once(path, params, who=who, read=read)
                         except Transient as error:
                             last = error
                             raise
@@ -102,13 +129,16 @@ class HttpJson:
             return True
         return error.retry_after_s if error.retry_after_s <= self._patience.longest_wait_s else False
 
-    async def _once(self, path: str, params: Mapping[str, str] | None, *, who: str) -> Any:
+    async def _once(
+        self, path: str, params: Mapping[str, str] | None, *, who: str, read: Callable[[bytes, str], T]
+    ) -> T:
         patience = self._patience
+        self._quota.take(who)
         try:
             async with self._client.stream(
                 "GET",
-                f"{self._base_url}/{path}",
-                params=params,
+                f"{self._base_url}/{path}" if path else self._base_url,
+                params={**(params or {}), **self._key} or None,
                 headers=self._headers,
                 timeout=httpx.Timeout(patience.read_s, connect=patience.connect_s, pool=patience.connect_s),
                 follow_redirects=False,
@@ -129,13 +159,20 @@ class HttpJson:
         except httpx.HTTPError as error:
             # Other messages may quote what was sent; the kind of failure is enough.
             raise Transient(f"{who}: the connection broke off ({type(error).__name__})") from error
-        if response.status_code != 200:
+        self._quota.told(response.headers)
+        if response.status_code not in self._answers:
             self._fail(response, bytes(body), who=who)
-        return self._parsed(bytes(body), who=who)
-
-    def _parsed(self, body: bytes, *, who: str) -> Any:
         if not body.strip():
             raise Transient(f"{who}: the answer is empty")
+        return read(bytes(body), who)
+
+    def _decoded(self, body: bytes, who: str) -> str:
+        try:
+            return body.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Transient(f"{who}: the answer is no text in UTF-8 ({len(body)} bytes)") from error
+
+    def _parsed(self, body: bytes, who: str) -> Any:
         if body.lstrip()[:1] == b"<":
             raise Transient(f"{who}: a web page came instead of JSON: {self._sentence(body)}")
         try:
@@ -148,18 +185,22 @@ class HttpJson:
         sentence = self._sentence(body)
         said = f"{who}: {status}" + (f": {sentence}" if sentence else "")
         if status in (401, 403):
-            raise Permanent(f"{said}; check {self._setting} and what its plan includes")
+            raise Permanent(f"{said}; check {self._setting} and what its plan includes", status=status)
+        if status == 501:
+            raise Permanent(f"{said}; the service does not offer this", status=status)
         if status in (408, 425, 429) or status >= 500:
             after_s = retry_after_s(response.headers)
+            if status == 429 and after_s is None:
+                after_s = self._busy_s
             wish = f"; asked to wait {after_s:g} s" if after_s is not None else ""
             raise Transient(f"{said}{wish}", retry_after_s=after_s)
         if status in (400, 404) and sentence.lower().startswith(self._passing):
             raise Transient(said)
         if 300 <= status < 400:
-            raise Permanent(f"{said}; the service has moved, mend its URL")
+            raise Permanent(f"{said}; the service has moved, mend its URL", status=status)
         if status < 300:
             raise Transient(f"{said}; an answer without the data asked for")
-        raise Permanent(said)
+        raise Permanent(said, status=status)
 
     def _sentence(self, body: bytes) -> str:
         """What the service says went wrong, on one line and without our key; the title or text of a web page."""
@@ -200,17 +241,19 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _told(body: object) -> str:
-    """The sentence in an error document: `error`, `message`, `detail`, or those inside `error`."""
+    """The sentence in an error document: under the usual names, those inside them, else the document itself."""
+    if isinstance(body, list) and body:
+        return _told(body[0])
     if not isinstance(body, Mapping):
         return str(body)
     found = []
-    for key in ("error", "message", "detail"):
+    for key in ("error", "title", "message", "reason", "detail", "msg"):
         value = body.get(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping | list):
             found.append(_told(value))
         elif isinstance(value, str):
             found.append(value)
-    return ": ".join(found)
+    return ": ".join(dict.fromkeys(found))
 
 
 def _page_text(page: str) -> str:

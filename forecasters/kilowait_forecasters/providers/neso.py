@@ -16,7 +16,7 @@ from kilowait_forecasters.zone import Zone
 
 from . import payload
 from .base import ended, none_realised, require_now, require_served, require_span
-from .http import HttpJson, Patience
+from .http import Http, Patience
 
 BASE_URL = "https://api.carbonintensity.org.uk"
 
@@ -42,7 +42,7 @@ class Neso:
     def __init__(
         self, client: httpx.AsyncClient, *, base_url: str = BASE_URL, patience: Patience | None = None
     ) -> None:
-        self._http = HttpJson(client, base_url, name=self.name, setting="the URL of neso", patience=patience)
+        self._http = Http(client, base_url, name=self.name, setting="the URL of neso", patience=patience)
 
     def zones(self) -> frozenset[str] | None:
         """Great Britain alone."""

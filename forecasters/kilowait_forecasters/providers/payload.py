@@ -54,6 +54,16 @@ def number(value: object, *, who: str) -> float | None:
     return result
 
 
+def decimal(value: object, *, who: str) -> float | None:
+    """As `number`, where a source may write its numbers as texts. Raises Transient on any other text."""
+    if isinstance(value, str):
+        try:
+            return number(float(value), who=who)
+        except ValueError:
+            raise Transient(f"{who}: expected a number or null, got {shown(repr(value))}") from None
+    return number(value, who=who)
+
+
 def moment(value: object, *, who: str) -> datetime:
     """`value`, an ISO 8601 text with offset, as aware UTC. Raises Transient otherwise; a time without zone is none."""
     if isinstance(value, str):

@@ -1,0 +1,209 @@
+"""The U.S. Energy Information Administration's hourly grid monitor (API v2): generation by source; free key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from kilowait_forecasters.errors import Permanent, Refused, Transient
+from kilowait_forecasters.forecast import Forecast
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_forecasters.mix import STORED, MixSlot, by_fuel, intensities, whole
+from kilowait_forecasters.signal import Kind, Scope, Signal
+from kilowait_forecasters.zone import Zone
+
+from . import payload
+from .base import HOUR, ended, hour_of, no_forecast, none_realised, require_served, require_span
+from .http import Http, Patience
+from .quota import Limit, Quota
+
+BASE_URL = "https://api.eia.gov/v2"
+# They suspend keys above some 9,000 an hour or 5 a second.
+LIMITS = (Limit(4, 1.0), Limit(8000, 3600.0))
+# More rows are cut off without an error.
+_PAGE = 5000
+# A suspended key works again within minutes; it is told from a wrong one by what they say of those.
+_SUSPENDED_S = 300.0
+_ABOUT_THE_KEY = "api_key was supplied"
+
+# Balancing authorities by Electricity Maps' names of the areas they are in: zone US-CAL-CISO is respondent CISO.
+_AUTHORITIES = {
+    "CAL": "BANC CISO IID LDWP TIDC",
+    "CAR": "CPLE CPLW DUK SC SCEG YAD",
+    "CENT": "SPA SWPP",
+    "FLA": "FMPP FPC FPL GVL HST JEA SEC TAL TEC",
+    "MIDA": "PJM",
+    "MIDW": "AECI LGEE MISO",
+    "NE": "ISNE",
+    "NW": "AVA AVRN BPAT CHPD DOPD GCPD GRID GWA IPCO NEVP NWMT PACE PACW PGE PSCO PSEI SCL TPWR WACM WAUW WWA",
+    "NY": "NYIS",
+    "SE": "SEPA SOCO",
+    "SW": "AZPS DEAA EPE PNM SRP TEPC WALC",
+    "TEN": "TVA",
+    "TEX": "ERCO",
+}
+RESPONDENTS = {f"US-{area}-{name}": name for area, names in _AUTHORITIES.items() for name in names.split(" ")}
+# Their codes of sources; new ones keep coming and count as unknown.
+_FUELS = {
+    "COL": "coal",
+    "NG": "gas",
+    "NUC": "nuclear",
+    "OIL": "oil",
+    "WAT": "hydro",
+    "SUN": "solar",
+    "WND": "wind",
+    "GEO": "geothermal",
+    "BM": "biomass",
+    # Sun and wind with batteries behind one meter are what fills those.
+    "SNB": "solar",
+    "WNB": "wind",
+    **dict.fromkeys(("BAT", "PS", "UES"), STORED),
+}
+# Sources come with hours to a day of delay; the day before shows which are missing.
+_DAY_BEFORE = timedelta(days=1)
+_REVISED_FOR = timedelta(days=2)
+
+
+class Eia:
+    """Realised generation by source, hourly, an hour to a day late, and its intensity by factors (docs/providers.md).
+
+    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
+    """
+
+    name = "eia"
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        key: str,
+        scope: Scope = Scope.LIFECYCLE,
+        base_url: str = BASE_URL,
+        setting: str = "the eia key",
+        quota: Quota | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        if not key.strip():
+            raise Permanent(f"{self.name}: {setting} is empty; set it or leave the provider out")
+        if scope is Scope.OPERATIONAL:
+            raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
+        self.signal = Signal(Kind.AVERAGE, scope)
+        self._http = Http(
+            client,
+            base_url,
+            name=self.name,
+            setting=setting,
+            key={"api_key": key.strip()},
+            quota=quota or Quota(*LIMITS),
+            patience=patience,
+        )
+
+    def zones(self) -> frozenset[str] | None:
+        """The zones of the balancing authorities that report."""
+        return frozenset(RESPONDENTS)
+
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+        """Raises Permanent: they forecast demand for a day, not intensity."""
+        require_span(now, until)
+        require_served(self, zone)
+        raise no_forecast(self.name, zone)
+
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+        """Intensity of what was generated; `estimated` for two days, while it is corrected.
+
+        Hours that lack a source of weight are gaps.
+        """
+        generated = await self.mix(zone, start=start, end=end, now=now)
+        slots = intensities(generated, scope=self.signal.scope, provisional_from=now - _REVISED_FOR)
+        past = ended(slots, start=start, end=end, now=now)
+        if not past:
+            raise none_realised(self.name, zone, start=start, end=end, now=now)
+        return payload.series_of(past, zone=zone, signal=self.signal, source=self.name)
+
+    async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
+        """Generation by fuel in hours that overlap [start, end) and had ended by `now`, in order; may be none."""
+        require_span(start, end)
+        require_served(self, zone)
+        last = min(end, now)
+        if start >= last:
+            return []
+        mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
+        async for ends, code, value in self._rows(zone, start=hour_of(start) - _DAY_BEFORE, end=last):
+            mw[ends - HOUR][code] = value
+        slots = by_fuel(whole([MixSlot(hour, hour + HOUR, mw[hour]) for hour in sorted(mw)]), _FUELS)
+        return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
+
+    async def _rows(self, zone: Zone, *, start: datetime, end: datetime) -> AsyncIterator[tuple[datetime, str, float]]:
+        """(end of the hour, source, MW) of every row of hours in [start, end), page by page; null ones left out."""
+        query = {
+            "frequency": "hourly",
+            # Without naming it, rows come without values.
+            "data[]": "value",
+            "facets[respondent][]": RESPONDENTS[zone.id],
+            # An hour is named after its end.
+            "start": _stamp(start + HOUR),
+            "end": _stamp(hour_of(end) + HOUR),
+            "sort[0][column]": "period",
+            "sort[0][direction]": "asc",
+            # A second key keeps pages apart: rows of one hour are in no order otherwise.
+            "sort[1][column]": "fueltype",
+            "sort[1][direction]": "asc",
+            "length": str(_PAGE),
+        }
+        offset, total = 0, 1
+        while offset < total:
+            body = await self._ask({**query, "offset": str(offset)}, zone=zone)
+            who = self._who(zone)
+            rows = payload.first_list(body, "data", who=who)
+            total = int(payload.decimal(body.get("total"), who=who) or 0)
+            if not rows and offset < total:
+                raise Transient(f"{who}: {offset} of {total} rows came, and no more; none of its answer is used")
+            for row in rows:
+                if (read := self._row(row, zone, who=who)) is not None:
+                    yield read
+            offset += len(rows)
+
+    async def _ask(self, query: Mapping[str, str], *, zone: Zone) -> Mapping[str, Any]:
+        who = self._who(zone)
+        try:
+            body = await self._http.get("electricity/rto/fuel-type-data/data/", query, about=f"zone {zone}")
+        except Permanent as error:
+            if error.status == 403 and _ABOUT_THE_KEY not in str(error):
+                raise Transient(f"{error}; taken for a pause", retry_after_s=_SUSPENDED_S) from error
+            raise
+        told = payload.mapping(body, who=who)
+        if told.get("error") is not None:
+            raise Permanent(f"{who}: {payload.shown(told['error'], longest=200)}")
+        return payload.mapping(told.get("response"), who=who)
+
+    def _row(self, item: object, zone: Zone, *, who: str) -> tuple[datetime, str, float] | None:
+        row = payload.mapping(item, who=who)
+        if row.get("respondent") != RESPONDENTS[zone.id]:
+            raise Transient(f"{who}: holds a row of respondent {payload.shown(row.get('respondent'))}")
+        if "value" not in row:
+            raise Transient(f"{who}: a row without a value: {payload.shown(row)}")
+        if row.get("value-units") not in ("megawatthours", "MWh"):
+            raise Transient(f"{who}: gives {payload.shown(row.get('value-units'))}, not megawatthours")
+        value = payload.decimal(row["value"], who=who)
+        if value is None:
+            return None
+        return _moment(row.get("period"), who=who), str(row.get("fueltype")), value
+
+    def _who(self, zone: Zone) -> str:
+        return f"{self.name} for zone {zone}"
+
+
+def _moment(text: object, *, who: str) -> datetime:
+    """The end of the hour that a row is of: they write `2026-09-14T08`, in UTC."""
+    try:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H").replace(tzinfo=UTC)
+    except ValueError:
+        raise Transient(f"{who}: expected an hour as 2026-09-14T08, got {payload.shown(repr(text))}") from None
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H")

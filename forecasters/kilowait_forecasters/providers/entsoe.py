@@ -1,0 +1,188 @@
+"""ENTSO-E's Transparency Platform: generation by source of European zones, and the intensity it makes; free token."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import httpx
+
+from kilowait_forecasters.errors import Permanent, Refused
+from kilowait_forecasters.forecast import Forecast
+from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_forecasters.mix import STORED, MixSlot, by_fuel, intensities, whole
+from kilowait_forecasters.signal import Kind, Scope, Signal
+from kilowait_forecasters.zone import Zone
+
+from . import payload
+from .base import HOUR, ended, hour_of, no_forecast, none_realised, require_served, require_span
+from .entsoe_xml import Curve, curves
+from .http import Http, Patience
+from .quota import Limit, Quota
+
+BASE_URL = "https://web-api.tp.entsoe.eu/api"
+# They allow 400 a minute and shut out for ten minutes whoever asks more.
+LIMITS = (Limit(300, 60.0),)
+_SHUT_OUT_S = 600.0
+
+# EIC codes by zone; Great Britain no longer reports.
+AREAS = {
+    "AT": "10YAT-APG------L",
+    "BE": "10YBE----------2",
+    "CH": "10YCH-SWISSGRIDZ",
+    "CZ": "10YCZ-CEPS-----N",
+    "DE": "10Y1001A1001A83F",
+    "DK-DK1": "10YDK-1--------W",
+    "DK-DK2": "10YDK-2--------M",
+    "ES": "10YES-REE------0",
+    "FI": "10YFI-1--------U",
+    "FR": "10YFR-RTE------C",
+    "GR": "10YGR-HTSO-----Y",
+    "IE": "10Y1001A1001A59C",
+    "IT-NO": "10Y1001A1001A73I",
+    "NL": "10YNL----------L",
+    "NO-NO1": "10YNO-1--------2",
+    "NO-NO2": "10YNO-2--------T",
+    "PL": "10YPL-AREA-----S",
+    "PT": "10YPT-REN------W",
+    "RO": "10YRO-TEL------P",
+    "SE-SE3": "10Y1001A1001A46L",
+    "SE-SE4": "10Y1001A1001A47J",
+}
+# Their codes of production types.
+_FUELS = {
+    **dict.fromkeys(("B01", "B17"), "biomass"),
+    **dict.fromkeys(("B02", "B05", "B07", "B08"), "coal"),
+    **dict.fromkeys(("B03", "B04"), "gas"),
+    "B06": "oil",
+    "B09": "geothermal",
+    **dict.fromkeys(("B10", "B25"), STORED),
+    **dict.fromkeys(("B11", "B12"), "hydro"),
+    "B14": "nuclear",
+    "B16": "solar",
+    **dict.fromkeys(("B18", "B19"), "wind"),
+}
+# A year may be asked for at once, but thirty days of quarter-hours by fifteen sources are some 3 MB of XML already.
+_LONGEST_RANGE = timedelta(days=30)
+# The newest moments lack sources; the day before shows which.
+_DAY_BEFORE = timedelta(days=1)
+# Late reports are added and corrected; until then values are provisional.
+_REVISED_FOR = timedelta(days=2)
+
+
+class Entsoe:
+    """Realised generation by source, quarter-hourly to hourly, and its intensity by factors (docs/providers.md).
+
+    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
+    """
+
+    name = "entsoe"
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        token: str,
+        scope: Scope = Scope.LIFECYCLE,
+        base_url: str = BASE_URL,
+        setting: str = "the entsoe token",
+        quota: Quota | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        if not token.strip():
+            raise Permanent(f"{self.name}: {setting} is empty; set it or leave the provider out")
+        if scope is Scope.OPERATIONAL:
+            raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
+        self.signal = Signal(Kind.AVERAGE, scope)
+        self._http = Http(
+            client,
+            base_url,
+            name=self.name,
+            setting=setting,
+            key={"securityToken": token.strip()},
+            # "No matching data" comes as 200 or as 400, in the same document.
+            answers=frozenset({200, 400}),
+            busy_s=_SHUT_OUT_S,
+            quota=quota or Quota(*LIMITS),
+            patience=patience,
+        )
+
+    def zones(self) -> frozenset[str] | None:
+        """The zones whose area code is known."""
+        return frozenset(AREAS)
+
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+        """Raises Permanent: they forecast load, wind and sun for tomorrow, not intensity."""
+        require_span(now, until)
+        require_served(self, zone)
+        raise no_forecast(self.name, zone)
+
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+        """Intensity of what was generated; `estimated` for two days, while it is corrected.
+
+        Moments that lack a source of weight are gaps.
+        """
+        generated = await self.mix(zone, start=start, end=end, now=now)
+        slots = intensities(generated, scope=self.signal.scope, provisional_from=now - _REVISED_FOR)
+        past = ended(slots, start=start, end=end, now=now)
+        if not past:
+            raise none_realised(self.name, zone, start=start, end=end, now=now)
+        return payload.series_of(past, zone=zone, signal=self.signal, source=self.name)
+
+    async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
+        """Generation by fuel on whole slots that overlap [start, end) and had ended by `now`, in order; may be none."""
+        require_span(start, end)
+        require_served(self, zone)
+        found: list[Curve] = []
+        at, last = hour_of(start) - _DAY_BEFORE, min(end, now)
+        while start < last and at < last:
+            upto = min(at + _LONGEST_RANGE, last)
+            found += await self._generation(zone, start=at, end=upto)
+            at = upto
+        slots = by_fuel(whole(_joined(found)), _FUELS)
+        return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
+
+    async def _generation(self, zone: Zone, *, start: datetime, end: datetime) -> list[Curve]:
+        """What was generated, by type; what was consumed, to pump or to run the plants, is left out."""
+        query = {
+            "documentType": "A75",
+            "processType": "A16",
+            "in_Domain": AREAS[zone.id],
+            "periodStart": _stamp(start),
+            # The end is exclusive and minutes are cut off; answers are widened to whole market days.
+            "periodEnd": _stamp(end + HOUR),
+        }
+        who = f"{self.name} for zone {zone}"
+        text = await self._http.get_text("", query, about=f"zone {zone}")
+        return [curve for curve in curves(text, who=who) if not curve.consumed]
+
+
+def _joined(given: Iterable[Curve]) -> list[MixSlot]:
+    """Curves of all types as slots of the coarsest step there is; finer values are averaged where all are there."""
+    listed = list(given)
+    if not listed:
+        return []
+    step = max(curve.step for curve in listed)
+    values: dict[tuple[str, datetime], float] = {}
+    steps: dict[tuple[str, datetime], timedelta] = {}
+    for curve in listed:
+        # Periods overlap where questions meet; the later one says the same, or better.
+        values |= {(curve.psr_type, at): value for at, value in curve.values.items()}
+        steps |= {(curve.psr_type, at): curve.step for at in curve.values}
+    sums: defaultdict[tuple[datetime, str], float] = defaultdict(float)
+    filled: defaultdict[tuple[datetime, str], timedelta] = defaultdict(timedelta)
+    for (psr_type, at), value in values.items():
+        length = steps[psr_type, at]
+        start = at - (at - hour_of(at)) % step
+        sums[start, psr_type] += value * (length / step)
+        filled[start, psr_type] += length
+    mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
+    for (start, psr_type), total in sums.items():
+        if filled[start, psr_type] == step:
+            mw[start][psr_type] = total
+    return [MixSlot(start, start + step, mw[start]) for start in sorted(mw)]
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y%m%d%H%M")
