@@ -8,7 +8,8 @@ Rules, in the order they apply:
    emissions stands in, and every part made of it says so. Operational and direct both count the stack; lifecycle would
    put a step of tens of grams where provider and stand-in meet.
 2. Providers are asked in order; the first good answer wins. An answer is good if it holds `now`, is not stamped in the
-   future, is younger than `stale_after` and has only plausible values.
+   future, is younger than `stale_after`, has only plausible values and has not become a flat line in a zone that was
+   none in the three days before.
 3. When a provider fails, its last good forecast is used while younger than `stale_after`, its age noted; then the next
    provider is asked; then the last resorts. One that asked us to wait, or failed three times in a row, is left alone
    for a while (`pauses`) and asked again after it.
@@ -85,7 +86,7 @@ class Cascade:
                         f"{provider.signal}; list providers of one signal"
                     )
         self._providers = {Zone(zone_id): tuple(listed) for zone_id, listed in providers.items()}
-        self._last_resorts = tuple(last_resorts)
+        self.last_resorts = tuple(last_resorts)
         self._signal = signal
         self._stale_after = stale_after
         self._last: dict[tuple[Zone, str], Forecast] = {}
@@ -97,6 +98,10 @@ class Cascade:
         listed = self._providers.get(zone, ())
         return listed[0].signal if listed else self._signal
 
+    def providers_of(self, zone: Zone) -> tuple[Provider, ...]:
+        """Who is asked about `zone`, in this order."""
+        return self._providers.get(zone, ())
+
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> ForecastAnswer:
         """Intensity of `zone` from `now` to `until`, each part labelled with what it is made of.
 
@@ -106,7 +111,7 @@ class Cascade:
         require_span(now, until)
         log = _Log(zone)
         found = await self._from_providers(zone, now=now, until=until, log=log)
-        for resort in self._last_resorts:
+        for resort in self.last_resorts:
             if found is not None and found.series.covers(now, until):
                 break
             try:
@@ -151,7 +156,7 @@ class Cascade:
             if series is None or list(longer.gaps(start, end)) != list(series.gaps(start, end)):
                 log.attempts += (Attempt(f"forecast of {seen.source}"),)
             series = longer
-        for resort in self._last_resorts:
+        for resort in self.last_resorts:
             if series is not None and series.covers(start, end):
                 break
             try:
@@ -171,6 +176,7 @@ class Cascade:
                 fresh = await self._asked(provider, zone, now=now, until=until)
                 self.signal_of(zone).require(fresh.signal)
                 self._require_good(fresh, now=now, name=provider.name)
+                self._require_alive(fresh, now=now, name=provider.name)
             except ForecastersError as error:
                 log.failed(provider, error)
                 last = self._last.get((zone, provider.name))
@@ -205,6 +211,21 @@ class Cascade:
         if forecast.age(now) >= self._stale_after:
             raise Transient(
                 f"{name}: its forecast for {forecast.zone} is {_span(forecast.age(now))} old; too old to use"
+            )
+
+    def _require_alive(self, forecast: Forecast, *, now: datetime, name: str) -> None:
+        """Raise Transient where a day or more ahead is one value while the days before were not: a source got stuck.
+
+        Zones that burn one fuel are flat for good, and are believed.
+        """
+        seen = self._seen.get(forecast.zone)
+        ahead = forecast.series
+        if seen is None or ahead.end - ahead.start < timedelta(days=1) or len({s.g_per_kwh for s in ahead.slots}) > 1:
+            return
+        if len({slot.g_per_kwh for slot in seen.slots if now - _REMEMBERED_FOR < slot.end}) > 1:
+            raise Transient(
+                f"{name}: {forecast.series.at(now):g} g/kWh throughout for {forecast.zone}, which was no flat line in "
+                "the days before; the source is stuck"
             )
 
     def _still_good(self, forecast: Forecast, *, now: datetime) -> bool:

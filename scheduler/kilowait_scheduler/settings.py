@@ -47,6 +47,22 @@ class Settings(BaseSettings):
         default="off", description="Ask Energy-Charts (no key needed; CC BY 4.0) for European countries."
     )
     energy_charts_url: str = Field(default="https://api.energy-charts.info", description="Base URL of Energy-Charts.")
+    entsoe_token: SecretStr | None = Field(default=None, description="Token for ENTSO-E's Transparency Platform.")
+    entsoe_url: str = Field(default="https://web-api.tp.entsoe.eu/api", description="Base URL of ENTSO-E.")
+    eia_key: SecretStr | None = Field(default=None, description="Key for the U.S. EIA's API.")
+    eia_url: str = Field(default="https://api.eia.gov/v2", description="Base URL of EIA.")
+    carbon_aware_sdk_url: str | None = Field(default=None, description="Base URL of your Carbon Aware SDK WebAPI.")
+    carbon_aware_sdk_signal: str = Field(
+        default="average/lifecycle", description="What its source gives: average/lifecycle or average/direct."
+    )
+    watttime_user: str | None = Field(default=None, description="User of WattTime (marginal intensity, to look at).")
+    watttime_password: SecretStr | None = Field(default=None, description="Password for WattTime.")
+    watttime_url: str = Field(default="https://api.watttime.org", description="Base URL of WattTime.")
+    providers: str = Field(
+        default="electricity-maps, neso, entsoe, eia, energy-charts, carbon-aware-sdk",
+        description="Order in which providers are asked, where a region lists none.",
+    )
+    quotas: str = Field(default="", description="Requests allowed per provider, e.g. `electricity-maps 1000/day`.")
     forecast_every: Duration = Field(default=timedelta(minutes=30), description="Time between fetches (grid time).")
     stale_after: Duration = Field(default=timedelta(hours=6), description="Age from which a forecast is too old.")
     tick: Duration = Field(default=timedelta(seconds=5), description="How often the control loop runs (real time).")

@@ -40,6 +40,7 @@ class Scripted:
     lag_h: int = 0
     age: timedelta = timedelta()
     without: set[datetime] = field(default_factory=set)
+    varies: bool = False
     fails: ForecastersError | None = None
     asked: int = 0
 
@@ -66,7 +67,11 @@ class Scripted:
         return self._series(zone, past)
 
     def _slots(self, start: datetime, end: datetime) -> list[Slot]:
-        return [Slot(first, last, self.value) for first, last in hours(start, end) if first not in self.without]
+        return [
+            Slot(first, last, self.value + (first.hour if self.varies else 0))
+            for first, last in hours(start, end)
+            if first not in self.without
+        ]
 
     def _series(self, zone: Zone, slots: list[Slot]) -> IntensitySeries:
         return IntensitySeries(zone=zone, signal=self.signal, source=self.name, slots=slots)
@@ -178,7 +183,9 @@ async def test_a_lying_provider_falls_through(now: datetime, value: float) -> No
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 3000.0])
 async def test_the_bounds_themselves_are_believed(now: datetime, value: float) -> None:
-    answer = await Cascade({"DE": [Scripted(value=value)]}).forecast(DE, now=now, until=now + HOUR)
+    # Zero for more than an hour or two is an outage, which is another test's.
+    provider = Scripted(value=value, horizon_h=4)
+    answer = await Cascade({"DE": [provider]}).forecast(DE, now=now, until=now + HOUR)
 
     assert answer.forecast.series.at(now) == value
 
@@ -417,3 +424,44 @@ async def test_a_recording_serves_as_provider_and_settles_exactly(record: Callab
     assert [slot.estimated for slot in realised.series.slots] == [False] * 5 + [True]
     settled = await cascade.realised(DE, start=now, end=later, now=later + HOUR)
     assert not settled.filled
+
+
+@pytest.mark.parametrize("signal", [AVERAGE_LIFECYCLE, AVERAGE_OPERATIONAL])
+async def test_zero_for_hours_is_an_outage_and_no_clean_grid(now: datetime, signal: Signal) -> None:
+    cascade = Cascade({"DE": [Scripted(value=0, signal=signal)]}, last_resorts=RESORTS)
+    answer = await cascade.forecast(DE, now=now, until=now + 10 * HOUR)
+
+    assert answer.forecast.source == "typical-day"
+    assert "zero for DE from 2026-09-14T09:00:00+00:00 on" in str(answer.answers[0].error)
+    realised = await cascade.realised(DE, start=now - 10 * HOUR, end=now, now=now)
+    assert realised.filled
+    assert min(slot.g_per_kwh for slot in realised.series.slots) > 100
+
+
+async def test_zero_is_believed_for_an_hour_and_of_direct_emissions_for_good(now: datetime) -> None:
+    short = Cascade({"DE": [Scripted(value=0, horizon_h=4)]})
+    assert (await short.forecast(DE, now=now, until=now + HOUR)).forecast.series.at(now) == 0
+    water = Cascade({"DE": [Scripted(value=0, signal=AVERAGE_DIRECT)]})
+    assert (await water.forecast(DE, now=now, until=now + 20 * HOUR)).forecast.series.at(now) == 0
+
+
+async def test_a_source_that_gets_stuck_on_one_value_is_replaced_and_taken_back_when_it_moves(now: datetime) -> None:
+    first, second = Scripted("first", varies=True), Scripted("second", value=200, varies=True)
+    cascade = Cascade({"DE": [first, second]}, stale_after=HOUR)
+    await cascade.forecast(DE, now=now, until=now + 5 * HOUR)
+    first.varies = False
+    later = now + 2 * HOUR
+
+    answer = await cascade.forecast(DE, now=later, until=later + 5 * HOUR)
+    assert answer.forecast.source == "second"
+    assert "the source is stuck" in str(answer.answers[0].error)
+    first.varies = True
+    answer = await cascade.forecast(DE, now=later, until=later + 5 * HOUR)
+    assert answer.forecast.source == "first"
+
+
+async def test_a_zone_that_was_never_anything_but_flat_is_believed(now: datetime) -> None:
+    cascade = Cascade({"DE": [Scripted(value=490)]})
+    for hours_on in range(0, 100, 10):
+        later = now + hours_on * HOUR
+        assert (await cascade.forecast(DE, now=later, until=later + HOUR)).forecast.source == "scripted"

@@ -26,7 +26,7 @@ from kilowait_scheduler.api.app import create_app
 from kilowait_scheduler.core.budget import Budget, BudgetScope, Enforcement
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.service.compose import cascade_of
+from kilowait_scheduler.service.sources import cascade_of
 from kilowait_scheduler.service.tokens import Role
 from world import World, make_world
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries, Slot, require_utc
-from kilowait_forecasters.signal import Kind, Signal
+from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 HOUR = timedelta(hours=1)
@@ -18,6 +18,8 @@ HOUR = timedelta(hours=1)
 # Bounds of belief for one zone-wide value, gCO2e/kWh. The dirtiest plants known (old lignite, oil at low load) stay
 # below 2,000 with their whole fuel chain; what lies above 3,000 is a unit error (kg/MWh or lb/MWh read as g/kWh).
 MOST_PLAUSIBLE_G_PER_KWH = 3000.0
+# Services publish a real 0 for an hour; for longer it is what remains where data are missing.
+LONGEST_ZERO = timedelta(hours=6)
 
 
 class Provider(Protocol):
@@ -96,13 +98,32 @@ def require_now(forecast: Forecast, *, now: datetime, name: str) -> Forecast:
 
 
 def require_plausible(series: IntensitySeries, *, name: str) -> None:
-    """Raise Transient where a value cannot be an intensity: negative for an average signal, or beyond any plant's."""
+    """Raise Transient where values cannot be an intensity: negative, zero for long, or beyond any plant's.
+
+    Negative and zero are impossible for averages only, and zero not for direct emissions: water has none.
+    """
     least = 0.0 if series.signal.kind is Kind.AVERAGE else -MOST_PLAUSIBLE_G_PER_KWH
+    if series.signal.kind is Kind.AVERAGE and series.signal.scope is not Scope.DIRECT:
+        _require_no_outage(series, name=name)
     for slot in series.slots:
         if not least <= slot.g_per_kwh <= MOST_PLAUSIBLE_G_PER_KWH:
             raise Transient(
                 f"{name}: implausible {slot.g_per_kwh:g} g/kWh for {series.zone} at {slot.start.isoformat()}; "
                 "none of its answer is used"
+            )
+
+
+def _require_no_outage(series: IntensitySeries, *, name: str) -> None:
+    since: datetime | None = None
+    for slot in series.slots:
+        if slot.g_per_kwh != 0:
+            since = None
+            continue
+        since = since or slot.start
+        if slot.end - since >= LONGEST_ZERO:
+            raise Transient(
+                f"{name}: zero for {series.zone} from {since.isoformat()} on, as no grid is for "
+                f"{LONGEST_ZERO // HOUR} h; an outage, and none of its answer is used"
             )
 
 

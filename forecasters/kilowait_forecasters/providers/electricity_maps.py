@@ -17,6 +17,7 @@ from kilowait_forecasters.zone import Zone
 from . import payload
 from .base import HOUR, Access, ended, hour_of, none_realised, require_now, require_span
 from .http import Http, Patience
+from .quota import Quota
 
 BASE_URL = "https://api.electricitymaps.com/v4"
 
@@ -48,6 +49,7 @@ class ElectricityMaps:
         scope: Scope = Scope.LIFECYCLE,
         base_url: str = BASE_URL,
         setting: str = "the electricity-maps token",
+        quota: Quota | None = None,
         patience: Patience | None = None,
     ) -> None:
         if not token.strip():
@@ -62,6 +64,7 @@ class ElectricityMaps:
             setting=setting,
             headers={"auth-token": token.strip()},
             passing=("no recent data",),
+            quota=quota,
             patience=patience,
         )
 

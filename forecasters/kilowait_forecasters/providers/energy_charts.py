@@ -19,6 +19,7 @@ from kilowait_forecasters.zone import Zone
 from . import payload
 from .base import ended, hour_of, none_realised, require_now, require_served, require_span
 from .http import Http, Patience
+from .quota import Quota
 
 BASE_URL = "https://api.energy-charts.info"
 
@@ -43,7 +44,12 @@ class EnergyCharts:
     signal = AVERAGE_OPERATIONAL
 
     def __init__(
-        self, client: httpx.AsyncClient, *, base_url: str = BASE_URL, patience: Patience | None = None
+        self,
+        client: httpx.AsyncClient,
+        *,
+        base_url: str = BASE_URL,
+        quota: Quota | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._http = Http(
             client,
@@ -51,6 +57,7 @@ class EnergyCharts:
             name=self.name,
             setting="the URL of energy-charts",
             passing=("no content available",),
+            quota=quota,
             patience=patience,
         )
 

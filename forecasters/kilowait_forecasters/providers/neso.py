@@ -17,6 +17,7 @@ from kilowait_forecasters.zone import Zone
 from . import payload
 from .base import ended, none_realised, require_now, require_served, require_span
 from .http import Http, Patience
+from .quota import Quota
 
 BASE_URL = "https://api.carbonintensity.org.uk"
 
@@ -40,9 +41,14 @@ class Neso:
     signal = AVERAGE_OPERATIONAL
 
     def __init__(
-        self, client: httpx.AsyncClient, *, base_url: str = BASE_URL, patience: Patience | None = None
+        self,
+        client: httpx.AsyncClient,
+        *,
+        base_url: str = BASE_URL,
+        quota: Quota | None = None,
+        patience: Patience | None = None,
     ) -> None:
-        self._http = Http(client, base_url, name=self.name, setting="the URL of neso", patience=patience)
+        self._http = Http(client, base_url, name=self.name, setting="the URL of neso", quota=quota, patience=patience)
 
     def zones(self) -> frozenset[str] | None:
         """Great Britain alone."""

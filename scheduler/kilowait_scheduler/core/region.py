@@ -18,6 +18,7 @@ class Region(BaseModel):
     `address` is the base URL of its Jobs REST API. `token_env` names the environment variable of the server that holds
     the cluster's bearer token: a reference, never the secret. `intensity_g_per_kwh` is a configured yearly mean, used
     only when neither provider nor typical day answers for the zone. `tariff`: what a kWh costs at the meter.
+    `providers`: who is asked about its zone, in this order, in place of the server's setting.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -31,3 +32,4 @@ class Region(BaseModel):
     token_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     intensity_g_per_kwh: float | None = Field(default=None, ge=0)
     tariff: Tariff | None = None
+    providers: tuple[str, ...] | None = None

@@ -9,21 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import yaml
 from pydantic import ValidationError
 
-from kilowait_forecasters.cascade import Cascade
-from kilowait_forecasters.errors import ForecastersError
-from kilowait_forecasters.profiles import TypicalDays
-from kilowait_forecasters.providers.base import Provider
-from kilowait_forecasters.providers.electricity_maps import ElectricityMaps
-from kilowait_forecasters.providers.energy_charts import EnergyCharts
-from kilowait_forecasters.providers.neso import Neso
-from kilowait_forecasters.providers.own_model import OwnForecasts
-from kilowait_forecasters.providers.replay import Replay
-from kilowait_forecasters.providers.static import Static
-from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Scope
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.errors import BadInput, Conflict
 from kilowait_scheduler.core.job import first_problem
@@ -47,6 +35,7 @@ from .grid import Grid
 from .jobs import Jobs
 from .planning import Planning
 from .reporting import Reporting
+from .sources import cascade_of, marginal_of
 from .ticker import Ticker
 from .tokens import Tokens
 
@@ -74,8 +63,10 @@ class Server:
     def add_region(self, region: Region) -> None:
         """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
         require_same_cluster(self.store, region)
+        regions = [*(known for known in self.store.regions() if known.name != region.name), region]
+        cascade, marginal = cascade_of(self.settings, regions), marginal_of(self.settings, regions)
         self.store.put_region(region)
-        self.grid.use(cascade_of(self.settings, self.store.regions()))
+        self.grid.use(cascade, marginal=marginal)
         self.control.want_plan()
         self.ticker.wake()
 
@@ -145,7 +136,10 @@ def compose(
     )
     book = Book(store, policy=policy)
     budgets = Budgets(store)
-    grid = Grid(cascade_of(settings, store.regions()), store, every=settings.forecast_every)
+    regions = store.regions()
+    grid = Grid(
+        cascade_of(settings, regions), store, every=settings.forecast_every, marginal=marginal_of(settings, regions)
+    )
     accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
     leadership = Leadership(engine)
     clusters = Clusters(store, make_executor or ray_executor)
@@ -234,56 +228,6 @@ def ray_executor(region: Region) -> Executor:
         if not token:
             log.error("region %s: environment variable %s (its token) is not set", region.name, region.token_env)
     return RayJobsExecutor(region=region.name, address=region.address, token=token)
-
-
-def cascade_of(settings: Settings, regions: list[Region]) -> Cascade:
-    """A provider per zone (recording, Electricity Maps with a token, NESO for GB, Energy-Charts); then what stands in.
-
-    Our own model learns from the zone's provider and stands in before typical days and configured means do.
-
-    Raises BadInput where the recording cannot be read.
-    """
-    client = httpx.AsyncClient()
-    replay = None
-    if settings.intensity is not None:
-        try:
-            replay = Replay(settings.intensity, column=settings.intensity_column, shift=settings.intensity_shift)
-        except ForecastersError as error:
-            raise BadInput(f"intensity: {error}") from None
-    maps = None
-    if settings.electricity_maps_token is not None:
-        token = settings.electricity_maps_token.get_secret_value()
-        maps = ElectricityMaps(
-            client, token=token, base_url=settings.electricity_maps_url, setting="KILOWAIT_ELECTRICITY_MAPS_TOKEN"
-        )
-    charts = EnergyCharts(client, base_url=settings.energy_charts_url) if settings.energy_charts == "on" else None
-    providers: dict[str, list[Provider]] = {}
-    for zone in {region.zone for region in regions}:
-        listed: list[Provider] = []
-        if replay is not None and zone in (replay.zones() or ()):
-            listed.append(replay)
-        elif maps is not None:
-            listed.append(maps)
-        elif zone == "GB" and settings.neso == "on":
-            listed.append(Neso(client, base_url=settings.neso_url))
-        elif charts is not None and zone in (charts.zones() or ()):
-            listed.append(charts)
-        if listed:
-            providers[zone] = listed
-    resorts: list[Provider] = []
-    for source in dict.fromkeys(listed[0] for listed in providers.values()):
-        if source is not replay:
-            zones = [zone for zone, listed in providers.items() if listed[0] is source]
-            resorts.append(OwnForecasts(dict.fromkeys(zones, source)))
-    resorts += [TypicalDays(), TypicalDays(scope=Scope.DIRECT)]
-    signals = {zone: listed[0].signal for zone, listed in providers.items()}
-    means = {r.zone: r.intensity_g_per_kwh for r in regions if r.intensity_g_per_kwh is not None}
-    for signal in {AVERAGE_LIFECYCLE, *signals.values()}:
-        # A configured mean is taken to be of the signal that its zone's provider has.
-        chosen = {zone: mean for zone, mean in means.items() if signals.get(zone, AVERAGE_LIFECYCLE) == signal}
-        if chosen:
-            resorts.append(Static(chosen, signal=signal))
-    return Cascade(providers, last_resorts=resorts, stale_after=settings.stale_after)
 
 
 def read_regions(path: Path) -> list[Region]:

@@ -59,10 +59,14 @@ class _Asked:
 
 
 class Grid:
-    """Forecasts by zone, fetched at most every `every` (grid time), and realised intensity for accounting."""
+    """Forecasts by zone, fetched at most every `every` (grid time), and realised intensity for accounting.
 
-    def __init__(self, cascade: Cascade, store: Store, *, every: timedelta) -> None:
+    `marginal` is asked only by those who want to look at it: nothing is planned on or accounted in it.
+    """
+
+    def __init__(self, cascade: Cascade, store: Store, *, every: timedelta, marginal: Cascade | None = None) -> None:
         self._cascade = cascade
+        self._marginal = marginal
         self._store = store
         self._every = every
         self._views: dict[str, ZoneView] = {}
@@ -74,9 +78,9 @@ class Grid:
         # One question about a zone's past at a time, so that the next one finds its answer; a lock lives while in use.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def use(self, cascade: Cascade) -> None:
+    def use(self, cascade: Cascade, *, marginal: Cascade | None = None) -> None:
         """Ask other sources from now on: the regions have changed. What was last known stays until they answer."""
-        self._cascade = cascade
+        self._cascade, self._marginal = cascade, marginal
         self._fetched.clear()
         self._asked.clear()
 
@@ -122,6 +126,16 @@ class Grid:
         if known is None:
             return ZoneView(zone, None, (), problem=f"no forecast for {zone} has been fetched yet")
         return replace(known, skill=self._skills.get(zone))
+
+    async def marginal_view(self, zone: str, *, now: datetime) -> ZoneView:
+        """The marginal forecast of two days, asked for now, to look at."""
+        if self._marginal is None:
+            return ZoneView(zone, None, (), problem="no provider of marginal intensity; set KILOWAIT_WATTTIME_USER")
+        try:
+            answer = await self._marginal.forecast(Zone(zone), now=now, until=now + _BEYOND)
+        except ForecastersError as error:
+            return ZoneView(zone, None, (), problem=str(error))
+        return ZoneView(zone, answer.forecast, answer.answers)
 
     async def judge(self, zone: str, *, now: datetime) -> None:
         """Hold the forecasts of the last week, as issued, against what came; once a day, the first time after one."""

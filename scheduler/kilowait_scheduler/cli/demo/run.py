@@ -24,7 +24,7 @@ from kilowait_scheduler.dispatch.local_heads import missing
 from kilowait_scheduler.dispatch.ray_packages import pack
 from kilowait_scheduler.planner.joint import warm_up
 from kilowait_scheduler.planner.knowledge import Rules
-from kilowait_scheduler.service.compose import cascade_of
+from kilowait_scheduler.service.sources import cascade_of
 from kilowait_scheduler.settings import Settings
 
 from .scenario import HOUR, REGION_NAMES, START_S, Part, Scenario, choose
