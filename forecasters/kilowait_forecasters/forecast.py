@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Generic
 
 from .errors import Refused
 from .intensity import IntensitySeries, require_utc
-from .signal import Signal
+from .signal import K, Signal
 from .zone import Zone
 
 
@@ -21,7 +22,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Forecast(Generic[K]):
     """Intensity of one zone ahead of `issued_at`.
 
     `series` is the median in gCO2e/kWh; `low` and `high` are the p10 and p90 on the same span, or None where the source
@@ -30,13 +31,13 @@ class Forecast:
     """
 
     zone: Zone
-    signal: Signal
+    signal: Signal[K]
     issued_at: datetime
     available_at: datetime
-    series: IntensitySeries
+    series: IntensitySeries[K]
     parts: tuple[Part, ...]
-    low: IntensitySeries | None = None
-    high: IntensitySeries | None = None
+    low: IntensitySeries[K] | None = None
+    high: IntensitySeries[K] | None = None
 
     def __post_init__(self) -> None:
         for series in (self.series, self.low, self.high):
@@ -64,7 +65,7 @@ class Forecast:
         """What the value at `moment` is made of."""
         return next((part for part in reversed(self.parts) if part.start <= moment), self.parts[0])
 
-    def extended(self, tail: Forecast, *, until: datetime) -> Forecast:
+    def extended(self, tail: Forecast[K], *, until: datetime) -> Forecast[K]:
         """This forecast with `tail` where it has no value: after its end up to `until`, and in gaps before that.
 
         What is added keeps `tail`'s source and note, so nobody takes it for the provider's forecast. Where one of the
@@ -74,7 +75,7 @@ class Forecast:
         if not holes:
             return self
 
-        def joined(ours: IntensitySeries | None, theirs: IntensitySeries | None) -> IntensitySeries:
+        def joined(ours: IntensitySeries[K] | None, theirs: IntensitySeries[K] | None) -> IntensitySeries[K]:
             lent = theirs or tail.series
             slots = [slot for start, end in holes for slot in lent.split(start, end)]
             return (ours or self.series).extended(
@@ -93,7 +94,7 @@ class Forecast:
             high=joined(self.high, tail.high) if banded else None,
         )
 
-    def _parts_with(self, tail: Forecast, holes: list[tuple[datetime, datetime]]) -> tuple[Part, ...]:
+    def _parts_with(self, tail: Forecast[K], holes: list[tuple[datetime, datetime]]) -> tuple[Part, ...]:
         parts = {part.start: part for part in self.parts}
         for start, end in holes:
             inside = [part for part in tail.parts if start < part.start < end]

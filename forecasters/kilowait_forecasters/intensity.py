@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Generic
 
 from .errors import Gap, OutOfRange, Refused
-from .signal import Signal
+from .signal import K, Signal
 from .zone import Zone
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,7 +46,7 @@ class Slot:
             raise Refused(f"intensity at {self.start.isoformat()} is {self.g_per_kwh}; a missing value is not a number")
 
 
-class IntensitySeries:
+class IntensitySeries(Generic[K]):
     """Intensity of one zone and signal as ordered, non-overlapping slots; immutable.
 
     Slots may leave gaps; every question that touches a gap or leaves the series is refused (Gap, OutOfRange), so a
@@ -54,7 +55,7 @@ class IntensitySeries:
 
     __slots__ = ("_ends", "_runs", "_starts", "_sums", "signal", "slots", "source", "zone")
 
-    def __init__(self, *, zone: Zone, signal: Signal, source: str, slots: Iterable[Slot]) -> None:
+    def __init__(self, *, zone: Zone, signal: Signal[K], source: str, slots: Iterable[Slot]) -> None:
         ordered = tuple(sorted(slots, key=lambda slot: slot.start))
         if not ordered:
             raise Refused(f"{source}: no intensity values for zone {zone}")
@@ -168,7 +169,7 @@ class IntensitySeries:
                 return
             yield Slot(max(slot.start, start), min(slot.end, end), slot.g_per_kwh, slot.estimated)
 
-    def between(self, start: datetime, end: datetime) -> IntensitySeries:
+    def between(self, start: datetime, end: datetime) -> IntensitySeries[K]:
         """The part on [start, end). Raises OutOfRange or Gap."""
         return IntensitySeries(zone=self.zone, signal=self.signal, source=self.source, slots=self.split(start, end))
 
@@ -186,7 +187,7 @@ class IntensitySeries:
         if cursor < end:
             yield cursor, end
 
-    def extended(self, other: IntensitySeries) -> IntensitySeries:
+    def extended(self, other: IntensitySeries[K]) -> IntensitySeries[K]:
         """This series, with the values of `other` where it has none. Raises SignalMismatch, or Refused on zones."""
         self.signal.require(other.signal)
         if self.zone != other.zone:

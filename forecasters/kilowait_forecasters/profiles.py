@@ -56,7 +56,7 @@ class TypicalDays:
     def __init__(self, *, scope: Scope = Scope.LIFECYCLE) -> None:
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
-        self.signal = Signal(Kind.AVERAGE, scope)
+        self.signal: Signal = Signal(Kind.AVERAGE, scope)
 
     def zones(self) -> frozenset[str] | None:
         """The zones bundled."""

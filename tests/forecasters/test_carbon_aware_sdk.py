@@ -12,7 +12,7 @@ from forecasters.fake_grid import FakeGrid, Question, Reply, hour_of
 from kilowait_forecasters.errors import ForecastersError, Permanent, Transient
 from kilowait_forecasters.providers.carbon_aware_sdk import CarbonAwareSdk
 from kilowait_forecasters.providers.http import Patience
-from kilowait_forecasters.signal import MARGINAL_DIRECT
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, MARGINAL_DIRECT
 from kilowait_forecasters.zone import Zone
 
 DE = Zone("DE")
@@ -22,7 +22,7 @@ FIVE = timedelta(minutes=5)
 
 @pytest.fixture
 def sdk(grid: FakeGrid, client: httpx.AsyncClient, patience: Patience) -> CarbonAwareSdk:
-    return CarbonAwareSdk(client, base_url=f"{grid.url}/casdk", patience=patience)
+    return CarbonAwareSdk(client, base_url=f"{grid.url}/casdk", signal=AVERAGE_LIFECYCLE, patience=patience)
 
 
 def except_locations(grid: FakeGrid, reply: Reply) -> None:

@@ -30,7 +30,7 @@ from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.providers.watttime import WattTime
-from kilowait_forecasters.signal import Scope
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Scope
 from kilowait_forecasters.zone import Zone
 
 AHEAD = timedelta(hours=20)
@@ -119,7 +119,11 @@ def case(
             )
             yield Case(watttime, Zone("CAISO_NORTH"), holes, computed=True)
         case "carbon aware sdk":
-            yield Case(CarbonAwareSdk(client, base_url=f"{grid.url}/casdk", patience=patience), de, holes)
+            yield Case(
+                CarbonAwareSdk(client, base_url=f"{grid.url}/casdk", signal=AVERAGE_LIFECYCLE, patience=patience),
+                de,
+                holes,
+            )
 
 
 async def asked(case: Case, now: datetime) -> tuple[Forecast | None, IntensitySeries]:

@@ -103,7 +103,11 @@ def test_a_regions_own_list_wins(grid: FakeGrid, tmp_path: Path) -> None:
             "regions de and de-2: providers: they share zone DE",
         ),
         ([region()], {"providers": "electricity-maps, watttime"}, "providers: watttime is marginal"),
-        ([region()], {"carbon_aware_sdk_signal": "marginal/direct"}, "is marginal, and accounts are kept in average"),
+        (
+            [region()],
+            {"carbon_aware_sdk_signal": "marginal/direct"},
+            "kept in average; leave its URL out",
+        ),
         ([region()], {"carbon_aware_sdk_signal": "dirty"}, "write average/lifecycle or average/direct"),
         ([region()], {"quotas": "entsoe many"}, "quotas: entsoe: 'many' is no limit"),
         ([region()], {"quotas": "tea-leaves 5/day"}, "quotas: 'tea-leaves' is none of"),
@@ -167,13 +171,13 @@ async def test_a_stated_quota_is_kept_to_and_the_last_forecast_goes_on(grid: Fak
 
 async def test_a_margin_is_there_to_be_looked_at_and_nothing_stands_in_for_it(grid: FakeGrid, tmp_path: Path) -> None:
     settings = all_of(grid, tmp_path)
-    marginal = marginal_of(settings, [region("US-SE-SOCO"), region("CAISO_NORTH", name="ca")])
+    marginal = marginal_of(settings)
     assert marginal is not None
-    answered = await marginal.forecast(Zone("CAISO_NORTH"), now=NOW, until=NOW + 5 * HOUR)
-    assert answered.forecast.signal == MARGINAL_DIRECT
+    forecast = await marginal.forecast(Zone("CAISO_NORTH"), now=NOW, until=NOW + 5 * HOUR)
+    assert forecast.signal == MARGINAL_DIRECT
     with pytest.raises(Exception, match="403: Forbidden"):
         await marginal.forecast(Zone("US-SE-SOCO"), now=NOW, until=NOW + 5 * HOUR)
-    assert marginal_of(all_of(grid, tmp_path, watttime_user=None), [region()]) is None
+    assert marginal_of(all_of(grid, tmp_path, watttime_user=None)) is None
 
 
 def test_keys_are_in_no_representation_of_the_settings(grid: FakeGrid, tmp_path: Path) -> None:

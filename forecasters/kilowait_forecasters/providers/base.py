@@ -10,7 +10,7 @@ from typing import Protocol
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries, Slot, require_utc
-from kilowait_forecasters.signal import Kind, Scope, Signal
+from kilowait_forecasters.signal import AnySignal, K, Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 HOUR = timedelta(hours=1)
@@ -22,7 +22,7 @@ MOST_PLAUSIBLE_G_PER_KWH = 3000.0
 LONGEST_ZERO = timedelta(hours=6)
 
 
-class Provider(Protocol):
+class Provider(Protocol[K]):
     """A source of intensity of one signal for one or more zones.
 
     Never returns a forecast issued after `now` or one that does not hold `now`; a realised value of a slot that had
@@ -35,7 +35,7 @@ class Provider(Protocol):
         ...
 
     @property
-    def signal(self) -> Signal:
+    def signal(self) -> Signal[K]:
         """The one signal of all its values."""
         ...
 
@@ -43,14 +43,14 @@ class Provider(Protocol):
         """Ids of the zones it serves, or None where only asking tells."""
         ...
 
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
         """Intensity from the slot that holds `now`, up to `until` or as far as the source's horizon goes.
 
         Raises Transient or Permanent; Refused where `until` is not after `now`.
         """
         ...
 
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries[K]:
         """Realised slots, whole, that overlap [start, end) and had ended by `now`; gaps where the source has none.
 
         Raises Transient (none yet) or Permanent (never); Refused where [start, end) has no length.
@@ -63,7 +63,7 @@ class Access:
     """What a key, token or account may ask of a service for one zone, as the service itself says."""
 
     zone: str
-    signal: Signal
+    signal: AnySignal
     forecast: bool
     history: bool
 
@@ -74,7 +74,7 @@ def require_span(start: datetime, end: datetime) -> None:
         raise Refused(f"span {start.isoformat()} to {end.isoformat()} has no length; the end must come after the start")
 
 
-def require_served(provider: Provider, zone: Zone) -> None:
+def require_served(provider: Provider[K], zone: Zone) -> None:
     """Raise Permanent, naming the zones there are, where the provider says it does not serve `zone`."""
     zones = provider.zones()
     if zones is not None and zone.id not in zones:
@@ -82,7 +82,7 @@ def require_served(provider: Provider, zone: Zone) -> None:
         raise Permanent(f"{provider.name}: no zone {zone}; it has {have}")
 
 
-def require_now(forecast: Forecast, *, now: datetime, name: str) -> Forecast:
+def require_now(forecast: Forecast[K], *, now: datetime, name: str) -> Forecast[K]:
     """`forecast` unchanged if it was issued by `now` and has a value for it. Raises Transient otherwise."""
     if forecast.available_at > now:
         raise Transient(
@@ -97,7 +97,7 @@ def require_now(forecast: Forecast, *, now: datetime, name: str) -> Forecast:
     return forecast
 
 
-def require_plausible(series: IntensitySeries, *, name: str) -> None:
+def require_plausible(series: IntensitySeries[K], *, name: str) -> None:
     """Raise Transient where values cannot be an intensity: negative, zero for long, or beyond any plant's.
 
     Negative and zero are impossible for averages only, and zero not for direct emissions: water has none.
@@ -113,7 +113,7 @@ def require_plausible(series: IntensitySeries, *, name: str) -> None:
             )
 
 
-def _require_no_outage(series: IntensitySeries, *, name: str) -> None:
+def _require_no_outage(series: IntensitySeries[K], *, name: str) -> None:
     since: datetime | None = None
     for slot in series.slots:
         if slot.g_per_kwh != 0:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic
 
 import httpx
 
@@ -15,7 +15,7 @@ from kilowait_forecasters.cloud import nearest
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Signal
+from kilowait_forecasters.signal import K, Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
@@ -28,7 +28,7 @@ _STEPS = tuple(timedelta(minutes=minutes) for minutes in (5, 15, 30, 60))
 _DURATION = re.compile(r"(\d{1,2}):(\d\d):(\d\d)(?:\.\d+)?")
 
 
-class CarbonAwareSdk:
+class CarbonAwareSdk(Generic[K]):
     """Forecasts and history in gCO2/kWh by location, as the host's source gives them.
 
     The service does not say what its numbers mean: `signal` is what its source gives (Electricity Maps: average,
@@ -43,7 +43,7 @@ class CarbonAwareSdk:
         client: httpx.AsyncClient,
         *,
         base_url: str,
-        signal: Signal = AVERAGE_LIFECYCLE,
+        signal: Signal[K],
         quota: Quota | None = None,
         patience: Patience | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class CarbonAwareSdk:
         """None: the host's configuration decides, and asking tells."""
         return None
 
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
         """Their newest forecast with its issue time. Raises Permanent where their source has none."""
         require_span(now, until)
         location = await self._location(zone)
@@ -91,7 +91,7 @@ class CarbonAwareSdk:
             name=self.name,
         )
 
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries[K]:
         """What its source says has been; `estimated` all of it, for it does not say which is measured."""
         require_span(start, end)
         location = await self._location(zone)

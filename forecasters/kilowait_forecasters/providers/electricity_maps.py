@@ -56,7 +56,7 @@ class ElectricityMaps:
             raise Permanent(f"{self.name}: {setting} is empty; set it or leave the provider out")
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
-        self.signal = Signal(Kind.AVERAGE, scope)
+        self.signal: Signal = Signal(Kind.AVERAGE, scope)
         self._http = Http(
             client,
             base_url,

@@ -25,8 +25,8 @@ BASE_URL = "https://api.energy-charts.info"
 
 # Their code is the country's in lower case; only Great Britain's differs.
 _CODES = "at be bg ch cz de dk ee es fi fr gr hr hu it lu lv nl no pl pt ro se si sk"
-_COUNTRIES = {code.upper(): code for code in _CODES.split(" ")}
-_COUNTRIES["GB"] = "uk"
+COUNTRIES = {code.upper(): code for code in _CODES.split(" ")}
+COUNTRIES["GB"] = "uk"
 # No limit is published; a month of quarter-hours is a small answer.
 _LONGEST_RANGE = timedelta(days=30)
 # Generation is corrected as late reports come in; until then values are provisional.
@@ -63,7 +63,7 @@ class EnergyCharts:
 
     def zones(self) -> frozenset[str] | None:
         """The countries it is known to publish."""
-        return frozenset(_COUNTRIES)
+        return frozenset(COUNTRIES)
 
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
         """Their forecast as it stands at `now`: no issue time is given. Where a value has come already, that one."""
@@ -102,7 +102,7 @@ class EnergyCharts:
         return self._series(zone, past)
 
     async def _ask(self, zone: Zone, *, start: datetime, end: datetime) -> Any:
-        query = {"country": _COUNTRIES[zone.id], "start": _stamp(start), "end": _stamp(end)}
+        query = {"country": COUNTRIES[zone.id], "start": _stamp(start), "end": _stamp(end)}
         body = await self._http.get("co2eq", query, about=f"zone {zone}")
         return payload.mapping(body, who=self._who(zone))
 

@@ -5,50 +5,51 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Generic
 
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.signal import K, Signal
 from kilowait_forecasters.zone import Zone
 
 from .base import Provider, require_span
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Kept(Generic[K]):
     """A forecast that was asked for at `at`, up to `until`, and need not be asked for again before `renewed_at`."""
 
-    forecast: Forecast
+    forecast: Forecast[K]
     at: datetime
     until: datetime
     renewed_at: datetime
 
 
-class Kept:
+class Kept(Generic[K]):
     """`provider`, which issues forecasts every `every`, asked once per issue and zone.
 
     Each is asked for as far ahead as will be wanted until the next one. Zones are spread over a tenth of `every`, so
     that they do not all ask at once, nor all servers in the world at the full hour. History is passed through.
     """
 
-    def __init__(self, provider: Provider, *, every: timedelta) -> None:
+    def __init__(self, provider: Provider[K], *, every: timedelta) -> None:
         self._provider = provider
         self._every = every
-        self._kept: dict[Zone, _Kept] = {}
+        self._kept: dict[Zone, _Kept[K]] = {}
 
     @property
     def name(self) -> str:
         return self._provider.name
 
     @property
-    def signal(self) -> Signal:
+    def signal(self) -> Signal[K]:
         return self._provider.signal
 
     def zones(self) -> frozenset[str] | None:
         """Those of the provider."""
         return self._provider.zones()
 
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
         """The forecast in hand where none newer can exist and it was asked for as far; else the provider's answer."""
         require_span(now, until)
         kept = self._kept.get(zone)
@@ -59,11 +60,11 @@ class Kept:
         self._kept[zone] = _Kept(fresh, now, reach, self._renewed(fresh, zone, now=now))
         return fresh
 
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries[K]:
         """What the provider says has been."""
         return await self._provider.history(zone, start=start, end=end, now=now)
 
-    def _renewed(self, forecast: Forecast, zone: Zone, *, now: datetime) -> datetime:
+    def _renewed(self, forecast: Forecast[K], zone: Zone, *, now: datetime) -> datetime:
         """When the next issue is due; one that is late already is looked for four times as often."""
         due = forecast.issued_at + self._every
         share = zlib.crc32(f"{self.name} {zone}".encode()) / 2**32

@@ -9,7 +9,7 @@ from typing import Any
 
 from kilowait_forecasters.errors import Refused, Transient
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.signal import K, Signal
 from kilowait_forecasters.zone import Zone
 
 # Years an answer can be about; others are garbage, and near the calendar's ends arithmetic overflows.
@@ -88,7 +88,7 @@ def unix_moment(value: object, *, who: str) -> datetime:
     return parsed
 
 
-def series_of(slots: Iterable[Slot], *, zone: Zone, signal: Signal, source: str) -> IntensitySeries:
+def series_of(slots: Iterable[Slot], *, zone: Zone, signal: Signal[K], source: str) -> IntensitySeries[K]:
     """A series of `slots`; of several for the same start the last stands. Raises Transient: none, or overlapping."""
     by_start = {slot.start: slot for slot in slots}
     try:

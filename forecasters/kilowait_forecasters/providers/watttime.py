@@ -14,7 +14,7 @@ from kilowait_forecasters.cloud import cloud_regions
 from kilowait_forecasters.errors import Permanent, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import MARGINAL_DIRECT
+from kilowait_forecasters.signal import MARGINAL_DIRECT, Marginal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
@@ -82,7 +82,7 @@ class WattTime:
         """None: the account decides, and asking tells."""
         return None
 
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
+    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[Marginal]:
         """Their newest forecast, with their issue time; what they warn of is noted."""
         require_span(now, until)
         # The first point is the running five minutes, so an hour more is asked for than there is to come.
@@ -108,7 +108,7 @@ class WattTime:
             name=self.name,
         )
 
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries[Marginal]:
         """What their model says has been: every value `estimated`, for nobody can measure a margin."""
         require_span(start, end)
         region = region_of(zone)
@@ -212,7 +212,7 @@ class WattTime:
             if value is not None:
                 yield Slot(start, start + timedelta(seconds=period_s), value * G_PER_KWH_OF_LB_PER_MWH, estimated)
 
-    def _series(self, zone: Zone, slots: list[Slot]) -> IntensitySeries:
+    def _series(self, zone: Zone, slots: list[Slot]) -> IntensitySeries[Marginal]:
         return payload.series_of(slots, zone=zone, signal=self.signal, source=self.name)
 
     def _who(self, zone: Zone) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
@@ -62,15 +62,23 @@ def change_region(name: str, body: dict[str, Any], server: ServerDep) -> Region:
 
 
 @router.get("/forecasts", dependencies=[CanLook])
-def forecasts(
-    server: ServerDep, zone: Annotated[str | None, Query(description="One zone; default: all in use.")] = None
+async def forecasts(
+    server: ServerDep,
+    zone: Annotated[str | None, Query(description="One zone; default: all in use.")] = None,
+    signal: Annotated[
+        Literal["average", "marginal"],
+        Query(description="marginal: to look at, asked for now; plans and accounts are kept in average."),
+    ] = "average",
 ) -> list[dict[str, Any]]:
     """Current forecasts with band, source, age, and who did not answer."""
-    zones = [zone] if zone else sorted({region.zone for region in server.store.regions()})
-    used = {region.zone for region in server.store.regions()}
+    used = {region.zone for region in await asyncio.to_thread(server.store.regions)}
     if zone and zone not in used:
         raise NotFound(f"no region is in zone {zone!r}; zones in use: {', '.join(sorted(used)) or 'none'}")
-    return [forecast_shape(server.grid.view(one), now=server.clock.now()) for one in zones]
+    zones, now = [zone] if zone else sorted(used), server.clock.now()
+    if signal == "marginal":
+        views = await asyncio.gather(*(server.grid.marginal_view(one, now=now) for one in zones))
+        return [forecast_shape(view, now=now) for view in views]
+    return [forecast_shape(server.grid.view(one), now=now) for one in zones]
 
 
 @router.get("/clock")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from kilowait_forecasters.signal import K
 from kilowait_scheduler.core.job import JobSpec
 from kilowait_scheduler.core.money import Money, energy_cost, price_of
 from kilowait_scheduler.core.reasons import explained
@@ -201,7 +202,7 @@ def _facility_kwh(window: Window, record: JobRecord, region: Region) -> float:
     return record.power_kw(window.gpus) * (window.duration / timedelta(hours=1)) * region.pue
 
 
-def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:
+def source_of(view: ZoneView[K], *, now: datetime) -> dict[str, Any]:
     """Where a zone's numbers come from, how old they are, and who did not answer."""
     forecast = view.forecast
     answered = [attempt for attempt in view.attempts if attempt.error]
@@ -218,7 +219,7 @@ def source_of(view: ZoneView, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def forecast_shape(view: ZoneView, *, now: datetime) -> dict[str, Any]:
+def forecast_shape(view: ZoneView[K], *, now: datetime) -> dict[str, Any]:
     """A zone's forecast from now on, with its band where there is one."""
     shape = source_of(view, now=now)
     forecast = view.forecast

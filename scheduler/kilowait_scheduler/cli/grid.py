@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,14 @@ from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
 from .evaluation import evaluate
 from .output import Format, local, say, sparkline, table
+from .places import find
+
+
+class Signal(StrEnum):
+    """Of all generation, or of the plants that answer one more kWh."""
+
+    AVERAGE = "average"
+    MARGINAL = "marginal"
 
 
 class _ZoneOrCommand(TyperGroup):
@@ -21,7 +30,7 @@ class _ZoneOrCommand(TyperGroup):
         return super().parse_args(ctx, args if named else ["show", *args])
 
 
-regions_app = typer.Typer(help="List regions, or add one.", invoke_without_command=True)
+regions_app = typer.Typer(help="List regions, add one, or find the grid zone of a place.", invoke_without_command=True)
 forecast_app = typer.Typer(help="Show forecasts, or evaluate our own model on recorded data.", cls=_ZoneOrCommand)
 
 
@@ -29,6 +38,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(regions_app, name="regions")
     app.add_typer(forecast_app, name="forecast")
     forecast_app.command("evaluate")(evaluate)
+    regions_app.command("find")(find)
 
 
 @regions_app.callback()
@@ -120,13 +130,16 @@ def _of_cloud(cloud: str, *, zone: str | None, pue: float | None) -> tuple[str, 
 @forecast_app.command("show", hidden=True)
 def forecast(
     zone: Annotated[str | None, typer.Argument(help="Grid zone, e.g. DE.")] = None,
+    signal: Annotated[
+        Signal, typer.Option(help="marginal shows WattTime's forecast; nothing is planned on it.")
+    ] = Signal.AVERAGE,
     server: ServerOption = None,
     token_file: TokenOption = None,
     o: OutputOption = Format.TABLE,
 ) -> None:
     """Show the current forecast of a zone with its band, source and age."""
     with connect(server, token_file) as client:
-        found = client.get("forecasts", zone=zone)
+        found = client.get("forecasts", zone=zone, signal=signal.value)
     if o is not Format.TABLE:
         rows = [{"zone": one["zone"], **slot} for one in found for slot in one["slots"]]
         output.data(found[0] if zone else found, o, rows=rows)

@@ -64,9 +64,9 @@ class Server:
         """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
         require_same_cluster(self.store, region)
         regions = [*(known for known in self.store.regions() if known.name != region.name), region]
-        cascade, marginal = cascade_of(self.settings, regions), marginal_of(self.settings, regions)
+        cascade = cascade_of(self.settings, regions)
         self.store.put_region(region)
-        self.grid.use(cascade, marginal=marginal)
+        self.grid.use(cascade)
         self.control.want_plan()
         self.ticker.wake()
 
@@ -136,9 +136,8 @@ def compose(
     )
     book = Book(store, policy=policy)
     budgets = Budgets(store)
-    regions = store.regions()
     grid = Grid(
-        cascade_of(settings, regions), store, every=settings.forecast_every, marginal=marginal_of(settings, regions)
+        cascade_of(settings, store.regions()), store, every=settings.forecast_every, marginal=marginal_of(settings)
     )
     accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
     leadership = Leadership(engine)

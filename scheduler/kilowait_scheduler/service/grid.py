@@ -7,13 +7,15 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Generic
 from weakref import WeakValueDictionary
 
 from kilowait_forecasters.cascade import Attempt, Cascade
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.providers.base import Provider, require_plausible
+from kilowait_forecasters.signal import K, Marginal, Signal
 from kilowait_forecasters.skill import Skill, skill_of
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.store.repository import Store
@@ -37,11 +39,11 @@ log = logging.getLogger("kilowait.grid")
 
 
 @dataclass(frozen=True)
-class ZoneView:
+class ZoneView(Generic[K]):
     """A zone's forecast, or why there is none; `attempts` says who was asked."""
 
     zone: str
-    forecast: Forecast | None
+    forecast: Forecast[K] | None
     attempts: tuple[Attempt, ...]
     problem: str = ""
     skill: Skill | None = None
@@ -64,7 +66,9 @@ class Grid:
     `marginal` is asked only by those who want to look at it: nothing is planned on or accounted in it.
     """
 
-    def __init__(self, cascade: Cascade, store: Store, *, every: timedelta, marginal: Cascade | None = None) -> None:
+    def __init__(
+        self, cascade: Cascade, store: Store, *, every: timedelta, marginal: Provider[Marginal] | None = None
+    ) -> None:
         self._cascade = cascade
         self._marginal = marginal
         self._store = store
@@ -78,9 +82,9 @@ class Grid:
         # One question about a zone's past at a time, so that the next one finds its answer; a lock lives while in use.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def use(self, cascade: Cascade, *, marginal: Cascade | None = None) -> None:
+    def use(self, cascade: Cascade) -> None:
         """Ask other sources from now on: the regions have changed. What was last known stays until they answer."""
-        self._cascade, self._marginal = cascade, marginal
+        self._cascade = cascade
         self._fetched.clear()
         self._asked.clear()
 
@@ -127,15 +131,17 @@ class Grid:
             return ZoneView(zone, None, (), problem=f"no forecast for {zone} has been fetched yet")
         return replace(known, skill=self._skills.get(zone))
 
-    async def marginal_view(self, zone: str, *, now: datetime) -> ZoneView:
+    async def marginal_view(self, zone: str, *, now: datetime) -> ZoneView[Marginal]:
         """The marginal forecast of two days, asked for now, to look at."""
-        if self._marginal is None:
-            return ZoneView(zone, None, (), problem="no provider of marginal intensity; set KILOWAIT_WATTTIME_USER")
+        asked = self._marginal
+        if asked is None:
+            return ZoneView(zone, None, (), problem="no source of marginal intensity; set KILOWAIT_WATTTIME_USER")
         try:
-            answer = await self._marginal.forecast(Zone(zone), now=now, until=now + _BEYOND)
+            forecast = await asked.forecast(Zone(zone), now=now, until=now + _BEYOND)
+            require_plausible(forecast.series, name=asked.name)
         except ForecastersError as error:
-            return ZoneView(zone, None, (), problem=str(error))
-        return ZoneView(zone, answer.forecast, answer.answers)
+            return ZoneView(zone, None, (Attempt(asked.name, str(error)),), problem=str(error))
+        return ZoneView(zone, forecast, (Attempt(asked.name),))
 
     async def judge(self, zone: str, *, now: datetime) -> None:
         """Hold the forecasts of the last week, as issued, against what came; once a day, the first time after one."""

@@ -143,7 +143,10 @@ class Jobs:
 
     def _placed(self, spec: JobSpec, regions: list[Region]) -> JobSpec:
         if spec.carbon.signal != "average":
-            raise BadInput("job: carbon.signal: marginal is not planned on yet; leave it out or write average")
+            raise BadInput(
+                "job: carbon.signal: marginal is not planned on yet, and average does not stand in for it; leave it "
+                "out or write average"
+            )
         names = [region.name for region in regions]
         if not names:
             raise Refused(

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from kilowait_forecasters.cascade import Cascade
-from kilowait_forecasters.errors import ForecastersError
+from kilowait_forecasters.errors import ForecastersError, SignalMismatch
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
 from kilowait_forecasters.providers.carbon_aware_sdk import CarbonAwareSdk
@@ -27,7 +27,7 @@ from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.providers.watttime import LIMITS as WATTTIME_LIMITS
 from kilowait_forecasters.providers.watttime import WattTime
-from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Kind, Scope, Signal
+from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Marginal, Scope, Signal, require_average
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.settings import Settings
@@ -96,8 +96,8 @@ def cascade_of(settings: Settings, regions: Sequence[Region]) -> Cascade:
     return Cascade(listed, last_resorts=resorts, stale_after=settings.stale_after)
 
 
-def marginal_of(settings: Settings, regions: Sequence[Region]) -> Cascade | None:
-    """WattTime for every zone, to look at; None without an account. Nothing stands in for a margin."""
+def marginal_of(settings: Settings) -> Provider[Marginal] | None:
+    """WattTime, to look at; None without an account. Nothing stands in for a margin."""
     username, password = settings.watttime_user, _secret(settings.watttime_password)
     if username is None or password is None:
         return None
@@ -109,10 +109,7 @@ def marginal_of(settings: Settings, regions: Sequence[Region]) -> Cascade | None
         setting="KILOWAIT_WATTTIME_USER and KILOWAIT_WATTTIME_PASSWORD",
         quota=_quotas(settings)("watttime"),
     )
-    kept = Kept(watttime, every=_ISSUES_EVERY[watttime.name])
-    return Cascade(
-        {region.zone: [kept] for region in regions}, signal=watttime.signal, stale_after=settings.stale_after
-    )
+    return Kept(watttime, every=_ISSUES_EVERY[watttime.name])
 
 
 def _replay(settings: Settings) -> Replay | None:
@@ -208,14 +205,11 @@ def _serves(provider: Provider, zone: str) -> bool:
 
 def _average(text: str) -> Signal:
     try:
-        signal = Signal.parse(text)
+        return require_average(Signal.parse(text))
+    except SignalMismatch as error:
+        raise BadInput(f"carbon_aware_sdk_signal: {error}; leave its URL out") from None
     except ValueError:
         raise BadInput(f"carbon_aware_sdk_signal: {text!r}; write average/lifecycle or average/direct") from None
-    if signal.kind is not Kind.AVERAGE:
-        raise BadInput(
-            f"carbon_aware_sdk_signal: {text!r} is marginal, and accounts are kept in average; leave its URL out"
-        )
-    return signal
 
 
 def _quotas(settings: Settings) -> Callable[[str], Quota]:

@@ -16,7 +16,7 @@ from sqlmodel import Session, SQLModel, col, select
 
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import Signal
+from kilowait_forecasters.signal import Signal, require_average
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.core.energy import Reading, RegionEnergy
@@ -341,7 +341,9 @@ def _series(row: ForecastRow, plain: list[list[Any]]) -> IntensitySeries:
         Slot(datetime.fromisoformat(start), datetime.fromisoformat(end), g_per_kwh, estimated)
         for start, end, g_per_kwh, estimated in plain
     ]
-    return IntensitySeries(zone=Zone(row.zone), signal=Signal.parse(row.signal), source=row.source, slots=slots)
+    return IntensitySeries(
+        zone=Zone(row.zone), signal=require_average(Signal.parse(row.signal)), source=row.source, slots=slots
+    )
 
 
 def _plain(series: IntensitySeries | None) -> list[list[Any]] | None:
