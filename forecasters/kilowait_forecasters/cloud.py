@@ -90,6 +90,11 @@ def nearest(latitude: float, longitude: float) -> tuple[CloudRegion, float]:
     return found, distance_km
 
 
+def places_in(zone: Zone) -> list[tuple[float, float]]:
+    """Where the cloud regions of `zone` are, to a tenth of a degree, each place once; (latitude, longitude)."""
+    return sorted({(round(one.latitude, 1), round(one.longitude, 1)) for one in cloud_regions() if one.zone == zone})
+
+
 def _region(row: dict[str, str]) -> CloudRegion:
     cloud = row["cloud"]
     pue = (

@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     watttime_user: str | None = Field(default=None, description="User of WattTime (marginal intensity, to look at).")
     watttime_password: SecretStr | None = Field(default=None, description="Password for WattTime.")
     watttime_url: str = Field(default="https://api.watttime.org", description="Base URL of WattTime.")
+    open_meteo: Literal["on", "off"] = Field(
+        default="off", description="Ask Open-Meteo for weather (no key; CC BY 4.0; free for non-commercial use)."
+    )
+    open_meteo_url: str = Field(default="https://api.open-meteo.com/v1", description="Base URL of Open-Meteo.")
+    open_meteo_past_url: str = Field(
+        default="https://previous-runs-api.open-meteo.com/v1", description="Base URL of its past forecasts."
+    )
     providers: str = Field(
         default="electricity-maps, neso, entsoe, eia, energy-charts, carbon-aware-sdk",
         description="Order in which providers are asked, where a region lists none.",

@@ -124,6 +124,8 @@ class FakeGrid:
             case "watttime":
                 held = question.headers.get("authorization", "")
                 return Reply(*self.watttime.answer(path, params, held, value=self._value, now=self.now))
+            case "meteo" | "past-meteo":
+                return Reply(*fake_services.open_meteo(params))
             case "casdk":
                 return Reply(*fake_services.carbon_aware_sdk(path, params, value=self._value, now=self.now))
         return Reply(404, {"error": "Not found"})

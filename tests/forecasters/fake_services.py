@@ -173,3 +173,37 @@ def carbon_aware_sdk(path: str, params: dict[str, str], *, value: Value, now: da
             rows.append({"location": "DE", "time": at.isoformat(), "rating": v, "duration": "01:00:00"})
         at += HOUR
     return (200, rows) if rows else (204, [])
+
+
+# Open-Meteo
+
+
+def weather_truth(variable: str, place: float, moment: datetime) -> float:
+    """What is reported at `moment` for the place at that latitude."""
+    base = {"wind_speed_100m": 8.0, "shortwave_radiation": 300.0, "temperature_2m": 15.0}[variable]
+    return base + place / 100 + moment.hour + moment.day / 100
+
+
+UNITS = {"wind_speed_100m": "m/s", "shortwave_radiation": "W/m²", "temperature_2m": "°C"}
+
+
+def open_meteo(params: dict[str, str]) -> tuple[int, Any]:
+    places = [float(text) for text in params["latitude"].split(",")]
+    if len(places) != len(params["longitude"].split(",")):
+        return 400, {"error": True, "reason": "Parameter 'latitude' and 'longitude' must have the same number"}
+    if params.get("timezone") != "GMT" or params.get("timeformat") != "unixtime":
+        return 400, {"error": True, "reason": "the fake speaks unixtime in GMT"}
+    first, last = (datetime.fromisoformat(params[key]).replace(tzinfo=UTC) for key in ("start_date", "end_date"))
+    hours = [first + n * HOUR for n in range(24 * ((last - first).days + 1))]
+    answers = []
+    for place in places:
+        hourly: dict[str, Any] = {"time": [int(hour.timestamp()) for hour in hours]}
+        for name in params["hourly"].split(","):
+            variable = name.removesuffix("_previous_day1")
+            shift = 100 if name != variable else 0
+            hourly[name] = [weather_truth(variable, place, hour) + shift for hour in hours]
+        units = {name: UNITS[name.removesuffix("_previous_day1")] for name in params["hourly"].split(",")}
+        speed = {"ms": "m/s"}.get(params.get("wind_speed_unit", ""), "km/h")
+        units = {name: speed if unit == "m/s" else unit for name, unit in units.items()}
+        answers.append({"utc_offset_seconds": 0, "hourly": hourly, "hourly_units": units | {"time": "unixtime"}})
+    return 200, answers[0] if len(answers) == 1 else answers

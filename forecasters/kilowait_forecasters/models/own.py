@@ -83,7 +83,7 @@ class OwnModel:
     """
 
     def __init__(self) -> None:
-        self._fits: dict[tuple[int, int, bool], _Fit] = {}
+        self._fits: dict[tuple[int, int, bool, bool], _Fit] = {}
 
     def outlook(self, hours: Hours, *, issued: int) -> Outlook:
         """Quantiles for the `HORIZON_H` hours from hour `issued` on.
@@ -113,7 +113,7 @@ class OwnModel:
         cut = known.end // every * every
         if cut - known.first < LOOKBACK + _LEAST_DAYS * DAY:
             return None
-        key = known.end % DAY, len(leads), weather
+        key = known.end % DAY, len(leads), weather, bool(known.mix)
         fit = self._fits.get(key)
         if fit is None or fit.cut != cut:
             fit = self._fits[key] = _learn(known.before(cut), cut=cut, phase=known.end, leads=leads, weather=weather)

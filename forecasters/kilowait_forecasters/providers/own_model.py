@@ -12,11 +12,12 @@ from kilowait_forecasters.errors import ForecastersError, Permanent, Refused, Tr
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.models.band import LEVELS
-from kilowait_forecasters.models.hours import HOUR, hour_number, hour_start, hours_of
+from kilowait_forecasters.models.hours import HOUR, Hours, hour_number, hour_start, hours_of
 from kilowait_forecasters.models.own import HORIZON_H, Outlook, OwnModel
 from kilowait_forecasters.zone import Zone
 
 from .base import Provider, require_now, require_served, require_span
+from .surroundings import Surroundings
 
 # How far back the past is asked for, longest first: plans differ in how much of it they sell. A year has every season.
 _SPANS = (timedelta(days=365), timedelta(days=90), timedelta(days=10), timedelta(hours=23))
@@ -32,10 +33,11 @@ class _Made:
 
     outlook: Outlook
     past: IntensitySeries
+    seen: str
 
 
 class OwnForecasts:
-    """Forecasts of the zones of `sources`, all of one signal, learned from each source's history.
+    """Forecasts of the zones of `sources`, all of one signal, learned from each source's history and what is `around`.
 
     Asks for the past once an hour and zone at most, keeps it in memory, and bridges an outage of up to three days from
     what it has. Learning takes seconds: it goes on in a thread, nobody waits for it longer than `wait_s`, and until it
@@ -44,12 +46,15 @@ class OwnForecasts:
 
     name = "own-model"
 
-    def __init__(self, sources: Mapping[str, Provider], *, wait_s: float = 2.0) -> None:
+    def __init__(
+        self, sources: Mapping[str, Provider], *, around: Surroundings | None = None, wait_s: float = 2.0
+    ) -> None:
         signals = {source.signal for source in sources.values()}
         if len(signals) != 1:
             raise Refused(f"{self.name}: its sources must give one signal, not {sorted(map(str, signals)) or 'none'}")
         self.signal = signals.pop()
         self._sources = dict(sources)
+        self._around = around or Surroundings()
         self.wait_s = wait_s
         self._past: dict[str, IntensitySeries] = {}
         self._asked: dict[str, datetime] = {}
@@ -73,6 +78,7 @@ class OwnForecasts:
         count = min(HORIZON_H, -(-(until - hour_start(first)) // HOUR))
         late_h = first - hour_number(min(made.past.end, hour_start(first)))
         delay = f"; its last value was {late_h} h old" if late_h > 1 else ""
+        note = f"from {made.past.source}{made.seen}{delay}: {made.outlook.made_of}"
         series = self._series(zone, made.outlook, level=0.5, count=count)
         return require_now(
             Forecast(
@@ -81,7 +87,7 @@ class OwnForecasts:
                 issued_at=hour_start(first),
                 available_at=hour_start(first),
                 series=series,
-                parts=(Part(series.start, self.name, f"from {made.past.source}{delay}: {made.outlook.made_of}"),),
+                parts=(Part(series.start, self.name, note),),
                 low=self._series(zone, made.outlook, level=0.1, count=count),
                 high=self._series(zone, made.outlook, level=0.9, count=count),
             ),
@@ -115,12 +121,13 @@ class OwnForecasts:
 
     async def _make(self, zone: Zone, *, now: datetime) -> _Made:
         past = await self._known(zone, now=now)
-        model = self._models[zone.id]
+        model, issued = self._models[zone.id], hour_number(now)
+        hours = await self._around.around(zone, hours_of(past), until=issued + HORIZON_H, now=hour_start(issued))
         try:
-            outlook = await asyncio.to_thread(lambda: model.outlook(hours_of(past), issued=hour_number(now)))
+            outlook = await asyncio.to_thread(lambda: model.outlook(hours, issued=issued))
         except Refused as error:
             raise Transient(f"{self.name} for zone {zone}: {error}") from error
-        made, kept = _Made(outlook, past), self._made.get(zone.id)
+        made, kept = _Made(outlook, past, _seen(hours, issued)), self._made.get(zone.id)
         if kept is None or kept.outlook.first <= outlook.first:
             self._made[zone.id] = made
         return made
@@ -155,3 +162,10 @@ class OwnForecasts:
             for i, value in enumerate(values)
         ]
         return IntensitySeries(zone=zone, signal=self.signal, source=self.name, slots=slots)
+
+
+def _seen(hours: Hours, issued: int) -> str:
+    """What else the model saw, in words."""
+    names = ["generation by source"] if hours.mix else []
+    names += ["weather"] if hours.has_weather(issued + HORIZON_H) else []
+    return "".join(f", {name}" for name in names)

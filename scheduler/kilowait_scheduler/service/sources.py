@@ -9,6 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from kilowait_forecasters.cascade import Cascade
+from kilowait_forecasters.cloud import places_in
 from kilowait_forecasters.errors import ForecastersError, SignalMismatch
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
@@ -21,13 +22,17 @@ from kilowait_forecasters.providers.entsoe import LIMITS as ENTSOE_LIMITS
 from kilowait_forecasters.providers.entsoe import Entsoe
 from kilowait_forecasters.providers.kept import Kept
 from kilowait_forecasters.providers.neso import Neso
+from kilowait_forecasters.providers.open_meteo import LIMITS as OPEN_METEO_LIMITS
+from kilowait_forecasters.providers.open_meteo import OpenMeteo
 from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.quota import Limit, Quota
 from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
+from kilowait_forecasters.providers.surroundings import MixSource, Surroundings
 from kilowait_forecasters.providers.watttime import LIMITS as WATTTIME_LIMITS
 from kilowait_forecasters.providers.watttime import WattTime
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Marginal, Scope, Signal, require_average
+from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.settings import Settings
@@ -55,6 +60,7 @@ _LIMITS: Mapping[str, tuple[Limit, ...]] = {
     "entsoe": ENTSOE_LIMITS,
     "eia": EIA_LIMITS,
     "watttime": WATTTIME_LIMITS,
+    "open-meteo": OPEN_METEO_LIMITS,
 }
 
 
@@ -75,13 +81,14 @@ def cascade_of(settings: Settings, regions: Sequence[Region]) -> Cascade:
             listed[zone] = [replay]
         elif found := _in_order(zone, settings, regions, made):
             listed[zone] = found
+    around = _around(settings, list(listed), made)
     resorts: list[Provider] = []
     depth = max((len(providers) for providers in listed.values()), default=0)
     # The model of a zone's first provider comes first; each learns from one alone, for their levels differ.
     for place in range(depth):
         sources = {zone: providers[place] for zone, providers in listed.items() if len(providers) > place}
         resorts += [
-            OwnForecasts({zone: source for zone, one in sources.items() if one is source})
+            OwnForecasts({zone: source for zone, one in sources.items() if one is source}, around=around)
             for source in dict.fromkeys(sources.values())
             if source is not replay
         ]
@@ -110,6 +117,23 @@ def marginal_of(settings: Settings) -> Provider[Marginal] | None:
         quota=_quotas(settings)("watttime"),
     )
     return Kept(watttime, every=_ISSUES_EVERY[watttime.name])
+
+
+def _around(settings: Settings, zones: Sequence[str], made: Mapping[str, Provider]) -> Surroundings:
+    """Generation by source from whoever gives it, and the weather where the zone's data centres are."""
+    mixes: dict[str, MixSource] = {}
+    for source in made.values():
+        if isinstance(source, Entsoe | Eia):
+            mixes |= {zone: source for zone in zones if _serves(source, zone)}
+    weather = None
+    if settings.open_meteo == "on":
+        weather = OpenMeteo(
+            httpx.AsyncClient(),
+            base_url=settings.open_meteo_url,
+            past_url=settings.open_meteo_past_url,
+            quota=_quotas(settings)("open-meteo"),
+        )
+    return Surroundings(mixes=mixes, weather=weather, places={zone: places_in(Zone(zone)) for zone in zones})
 
 
 def _replay(settings: Settings) -> Replay | None:
@@ -218,8 +242,8 @@ def _quotas(settings: Settings) -> Callable[[str], Quota]:
     stated: dict[str, tuple[Limit, ...]] = {}
     for part in filter(None, (part.strip() for part in settings.quotas.split(","))):
         name, _, text = part.partition(" ")
-        if name not in (*NEEDS, "watttime"):
-            raise BadInput(f"quotas: {name!r} is none of {', '.join(NEEDS)}, watttime")
+        if name not in (*NEEDS, "watttime", "open-meteo"):
+            raise BadInput(f"quotas: {name!r} is none of {', '.join(NEEDS)}, watttime, open-meteo")
         try:
             stated[name] = (*stated.get(name, ()), Limit.parse(text))
         except ForecastersError as error:

@@ -1,0 +1,111 @@
+"""What is known around a zone's intensity, live: generation by source so far, and the weather to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+
+from kilowait_forecasters.errors import ForecastersError
+from kilowait_forecasters.mix import MixSlot
+from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hour_start
+from kilowait_forecasters.zone import Zone
+
+from .open_meteo import Place, Weather
+
+# Values are corrected for a day or two; so much of the past is asked for again each time.
+_REVISED_FOR = timedelta(days=2)
+# With less of its past the model would learn from weather that it had to make up.
+_LEAST_KNOWN = 0.95
+
+
+class MixSource(Protocol):
+    """A source of generation by fuel."""
+
+    async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]: ...
+
+
+class WeatherSource(Protocol):
+    """A source of weather, as it was forecast and as it is forecast."""
+
+    async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Weather: ...
+
+
+class Surroundings:
+    """Generation by source of the zones in `mixes`, and weather at the `places` of a zone; kept and brought up to date.
+
+    Nothing here fails: what does not answer is left out, or used as last known, and asked again the next time.
+    """
+
+    def __init__(
+        self,
+        *,
+        mixes: Mapping[str, MixSource] | None = None,
+        weather: WeatherSource | None = None,
+        places: Mapping[str, Sequence[Place]] | None = None,
+    ) -> None:
+        self._mixes = dict(mixes or {})
+        self._weather = weather
+        self._places = dict(places or {})
+        self._generated: dict[str, dict[datetime, MixSlot]] = {}
+        self._forecast: dict[str, Weather] = {}
+        self._settled: dict[str, int] = {}
+
+    async def around(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Hours:
+        """`hours` with the mix of its past, and the weather from its start to hour `until`, as far as there is any."""
+        mix = await self._mix(zone, hours, now=now)
+        weather = await self._ahead(zone, hours, until=until, now=now)
+        return replace(hours, mix=mix, weather=weather)
+
+    async def _mix(self, zone: Zone, hours: Hours, *, now: datetime) -> Mapping[str, Floats]:
+        source, known = self._mixes.get(zone.id), self._generated.setdefault(zone.id, {})
+        if source is None:
+            return {}
+        start = max(known) - _REVISED_FOR if known else hour_start(hours.first)
+        # Where it does not answer, what was known stays; where nothing is, the model does without.
+        with suppress(ForecastersError):
+            known |= {slot.start: slot for slot in await source.mix(zone, start=start, end=now, now=now)}
+        return by_hour(known.values(), first=hours.first, count=len(hours.g_per_kwh))
+
+    async def _ahead(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
+        places = self._places.get(zone.id)
+        if self._weather is None or not places:
+            return {}
+        known = self._forecast.setdefault(zone.id, {})
+        # Past days are kept as they were forecast; the last two, today and what is to come are asked for anew.
+        start = max(self._settled.get(zone.id, 0), hours.first)
+        try:
+            fresh = await self._weather.weather(places, start=hour_start(start), end=hour_start(until), now=now)
+        except ForecastersError:
+            return {}  # of old weather forecasts the horizon's end is missing, and the model wants all of it
+        for column, values in fresh.items():
+            known[column] = {hour: value for hour, value in known.get(column, {}).items() if hour < start} | values
+        self._settled[zone.id] = hour_number(now) // 24 * 24 - _REVISED_FOR // HOUR
+        columns = {}
+        for column, values in known.items():
+            array = np.array([values.get(hour, np.nan) for hour in range(hours.first, until)])
+            past = np.isfinite(array[: len(hours.g_per_kwh)])
+            if not len(past) or past.mean() < _LEAST_KNOWN:
+                return {}
+            columns[column] = array
+        return columns
+
+
+def by_hour(slots: Iterable[MixSlot], *, first: int, count: int) -> dict[str, Floats]:
+    """Mean generation by fuel in `count` whole hours from hour `first` on; NaN where an hour is not wholly covered."""
+    sums: dict[str, Floats] = {}
+    covered = np.zeros(count)
+    for slot in slots:
+        at = hour_number(slot.start) - first
+        share = (slot.end - slot.start) / HOUR
+        if not 0 <= at < count or share > 1:
+            continue
+        covered[at] += share
+        for fuel, mw in slot.mw.items():
+            sums.setdefault(fuel, np.zeros(count))[at] += mw * share
+    whole = covered > 1 - 1e-9
+    return {fuel: np.where(whole, values, np.nan) for fuel, values in sums.items()}
