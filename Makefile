@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles prepare-peers bench-planner bench-agent bench-forecast
+.PHONY: demo test check bench serve lint types unit real wheel pins clean prepare-run prepare-dev prepare-oracles prepare-peers bench-planner bench-agent bench-forecast bench-accounts
 
 demo: prepare-run  ## two Ray clusters, a server, agents, jobs delayed, moved, suspended and resumed
 	@$(VENV)/kilowait demo $(DEMO_ARGS)
@@ -33,7 +33,7 @@ types: prepare-dev
 wheel: prepare-dev  ## the wheel builds, installs into a clean environment and runs there
 	sh requirements/try_wheel.sh
 
-bench: bench-planner bench-agent bench-forecast  ## every benchmark
+bench: bench-planner bench-agent bench-forecast bench-accounts  ## every benchmark
 
 bench-agent: prepare-dev prepare-peers  ## writes docs/benchmarks/agent.md; takes about five minutes
 	$(VENV)/python docs/benchmarks/agent_bench.py
@@ -43,6 +43,9 @@ bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md
 
 bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes half an hour
 	$(VENV)/python docs/benchmarks/forecast_bench.py $(BENCH_FORECAST_ARGS)
+
+bench-accounts: prepare-dev  ## writes docs/benchmarks/accounts.md; takes about three minutes
+	$(VENV)/python docs/benchmarks/accounts_bench.py
 
 pins:  ## compile requirements/*.txt anew from pyproject.toml
 	$(VENV)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate --extra all -o requirements/run.txt pyproject.toml

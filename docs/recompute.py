@@ -133,6 +133,8 @@ def parts(intervals, start, end):
 def ceiling_g(useful, rows_, actual_g, slots, pue):
     """What the best schedule would have emitted: the one given, or how the job ran if that was in time."""
     grams, work = 0.0, packed(useful)
+    if not work:
+        return 0.0
     done = work[0].start
     for number, row in enumerate(rows_, start=1):
         start, end, region = moment(row["start"]), moment(row["end"]), row["region"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
+from kilowait_scheduler.core.budget import known_zone
 from kilowait_scheduler.core.duration import Duration
 from kilowait_scheduler.core.window import Utc
 
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
     )
     power_per_gpu_w: float = Field(default=400.0, gt=0, description="Power per busy GPU if unsaid.")
     fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")
+    reports_dir: Path | None = Field(default=None, description="Folder to write a report of each past month to.")
+    reports_timezone: Annotated[str, AfterValidator(known_zone)] = Field(
+        default="UTC", description="Time zone in which those months begin."
+    )
     clock_speed: float = Field(default=1.0, gt=0, description="Above 1 only in demonstrations.")
     clock_start: Utc | None = Field(default=None, description="Grid time at start; default: now.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Arrival, as_if, compact, mean_start_emissions, run_now_starts, shifted
+from kilowait_scheduler.core.baseline import Arrival, compact, laid, mean_start_emissions, run_now_starts
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission
+from kilowait_scheduler.core.course import Course, Integral
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -95,7 +97,8 @@ def intervals(pieces: list[tuple[int, int, int]]) -> list[EnergyInterval]:
 @given(PIECES)
 def test_compacting_keeps_energy_lengths_and_what_happened_at_the_same_time(pieces: list[tuple[int, int, int]]) -> None:
     before = sorted(intervals(pieces))
-    after, length = compact(before)
+    packed, length = compact(Course.of(before))
+    after = list(packed)
     assert sum(i.energy_mj for i in after) == sum(i.energy_mj for i in before)
     assert [i.end - i.start for i in after] == [i.end - i.start for i in before]
     for old_a, new_a in zip(before, after, strict=True):
@@ -112,10 +115,12 @@ def test_compacting_keeps_energy_lengths_and_what_happened_at_the_same_time(piec
 @LIMITED
 @given(PIECES)
 def test_work_without_a_pause_stays_as_it_is(pieces: list[tuple[int, int, int]]) -> None:
-    packed, length = compact(intervals(pieces))
-    assert compact(packed) == (packed, length)
-    assert as_if(packed, windows=((packed[0].start, packed[0].start + length),), region="aa") == packed
-    assert compact([]) == ([], timedelta(0))
+    packed, length = compact(Course.of(intervals(pieces)))
+    again, same = compact(packed)
+    assert (list(again), same) == (list(packed), length)
+    first = next(iter(packed)).start
+    assert list(laid(packed, [("aa", first, first + length)])) == list(packed)
+    assert len(compact(Course.of([]))[0]) == 0
 
 
 @settings(max_examples=80, deadline=None)
@@ -133,10 +138,10 @@ def test_the_mean_start_is_the_mean_over_every_start(
     begin = T0 + begin_min * MINUTE
     one = EnergyInterval(begin, begin + length_min * MINUTE, MJ_PER_KWH, "aa")
     slack = slack_min * MINUTE
-    found = mean_start_emissions([one], slack=slack, intensity=grid, pue=1.5)
+    found = mean_start_emissions(Course.of([one]), slack=slack, intensity=Integral(grid), pue=1.5)
     # Carbon is linear in the delay from one whole minute to the next, for all edges lie on whole minutes.
     each = [
-        emission(shifted(one, by=n * MINUTE, region="aa"), intensity=grid, pue=1.5).carbon_g
+        emission(replace(one, start=one.start + n * MINUTE, end=one.end + n * MINUTE), intensity=grid, pue=1.5).carbon_g
         for n in range(slack_min + 1)
     ]
     mean = sum((a + b) / 2 for a, b in itertools.pairwise(each)) / slack_min
@@ -148,8 +153,8 @@ def test_without_slack_the_mean_start_is_the_only_one() -> None:
     slots = [Slot(T0, T0 + HOUR, 100.0, True), Slot(T0 + HOUR, T0 + 2 * HOUR, 300.0)]
     grid = IntensitySeries(zone=Zone("AA"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
     one = EnergyInterval(T0 + HOUR / 2, T0 + 3 * HOUR / 2, MJ_PER_KWH, "aa")
-    none = mean_start_emissions([one], slack=timedelta(0), intensity=grid, pue=1.0)
-    some = mean_start_emissions([one], slack=timedelta(microseconds=1), intensity=grid, pue=1.0)
+    none = mean_start_emissions(Course.of([one]), slack=timedelta(0), intensity=Integral(grid), pue=1.0)
+    some = mean_start_emissions(Course.of([one]), slack=timedelta(microseconds=1), intensity=Integral(grid), pue=1.0)
     assert none == emission(one, intensity=grid, pue=1.0)
     assert some.carbon_g == pytest.approx(none.carbon_g)
     assert some.estimated_g == pytest.approx(none.estimated_g)

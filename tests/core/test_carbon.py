@@ -15,8 +15,9 @@ from kilowait_forecasters.errors import Gap, OutOfRange
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Counterfactual, as_if
+from kilowait_scheduler.core.baseline import Counterfactual, laid
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission, emissions
+from kilowait_scheduler.core.course import Course, Integral
 from kilowait_scheduler.core.savings import savings
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
@@ -127,10 +128,10 @@ def test_the_start_intensity_shortcut_gets_the_sign_wrong_where_the_slots_do_not
         truth = sum(values[submit : submit + length]) - sum(values[start : start + length])
         shortcut = (values[submit] - values[start]) * length
         ours = savings(
-            useful=ran,
-            overhead=[],
+            useful=Course.of(ran),
+            overhead=Course.of([]),
             against=Counterfactual("aa", ((T0 + submit * HOUR, T0 + submit * HOUR),)),
-            intensity={"aa": grid},
+            intensity={"aa": Integral(grid)},
             pue={"aa": 1.0},
         ).saved_g
         assert ours == pytest.approx(truth, rel=1e-9, abs=1e-6)
@@ -143,7 +144,7 @@ def test_the_start_intensity_shortcut_gets_the_sign_wrong_where_the_slots_do_not
 
 def test_the_counterfactual_keeps_the_profile_and_moves_only_in_time_and_place() -> None:
     ran = [interval(0, 600, 10), interval(600, 600, 30), interval(4000, 600, 50)]
-    moved = as_if(ran, windows=((T0 + 5 * HOUR, T0 + 6 * HOUR),), region="bb")
+    moved = list(laid(Course.of(ran), [("bb", T0 + 5 * HOUR, T0 + 6 * HOUR)]))
     assert [(i.energy_mj, i.region) for i in moved] == [(10, "bb"), (30, "bb"), (50, "bb")]
     assert moved[0].start == T0 + 5 * HOUR
     assert [b.start for b in moved[1:]] == [a.end for a in moved[:-1]], "the pause is not part of it"

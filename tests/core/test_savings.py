@@ -14,6 +14,7 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emissions
+from kilowait_scheduler.core.course import Course, Integral
 from kilowait_scheduler.core.savings import savings, useful_and_overhead
 from kilowait_scheduler.core.state import Run, RunPhase
 
@@ -27,6 +28,13 @@ PUE = {"aa": 1.1, "bb": 1.4}
 def series(values: list[float]) -> IntensitySeries:
     slots = [Slot(T0 + HOUR * i, T0 + HOUR * (i + 1), value) for i, value in enumerate(values)]
     return IntensitySeries(zone=Zone("XX"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
+
+
+NOTHING = Course.of([])
+
+
+def known(grids: dict[str, IntensitySeries]) -> dict[str, Integral]:
+    return {name: Integral(grid) for name, grid in grids.items()}
 
 
 def begun(start: datetime) -> Counterfactual:
@@ -78,7 +86,7 @@ def runs(pieces: list[tuple[int, int, int, bool]]) -> list[Run]:
 def test_useful_and_overhead_are_all_of_the_energy_to_the_millijoule(
     intervals: list[EnergyInterval], pieces: list[tuple[int, int, int, bool]], restart_s: float
 ) -> None:
-    useful, overhead = useful_and_overhead(intervals, runs=runs(pieces), restart_s=restart_s)
+    useful, overhead = useful_and_overhead(Course.of(intervals), runs=runs(pieces), restart_s=restart_s)
     assert sum(i.energy_mj for i in (*useful, *overhead)) == sum(i.energy_mj for i in intervals)
     lengths = sum((i.end - i.start for i in (*useful, *overhead)), timedelta(0))
     assert lengths == sum((i.end - i.start for i in intervals), timedelta(0))
@@ -92,12 +100,12 @@ def test_the_levers_add_up_to_what_was_saved(
     grids: dict[str, IntensitySeries],
     start_min: int,
 ) -> None:
-    useful, overhead = useful_and_overhead(intervals, runs=runs(pieces), restart_s=300)
+    useful, overhead = useful_and_overhead(Course.of(intervals), runs=runs(pieces), restart_s=300)
     found = savings(
         useful=useful,
         overhead=overhead,
         against=begun(T0 + MINUTE * start_min),
-        intensity=grids,
+        intensity=known(grids),
         pue=PUE,
     )
     levers = found.time_shift_g + found.region_shift_g + found.overheads_g
@@ -124,7 +132,9 @@ def test_a_job_that_ran_exactly_as_run_now_saves_exactly_nothing(
         ]
         at += length
     rng.shuffle(without_pause)  # type: ignore[attr-defined]
-    found = savings(useful=without_pause, overhead=[], against=begun(T0), intensity=grids, pue=PUE)
+    found = savings(
+        useful=Course.of(without_pause), overhead=NOTHING, against=begun(T0), intensity=known(grids), pue=PUE
+    )
     assert found.saved_g == 0.0
     assert (found.time_shift_g, found.region_shift_g, found.overheads_g) == (0.0, 0.0, 0.0)
 
@@ -147,18 +157,18 @@ def test_work_lost_and_done_again_is_an_overhead_and_not_part_of_the_baseline() 
         EnergyInterval(T0, T0 + 3 * HOUR, 3 * MJ_PER_KWH, "aa"),
         EnergyInterval(T0 + 4 * HOUR, T0 + 7 * HOUR, 3 * MJ_PER_KWH, "aa"),
     ]
-    useful, overhead = useful_and_overhead(ran, runs=[first, second], restart_s=0)
+    useful, overhead = useful_and_overhead(Course.of(ran), runs=[first, second], restart_s=0)
     assert sum(i.kwh for i in useful) == pytest.approx(4)
     assert sum(i.kwh for i in overhead) == pytest.approx(2)
-    alone, nothing = useful_and_overhead(ran[:1], runs=[first], restart_s=0)
+    alone, nothing = useful_and_overhead(Course.of(ran[:1]), runs=[first], restart_s=0)
     assert sum(i.kwh for i in alone) == pytest.approx(3), "nobody has done it again yet"
-    assert nothing == []
+    assert len(nothing) == 0
 
 
 def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:
     grid = {"aa": series([100.0] * 12 + [400.0] * 12)}
     late = [EnergyInterval(T0 + 12 * HOUR, T0 + 13 * HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=late, overhead=[], against=begun(T0), intensity=grid, pue={"aa": 1.0})
+    found = savings(useful=Course.of(late), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
     assert found.saved_g == pytest.approx(-300)
     assert found.saved_pct == pytest.approx(-300)
 
@@ -167,10 +177,10 @@ def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> No
     ran = [EnergyInterval(T0, T0 + HOUR, MJ_PER_KWH, "aa")]
     with pytest.raises(ForecastersError):
         savings(
-            useful=ran,
-            overhead=[],
+            useful=Course.of(ran),
+            overhead=NOTHING,
             against=begun(T0 - HOUR),
-            intensity={"aa": series([100.0])},
+            intensity=known({"aa": series([100.0])}),
             pue={"aa": 1.0},
         )
 
@@ -178,5 +188,5 @@ def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> No
 def test_no_share_of_nothing_is_given_in_percent() -> None:
     grid = {"aa": series([0.0] * 24)}
     ran = [EnergyInterval(T0, T0 + HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=ran, overhead=[], against=begun(T0), intensity=grid, pue={"aa": 1.0})
+    found = savings(useful=Course.of(ran), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
     assert found.saved_pct is None

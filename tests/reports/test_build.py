@@ -15,6 +15,7 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.gpu_table import GPUS
 from kilowait_scheduler.core.gpus import find
 from kilowait_scheduler.core.job import parse_job
@@ -80,7 +81,8 @@ def measured(told: Told) -> Measured:
         power_per_gpu_w=500,
         state=state,
     )
-    return Measured(record, (EnergyInterval(begin, end, told.ran * MJ_PER_KWH, told.region),) if told.ran else ())
+    ran = [EnergyInterval(begin, end, told.ran * MJ_PER_KWH, told.region)] if told.ran else []
+    return Measured(record, Course.of(ran))
 
 
 def grid(hours: int = 400) -> dict[str, IntensitySeries]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.course import Course, Integral
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.reports.baselines import run_now
@@ -60,6 +61,10 @@ def known(*values: list[float]) -> dict[str, IntensitySeries]:
     }
 
 
+def integrals(intensity: dict[str, IntensitySeries]) -> dict[str, Integral]:
+    return {name: Integral(series) for name, series in intensity.items()}
+
+
 def best(one: Measured, intensity: dict[str, IntensitySeries]) -> Ceiling:
     return ceilings([one], regions=REGIONS, intensity=intensity, now=FAR)["a"]
 
@@ -68,7 +73,7 @@ def test_the_best_schedule_waits_moves_and_pauses_where_a_restart_is_worth_it() 
     hours = [500.0] * 4 + [100.0] + [500.0] * 5 + [90.0] + [500.0] * 13
     here, there = known(hours, [400.0] * 6 + [80.0] * 2 + [400.0] * 16).values()
     whole = best(job(ran=2), {"aa": here})
-    assert whole.carbon_g(job(ran=2), intensity={"aa": here}, pue=PUE) == pytest.approx(590)
+    assert whole.carbon_g(job(ran=2), intensity=integrals({"aa": here}), pue=PUE) == pytest.approx(590)
     moved = best(job(ran=2, regions=("aa", "bb")), {"aa": here, "bb": there})
     assert [(stay.region, stay.start, stay.end) for stay in moved.stays] == [("bb", T0 + 6 * HOUR, T0 + 8 * HOUR)]
     pausing = job(ran=2, restart="6m")
@@ -78,7 +83,7 @@ def test_the_best_schedule_waits_moves_and_pauses_where_a_restart_is_worth_it() 
         (T0 + 10 * HOUR, T0 + 11 * HOUR),
     ]
     # A tenth of an hour of restart at 1 kW falls into the dirty hour before the second stretch.
-    assert parts.carbon_g(pausing, intensity={"aa": here}, pue=PUE) == pytest.approx(100 + 90 + 50)
+    assert parts.carbon_g(pausing, intensity=integrals({"aa": here}), pue=PUE) == pytest.approx(100 + 90 + 50)
 
 
 HOURS = st.lists(st.integers(0, 500).map(float), min_size=24, max_size=24)
@@ -97,7 +102,7 @@ def test_no_schedule_on_the_hour_is_better_and_none_leaves_the_window(
     assert found.stays[0].start >= T0
     assert found.stays[-1].end <= T0 + due * HOUR
     assert all(b.start - a.end >= timedelta(seconds=b.restart_s) for a, b in pairwise(found.stays))
-    grams = found.carbon_g(one, intensity=intensity, pue=PUE)
+    grams = found.carbon_g(one, intensity=integrals(intensity), pue=PUE)
     for hours in (here, there):
         for start in range(due - ran + 1):
             assert grams <= sum(hours[start : start + ran]) + 1e-6
@@ -130,11 +135,11 @@ def test_the_ceiling_is_never_below_what_was_saved_in_time(
 ) -> None:
     one = job(began, ran)
     begin, quarter = T0 + began * HOUR, ran * HOUR / 4
-    profile = tuple(
+    profile = Course.of(
         EnergyInterval(begin + quarter * i, begin + quarter * (i + 1), (1 + kw) * MJ_PER_KWH, "aa")
         for i, kw in enumerate(power)
     )
-    found, _ = line(replace(one, intervals=profile), known(hours))
+    found, _ = line(replace(one, course=profile), known(hours))
     assert found.saved_g is not None
     assert found.ceiling_saved_g is not None
     assert found.ceiling_saved_g >= found.saved_g

@@ -141,17 +141,22 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(params=BOTH)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A store on a migrated database of its own."""
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database of its own with all tables."""
     if request.param == "sqlite":
         path = tmp_path / "kilowait.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        url, server = f"sqlite:///{path}", None
-    else:
-        server = request.getfixturevalue(request.param)
-        url = server.migrated()
-    engine = open_engine(url)
+        yield f"sqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue(request.param)
+    url = server.migrated()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    """A store on a migrated database of its own."""
+    engine = open_engine(migrated_url)
     yield Store(engine)
     engine.dispose()
-    if server is not None:
-        server.drop(url)

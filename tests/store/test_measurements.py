@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_DIRECT, AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.energy import RunShare
 from kilowait_scheduler.store.repository import Store
 from kilowait_scheduler.store.tables import ForecastRow, ReadingRow
 
@@ -97,6 +99,19 @@ def test_energy_is_exact_whatever_its_size(store: Store) -> None:
     assert first == EnergyInterval(T0 + timedelta(seconds=10), T0 + timedelta(seconds=20), shares[0], "aa", 5.0)
     assert second.energy_mj == shares[1]
     assert store.energy_sources() == {"aa": {"simulated"}}
+
+
+def test_the_energy_of_many_jobs_is_that_of_each_in_columns(store: Store) -> None:
+    odd = [replace(reading(seq), start=T0 + seq * timedelta(seconds=10, microseconds=1)) for seq in (1, 2)]
+    others = [
+        replace(one, region="bb", shares=(RunShare("kw-0a2-1", "0a2", 7),), digest="x")
+        for one in (reading(3), reading(4))
+    ]
+    store.add_readings([*odd, *others], at=T0)
+    found = store.energy_of(["0a1", "0a2", "none"])
+    assert found.keys() == {"0a1", "0a2"}
+    for job_id, course in found.items():
+        assert list(course) == store.job_energy(job_id)
 
 
 def series(values: list[float], *, estimated: bool = False) -> IntensitySeries:

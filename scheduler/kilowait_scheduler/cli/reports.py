@@ -73,7 +73,7 @@ def report(
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
     span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by, "baseline": baseline}
-    with connect(server, token_file) as client, output.err.status("integrating energy and intensity"):
+    with connect(server, token_file) as client, output.busy("integrating energy and intensity"):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
             try:
@@ -123,7 +123,7 @@ def reconcile(
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     asked = {"shape": shape, "month": month, "account": account, "region": region, "tolerance_pct": tolerance_pct}
-    with connect(server, token_file) as client, output.err.status("comparing"):
+    with connect(server, token_file) as client, output.busy("comparing"):
         try:
             found = client.post("reports/reconciliation", content=content, params=asked)
         except ServerError as error:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from kilowait_forecasters.intensity import IntensitySeries
+import numpy as np
 
-from .carbon import Emission, EnergyInterval, emission
+from .carbon import Emission
+from .course import Course, Integral, emission_of, joined, to_us
 
 
 class Baseline(StrEnum):
@@ -121,22 +122,22 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
     return starts
 
 
-def mean_start_emissions(
-    intervals: Sequence[EnergyInterval], *, slack: timedelta, intensity: IntensitySeries, pue: float
-) -> Emission:
-    """Mean carbon of `intervals`, all begun later by a span drawn evenly from [0, slack], exactly.
+def mean_start_emissions(course: Course, *, slack: timedelta, intensity: Integral, pue: float) -> Emission:
+    """Mean carbon of a course in one region, all begun later by a span drawn evenly from [0, slack], exactly.
 
-    A moment y counts as often as delays put it inside the interval [s, e): the integral of that count up to y is
+    A moment y counts as often as delays put it inside the row [s, e): the integral of that count up to y is
     q(y-s) - q(y-e) - q(y-s-slack) + q(y-e-slack), with q(z) = z^2/2 where z > 0. Raises the series' OutOfRange or Gap.
     """
     if not slack:
-        return sum((emission(i, intensity=intensity, pue=pue) for i in intervals), Emission())
+        return emission_of(
+            course, intensity=dict.fromkeys(course.regions, intensity), pue=dict.fromkeys(course.regions, pue)
+        )
     total = Emission()
     width = slack / _US
-    for interval in intervals:
+    for interval in course:
         length, kwh = (interval.end - interval.start) / _US, interval.kwh * pue
         carbon = estimated = before = 0.0
-        for slot in intensity.split(interval.start, interval.end + slack):
+        for slot in intensity.series.split(interval.start, interval.end + slack):
             reach = (slot.end - interval.start) / _US
             edges = (reach, reach - length, reach - width, reach - length - width)
             a, b, c, d = (max(edge, 0.0) ** 2 / 2 for edge in edges)
@@ -150,59 +151,40 @@ def mean_start_emissions(
     return total
 
 
-def compact(intervals: Sequence[EnergyInterval]) -> tuple[list[EnergyInterval], timedelta]:
-    """`intervals` of useful work pushed together without pauses, starting at the first one's start; and their length.
+def compact(course: Course) -> tuple[Course, timedelta]:
+    """A course of useful work pushed together without pauses, starting at its first row's start; and its length.
 
-    Simultaneous intervals (several devices of one gang) stay simultaneous: only the time in which no interval is active
-    is cut out.
+    Simultaneous rows (several devices of one gang) stay simultaneous: only the time in which none is active is cut out.
     """
-    ordered = sorted(intervals)
-    if not ordered:
-        return [], timedelta(0)
-    moved: list[EnergyInterval] = []
-    cut = timedelta(0)
-    reach = origin = ordered[0].start
-    for interval in ordered:
-        if interval.start > reach:
-            cut += interval.start - reach
-        reach = max(reach, interval.end)
-        moved.append(shifted(interval, by=-cut, region=interval.region))
-    return moved, reach - cut - origin
+    if not len(course):
+        return course, timedelta(0)
+    ordered = course.sorted()
+    reach = np.maximum.accumulate(ordered.end_us)
+    pauses = np.maximum(ordered.start_us[1:] - reach[:-1], 0)
+    cut = np.concatenate(([0], np.cumsum(pauses)))
+    packed = ordered.shifted(-cut)
+    return packed, int(packed.end_us.max() - packed.start_us[0]) * _US
 
 
-def shifted(interval: EnergyInterval, *, by: timedelta, region: str) -> EnergyInterval:
-    """The same energy at another time and place."""
-    return EnergyInterval(
-        interval.start + by,
-        interval.end + by,
-        interval.energy_mj,
-        region,
-        interval.uncertainty_pct,
-        interval.estimated,
-    )
-
-
-def as_if(intervals: Sequence[EnergyInterval], *, windows: Sequence[Span], region: str) -> list[EnergyInterval]:
-    """The useful work of `intervals` done in `windows` of one region, as `laid` does it."""
-    return laid(intervals, [(region, start, end) for start, end in windows])
-
-
-def laid(intervals: Sequence[EnergyInterval], places: Sequence[tuple[str, datetime, datetime]]) -> list[EnergyInterval]:
-    """The useful work of `intervals` done in `places` (region, start, end): without a pause but those between them.
+def laid(course: Course, places: Sequence[tuple[str, datetime, datetime]]) -> Course:
+    """The useful work of a course done in `places` (region, start, end): without a pause but those between them.
 
     What they do not hold goes on after the last one.
     """
-    packed, _ = compact(intervals)
-    if not packed:
-        return []
-    done, reach = packed[0].start, max(one.end for one in packed)
+    packed, _ = compact(course)
+    if not len(packed):
+        return packed
+    done = int(packed.start_us[0])
     if len(places) == 1:
         region, start, _ = places[0]
-        return [shifted(one, by=start - done, region=region) for one in packed]
-    found: list[EnergyInterval] = []
-    for number, (region, start, end) in enumerate(places, start=1):
-        until = reach if number == len(places) else done + (end - start)
-        parts = (one.cut(done, until) for one in packed)
-        found += [shifted(part, by=start - done, region=region) for part in parts if part is not None]
-        done = until
-    return found
+        return packed.shifted(to_us(start) - done).at(region)
+    edges = [done]
+    for _, start, end in places[:-1]:
+        edges.append(edges[-1] + (end - start) // _US)
+    pieces = packed.split(edges)
+    number = np.searchsorted(np.array(edges), pieces.start_us, side="right") - 1
+    parts = [
+        pieces.rows(number == index).shifted(to_us(start) - edges[index]).at(region)
+        for index, (region, start, _) in enumerate(places)
+    ]
+    return joined(parts).sorted()

@@ -64,7 +64,8 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """`name`, if it is that of a time zone. Raises ValueError."""
     try:
         _zone(name)
     except (LookupError, ValueError, OSError):
@@ -102,7 +103,7 @@ class Budget(BaseModel):
     enforcement: Enforcement = Enforcement.HARD
     on_exhausted: OnExhausted = OnExhausted.HOLD
     period: Period = Period.MONTH
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(known_zone)] = "UTC"
     days: int | None = Field(default=None, ge=1, le=366)
     start: Utc | None = None
     end: Utc | None = None

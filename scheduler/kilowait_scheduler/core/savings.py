@@ -9,14 +9,15 @@ Negative values stand as they are. See docs/method.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kilowait_forecasters.intensity import IntensitySeries
+import numpy as np
 
-from .baseline import Baseline, Counterfactual, as_if, mean_start_emissions, shifted
-from .carbon import Emission, EnergyInterval, emissions
+from .baseline import Baseline, Counterfactual, laid, mean_start_emissions
+from .carbon import Emission
+from .course import Course, Integral, emission_of, to_us
 from .state import Run
 
 # Providers settle their history within days: a job is settled again, and may be corrected, for so long after its end.
@@ -52,13 +53,11 @@ class Savings:
         return abs(self.saved_g) * share + estimated
 
 
-def useful_and_overhead(
-    intervals: Sequence[EnergyInterval], *, runs: Sequence[Run], restart_s: float
-) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
+def useful_and_overhead(course: Course, *, runs: Sequence[Run], restart_s: float) -> tuple[Course, Course]:
     """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
 
     Overhead are the first `restart_s` seconds of every run after the first that began, the time between a stop signal
-    and the end of the run, and work that no checkpoint held and a later run did again. The two add up to `intervals`
+    and the end of the run, and work that no checkpoint held and a later run did again. The two add up to the course
     exactly.
     """
     spans: list[tuple[datetime, datetime]] = []
@@ -73,45 +72,34 @@ def useful_and_overhead(
             spans.append((run.stop_wanted_at, run.ended_at))
         if run.n < last and run.kept_until is not None and run.ended_at is not None:
             spans.append((run.kept_until, run.ended_at))
-    useful: list[EnergyInterval] = []
-    overhead: list[EnergyInterval] = []
-    for interval in intervals:
-        rest = [interval]
-        for start, end in spans:
-            pieces = []
-            for piece in rest:
-                inside = piece.cut(start, end)
-                if inside is None:
-                    pieces.append(piece)
-                    continue
-                overhead.append(inside)
-                sides = [piece.cut(piece.start, start), piece.cut(end, piece.end)]
-                pieces.extend(side for side in sides if side is not None)
-            rest = pieces
-        useful.extend(rest)
-    return useful, overhead
+    bounds = [(to_us(start), to_us(end)) for start, end in spans if end > start]
+    pieces = course.split(edge for span in bounds for edge in span)
+    lost = np.zeros(len(pieces), dtype=np.bool_)
+    for start_us, end_us in bounds:
+        lost |= (pieces.start_us >= start_us) & (pieces.end_us <= end_us)
+    return pieces.rows(~lost), pieces.rows(lost)
 
 
 def savings(
     *,
-    useful: Sequence[EnergyInterval],
-    overhead: Sequence[EnergyInterval],
+    useful: Course,
+    overhead: Course,
     against: Counterfactual,
-    intensity: dict[str, IntensitySeries],
-    pue: dict[str, float],
+    intensity: Mapping[str, Integral],
+    pue: Mapping[str, float],
     baseline_name: Baseline = Baseline.RUN_NOW,
 ) -> Savings:
     """Savings of one job against the same useful work done as `against` says.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
-    useful = sorted(useful)  # baseline and actual are summed in one order, so that equal work gives equal grams
-    worked = emissions(useful, intensity=intensity, pue=pue)
-    lost = emissions(overhead, intensity=intensity, pue=pue)
+    useful = useful.sorted()  # baseline and actual are summed in one order, so that equal work gives equal grams
+    worked = emission_of(useful, intensity=intensity, pue=pue)
+    lost = emission_of(overhead, intensity=intensity, pue=pue)
     there = against.region
-    laid = as_if(useful, windows=against.windows, region=there)
-    baseline = mean_start_emissions(laid, slack=against.slack, intensity=intensity[there], pue=pue[there])
-    at_home = emissions([shifted(i, by=timedelta(0), region=there) for i in useful], intensity=intensity, pue=pue)
+    moved = laid(useful, [(there, start, end) for start, end in against.windows])
+    baseline = mean_start_emissions(moved, slack=against.slack, intensity=intensity[there], pue=pue[there])
+    at_home = worked if useful.used == (there,) else emission_of(useful.at(there), intensity=intensity, pue=pue)
     return Savings(
         baseline_name=baseline_name,
         baseline=baseline,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
-from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.carbon import Emission
 from kilowait_scheduler.core.clean import Clean
+from kilowait_scheduler.core.course import Integral
 from kilowait_scheduler.core.embodied import gpu_hours_embodied_g
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.gpu_table import GPUS
@@ -29,7 +30,7 @@ def beside(
     tariffs: Mapping[str, Tariff | None],
     gpu_types: Mapping[str, str | None],
     pue: Mapping[str, float],
-    intensity: Mapping[str, IntensitySeries],
+    intensity: Mapping[str, Integral],
     clean: Mapping[str, Clean],
     now: datetime,
 ) -> JobLine:
@@ -42,11 +43,10 @@ def beside(
     held = _held(job, gpu_types, now=now)
     embodied = summed(made for _, made in held.values())
     useful_h = job.record.gpus * (job.worked / timedelta(hours=1))
-    kwh: dict[str, float] = {}
-    for interval in job.intervals:
-        kwh[interval.region] = kwh.get(interval.region, 0.0) + interval.kwh * pue[interval.region]
+    spent = {name: job.course.rows(job.course.place == index).kwh for index, name in enumerate(job.course.regions)}
+    kwh = {name: amount * pue[name] for name, amount in spent.items() if amount}
     uses = uses_of(
-        job.intervals,
+        job.course,
         whole=Emission(line.carbon_g, line.energy_kwh or 0.0),
         made={where: made for where, (_, made) in held.items()},
         intensity=intensity,
@@ -87,6 +87,7 @@ def _held(
     return found
 
 
+@cache
 def _gpu(name: str | None) -> Gpu | None:
     try:
         return find(name, among=GPUS) if name is not None else None

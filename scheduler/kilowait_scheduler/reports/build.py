@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+import numpy as np
+
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
-from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH, EnergyInterval
+from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH
 from kilowait_scheduler.core.clean import METHOD as MARKET_METHOD
 from kilowait_scheduler.core.clean import Clean
+from kilowait_scheduler.core.course import Course, Integral, from_us
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.money import CarbonPrice, price_of
 from kilowait_scheduler.core.reasons import explained
@@ -59,6 +62,7 @@ def build(
     team that is asked about. `ceilings`: the jobs' best schedules, by job id.
     """
     pue = {region.name: region.pue for region in regions}
+    integrals = {name: Integral(series) for name, series in intensity.items()}
     jobs = [job for job in jobs if team in (None, job.record.spec.team)]
     tariffs = {region.name: region.tariff for region in regions}
     lines = tuple(
@@ -69,7 +73,7 @@ def build(
                 missing=(missing or {}).get(job.record.id),
                 ceiling=(ceilings or {}).get(job.record.id),
                 name=baseline,
-                intensity=dict(intensity),
+                intensity=integrals,
                 pue=pue,
                 now=now,
             ),
@@ -78,7 +82,7 @@ def build(
             tariffs=tariffs,
             gpu_types={region.name: region.gpu_type for region in regions},
             pue=pue,
-            intensity=intensity,
+            intensity=integrals,
             clean=clean,
             now=now,
         )
@@ -119,8 +123,8 @@ def _line(
     missing: str | None,
     ceiling: Ceiling | None,
     name: Baseline,
-    intensity: dict[str, IntensitySeries],
-    pue: dict[str, float],
+    intensity: Mapping[str, Integral],
+    pue: Mapping[str, float],
     now: datetime,
 ) -> JobLine:
     record, state = job.record, job.record.state
@@ -157,9 +161,7 @@ def _line(
         later = f"not yet: under {name} its work would go on until {moment(baseline.end)} UTC"
         return _with(base, note=f"{later}; the figure comes once that time has passed")
     useful, overhead = job.useful_and_overhead
-    unknown = sorted(
-        {baseline.region, *(interval.region for interval in job.intervals)} - (intensity.keys() & pue.keys())
-    )
+    unknown = sorted({baseline.region, *job.course.used} - (intensity.keys() & pue.keys()))
     if unknown:
         names = f"region{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"
         return _with(base, note=f"no figure yet: no intensity for {names}")
@@ -184,7 +186,7 @@ def _foresight(
     ceiling: Ceiling,
     figures: Savings,
     *,
-    intensity: Mapping[str, IntensitySeries],
+    intensity: Mapping[str, Integral],
     pue: Mapping[str, float],
 ) -> dict[str, object]:
     """The best schedule's saving; how the job ran is a schedule too, if it met its deadline."""
@@ -234,7 +236,7 @@ def _deadline_met(record: JobRecord, now: datetime) -> bool | None:
 def _measured_pct(job: Measured, now: datetime) -> float | None:
     """Share of the runs' time for which some device has readings, in percent; None where nothing ran."""
     ran = measured = timedelta(0)
-    merged = _merged(job.intervals)
+    merged = _merged(job.course)
     for run in job.record.state.runs:
         if run.started_at is None:
             continue
@@ -244,14 +246,16 @@ def _measured_pct(job: Measured, now: datetime) -> float | None:
     return 100 * measured / ran if ran else None
 
 
-def _merged(intervals: Sequence[EnergyInterval]) -> list[tuple[datetime, datetime]]:
-    spans: list[tuple[datetime, datetime]] = []
-    for interval in sorted(intervals):
-        if spans and interval.start <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(spans[-1][1], interval.end))
-        else:
-            spans.append((interval.start, interval.end))
-    return spans
+def _merged(course: Course) -> list[tuple[datetime, datetime]]:
+    """The spans of which there are readings, without overlaps."""
+    if not len(course):
+        return []
+    ordered = course.sorted()
+    reach = np.maximum.accumulate(ordered.end_us)
+    begins = np.concatenate(([True], ordered.start_us[1:] > reach[:-1]))
+    ends = np.concatenate((begins[1:], [True]))
+    pairs = zip(ordered.start_us[begins].tolist(), reach[ends].tolist(), strict=True)
+    return [(from_us(start), from_us(end)) for start, end in pairs]
 
 
 def _region_line(

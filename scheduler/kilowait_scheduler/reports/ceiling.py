@@ -15,17 +15,17 @@ import numpy as np
 
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import laid
-from kilowait_scheduler.core.carbon import EnergyInterval, emissions
+from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.course import Course, Integral, emission_of, joined, to_us
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.planner.alone import best_alone
-from kilowait_scheduler.planner.problem import Floats, Placement, Pool, Problem, Task
+from kilowait_scheduler.planner.problem import Placement, Pool, Problem, Task
 
 from .measured import Measured
 from .units import moment
 
 _FINE, _COARSE, _FINE_UP_TO = timedelta(minutes=15), timedelta(hours=1), timedelta(days=4)
 _TOGETHER = 250  # jobs planned on one grid: near each other in time, so that it is short
-_US = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FREE = 1_000_000  # GPUs of a region whose capacity is not minded
 
@@ -39,9 +39,9 @@ class Stay:
     end: datetime
     restart_s: float = 0.0
 
-    def restart_mj(self, useful: Sequence[EnergyInterval], worked: timedelta) -> int:
+    def restart_mj(self, useful: Course, worked: timedelta) -> int:
         """Energy of the restart at the mean power of the work, in millijoules."""
-        return round(sum(one.energy_mj for one in useful) / worked.total_seconds() * self.restart_s)
+        return round(int(useful.energy_mj.sum()) / worked.total_seconds() * self.restart_s)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,9 @@ class Ceiling:
     stays: tuple[Stay, ...] = ()
     why_not: str = ""
 
-    def intervals(self, useful: Sequence[EnergyInterval], worked: timedelta) -> list[EnergyInterval]:
+    def course(self, useful: Course, worked: timedelta) -> Course:
         """The job's useful work in this schedule, and its restarts at the work's mean power."""
+        work = laid(useful, [(stay.region, stay.start, stay.end) for stay in self.stays])
         restarts = [
             EnergyInterval(
                 stay.start - timedelta(seconds=stay.restart_s), stay.start, stay.restart_mj(useful, worked), stay.region
@@ -60,12 +61,12 @@ class Ceiling:
             for stay in self.stays
             if stay.restart_s
         ]
-        return laid(useful, [(stay.region, stay.start, stay.end) for stay in self.stays]) + restarts
+        return joined([work, Course.of(restarts)]) if restarts else work
 
-    def carbon_g(self, job: Measured, *, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float]) -> float:
+    def carbon_g(self, job: Measured, *, intensity: Mapping[str, Integral], pue: Mapping[str, float]) -> float:
         """What the job would have emitted. Raises the series' Gap or OutOfRange."""
         useful, _ = job.useful_and_overhead
-        return emissions(self.intervals(useful, job.worked), intensity=intensity, pue=pue).carbon_g
+        return emission_of(self.course(useful, job.worked), intensity=intensity, pue=pue).carbon_g
 
 
 def ceilings(
@@ -87,9 +88,10 @@ def ceilings(
         if not why_not:
             step = _FINE if job.record.spec.due - _ready(job) <= _FINE_UP_TO else _COARSE
             asked.setdefault(step, []).append(job)
+    integrals = {name: Integral(series) for name, series in intensity.items()}
     for step, some in asked.items():
         for first in range(0, len(some), _TOGETHER):
-            found |= _planned(some[first : first + _TOGETHER], step=step, intensity=intensity, pue=pue)
+            found |= _planned(some[first : first + _TOGETHER], step=step, integrals=integrals, pue=pue)
     return found
 
 
@@ -115,16 +117,13 @@ def _unknown(
 
 
 def _planned(
-    jobs: Sequence[Measured], *, step: timedelta, intensity: Mapping[str, IntensitySeries], pue: Mapping[str, float]
+    jobs: Sequence[Measured], *, step: timedelta, integrals: Mapping[str, Integral], pue: Mapping[str, float]
 ) -> dict[str, Ceiling]:
     start = _EPOCH + (min(_ready(job) for job in jobs) - _EPOCH) // step * step
     slots = -((start - max(job.record.spec.due for job in jobs)) // step)
     names = sorted({name for job in jobs for name in job.record.regions})
-    edges = [(start - _EPOCH) // _US + (step // _US) * number for number in range(slots + 1)]
-    pools = tuple(
-        Pool(name, pue[name] * _means(intensity[name], np.array(edges, dtype=np.float64)), np.full(slots, _FREE))
-        for name in names
-    )
+    edges = to_us(start) + step // timedelta(microseconds=1) * np.arange(slots + 1, dtype=np.int64)
+    pools = tuple(Pool(name, pue[name] * integrals[name].means(edges), np.full(slots, _FREE)) for name in names)
     tasks = tuple(_task(job, start=start, step=step) for job in jobs)
     problem = Problem(step / timedelta(hours=1), slots, pools, tasks)
     return {
@@ -133,21 +132,10 @@ def _planned(
     }
 
 
-def _means(series: IntensitySeries, edges_us: Floats) -> Floats:
-    """Mean g/kWh between edges; where the series has gaps, some number: no job that is planned can reach it."""
-    knots = np.array(
-        [(moment - _EPOCH) // _US for slot in series.slots for moment in (slot.start, slot.end)], dtype=float
-    )
-    grams = np.array([slot.g_per_kwh * ((slot.end - slot.start) / _US) for slot in series.slots])
-    sums = np.concatenate(([0.0], np.cumsum(grams)))
-    integral = np.interp(edges_us, knots, np.column_stack((sums[:-1], sums[1:])).ravel())
-    return np.asarray(np.diff(integral) / np.diff(edges_us))
-
-
 def _task(job: Measured, *, start: datetime, step: timedelta) -> Task:
     record, restart_s = job.record, job.record.state.restart_s
     suspendable = record.spec.suspendable
-    kw = sum(one.kwh for one in job.useful_and_overhead[0]) / (job.worked / timedelta(hours=1))
+    kw = job.useful_and_overhead[0].kwh / (job.worked / timedelta(hours=1))
     gap = -(-restart_s // step.total_seconds()) if suspendable else 0
     return Task.rigid(
         record.id,

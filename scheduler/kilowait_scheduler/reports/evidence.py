@@ -116,7 +116,7 @@ class Evidence:
 
 def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:
     useful, overhead = job.useful_and_overhead
-    for part, intervals in (("useful", sorted(useful)), ("overhead", overhead)):
+    for part, intervals in (("useful", useful.sorted()), ("overhead", overhead)):
         for one in intervals:
             yield (
                 job.record.id,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from kilowait_scheduler.core.baseline import compact
-from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.savings import useful_and_overhead
 from kilowait_scheduler.core.state import Phase
@@ -18,13 +18,13 @@ class Measured:
     """What was measured of one job: its record and the energy of its runs."""
 
     record: JobRecord
-    intervals: tuple[EnergyInterval, ...]
+    course: Course
 
     @cached_property
-    def useful_and_overhead(self) -> tuple[list[EnergyInterval], list[EnergyInterval]]:
+    def useful_and_overhead(self) -> tuple[Course, Course]:
         """The energy that went into the work, and what being carbon-aware (or a failure) cost on top."""
         state = self.record.state
-        return useful_and_overhead(self.intervals, runs=state.runs, restart_s=state.restart_s)
+        return useful_and_overhead(self.course, runs=state.runs, restart_s=state.restart_s)
 
     @cached_property
     def worked(self) -> timedelta:

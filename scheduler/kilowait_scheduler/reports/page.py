@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 from . import pictures, words
-from .model import Report
+from .model import JobLine, Report
 from .templating import environment, style, style_source
 from .units import UNKNOWN, Unit, energy_unit, mass_unit
+
+# A page that a person can open and print: of more jobs the largest are in the table, and all are in the CSV.
+_MOST_JOBS = 200
+_MOST_NAMES = 20
 
 
 def render(report: Report) -> str:
@@ -25,6 +29,8 @@ def render(report: Report) -> str:
         meanings=[(name, words.MEANINGS.get(name, "")) for name in report.method],
         deadlines=words.deadlines(report.jobs),
         deadline_word=words.deadline_word,
+        shown=_shown(report),
+        most_names=_MOST_NAMES,
         little_to_gain=words.little_to_gain,
         sources=_listed(region.intensity_sources for region in report.regions),
         meters=_listed(meter for region in report.regions for meter in region.meters),
@@ -61,6 +67,18 @@ def _units(report: Report) -> dict[str, Unit]:
         "total_energy": energy_unit([totals.energy_kwh]),
         "region_energy": energy_unit(region.it_energy_kwh for region in report.regions),
     }
+
+
+def _shown(report: Report) -> list[JobLine]:
+    """The jobs of the table, in their order: of very many those that emitted most, here or in the baseline."""
+    if len(report.jobs) <= _MOST_JOBS:
+        return list(report.jobs)
+    size = {
+        job.id: max(abs(job.carbon_g or 0.0), abs(job.baseline.carbon_g) if job.baseline else 0.0)
+        for job in report.jobs
+    }
+    largest = set(sorted(size, key=lambda job_id: (-size[job_id], job_id))[:_MOST_JOBS])
+    return [job for job in report.jobs if job.id in largest]
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,10 +15,12 @@ from .model import JobLine, RanWindow, Report
 
 def to_json(report: Report) -> str:
     """The report's fields under their own names; times in ISO 8601 with offset, unknown figures as null."""
-    return json.dumps(asdict(report), indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+    return json.dumps(report, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return vars(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Decimal):

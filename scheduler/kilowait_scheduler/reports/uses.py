@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.carbon import Emission, EnergyInterval, emission
+import numpy as np
+
+from kilowait_scheduler.core.carbon import Emission
 from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, by_hour, scope2
+from kilowait_scheduler.core.course import Course, Integral, emission_of, from_us, to_us
 from kilowait_scheduler.core.money import Tariff
 from kilowait_scheduler.core.ranges import Range
 
@@ -32,41 +34,54 @@ def month_after(moment: datetime) -> datetime:
 
 
 def uses_of(
-    intervals: Sequence[EnergyInterval],
+    course: Course,
     *,
     whole: Emission,
     made: Mapping[Place, Range | None],
-    intensity: Mapping[str, IntensitySeries],
+    intensity: Mapping[str, Integral],
     pue: Mapping[str, float],
     tariffs: Mapping[str, Tariff | None],
     clean: Mapping[str, Clean],
 ) -> tuple[Use, ...]:
-    """By region and month, in order; `whole` is the emission of all `intervals` together.
+    """By region and month, in order; `whole` is the emission of all of the course together.
 
     `made` is the embodied carbon by place, and names the places where GPUs were held; `clean` is what contracts cover,
     of the regions that have any.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
-    parts: dict[Place, list[EnergyInterval]] = {}
-    for interval in intervals:
-        for month, start, end in months_of(interval.start, interval.end):
-            if (part := interval.cut(start, end)) is not None:
-                parts.setdefault((interval.region, month), []).append(part)
+    parts = _by_place(course)
     # Nearly every job is in one place, and then what is known of it as a whole is all there is to know.
     total = dict.fromkeys(parts, whole) if len(parts) == 1 else {}
     hours: dict[Place, list[tuple[datetime, float, float]]] = {}
-    for where, found in parts.items():
-        series, factor = intensity[where[0]], pue[where[0]]
+    for where, part in parts.items():
         if where not in total:
-            total[where] = sum((emission(part, intensity=series, pue=factor) for part in found), Emission())
+            total[where] = emission_of(part, intensity=intensity, pue=pue)
         if where[0] in clean:
-            hours[where] = [piece for part in found for piece in by_hour(part, intensity=series, pue=factor)]
+            series, factor = intensity[where[0]].series, pue[where[0]]
+            hours[where] = [piece for one in part for piece in by_hour(one, intensity=series, pue=factor)]
     contracted = {where: scope2(pieces, clean[where[0]]) for where, pieces in hours.items()}
     return tuple(
         _use(where, total.get(where), contracted.get(where), made=made.get(where), tariff=tariffs.get(where[0]))
         for where in sorted({*total, *made}, key=lambda place: (place[1], place[0]))
     )
+
+
+def _by_place(course: Course) -> dict[Place, Course]:
+    """The rows of each region and month, those over the turn of a month in two."""
+    if not len(course):
+        return {}
+    months = list(months_of(from_us(int(course.start_us.min())), from_us(int(course.end_us.max()))))
+    edges = [to_us(start) for _, start, _ in months[1:]]
+    pieces = course.split(edges) if edges else course
+    number = np.searchsorted(np.array(edges, dtype=np.int64), pieces.start_us, side="right")
+    found = {}
+    for place, region in enumerate(pieces.regions):
+        for index, (month, _, _) in enumerate(months):
+            rows = (pieces.place == place) & (number == index)
+            if rows.any():
+                found[region, month] = pieces.rows(rows)
+    return found
 
 
 def _use(

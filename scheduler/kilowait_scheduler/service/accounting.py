@@ -60,7 +60,7 @@ class Accounting:
         if energy and await self._revised(regions.values(), now=now):
             self._settled.clear()
         unsettled = [r for r in records if r.id in energy and self._settled.get(r.id) != (energy[r.id], True)]
-        intervals = await asyncio.to_thread(self._store.energy_of, [record.id for record in unsettled])
+        intervals = {r.id: await asyncio.to_thread(self._store.job_energy, r.id) for r in unsettled}
         await self._ask([spans_by_region(_ended(found, now)) for found in intervals.values()], regions, now=now)
         self._known = []
         for record in unsettled:

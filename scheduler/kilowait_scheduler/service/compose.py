@@ -33,6 +33,7 @@ from .control import Control
 from .counting import count_saved
 from .grid import Grid
 from .jobs import Jobs
+from .monthly import Monthly
 from .planning import Planning
 from .reporting import Reporting
 from .sources import cascade_of, marginal_of
@@ -157,9 +158,12 @@ def compose(
         on_step=on_step,
     )
     reporting = Reporting(store=store, grid=grid, clock=clock)
+    monthly = monthly_of(settings, reporting=reporting, clock=clock, may_act=leadership.held)
 
     async def hourly() -> None:
         await count_saved(store, reporting, now=clock.now())
+        if monthly is not None:
+            await monthly.write_due()
 
     ticker = Ticker(control, every=settings.tick, hourly=hourly, at_end=clusters.close)
 
@@ -191,6 +195,17 @@ def compose(
         ticker,
         clusters,
         leadership,
+    )
+
+
+def monthly_of(
+    settings: Settings, *, reporting: Reporting, clock: GridClock, may_act: Callable[[], bool]
+) -> Monthly | None:
+    """The writer of monthly reports; None where no folder is set for them."""
+    if settings.reports_dir is None:
+        return None
+    return Monthly(
+        reporting=reporting, clock=clock, folder=settings.reports_dir, zone=settings.reports_timezone, may_act=may_act
     )
 
 

@@ -12,6 +12,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
+from kilowait_scheduler.core.course import Course, from_us, to_us
 from kilowait_scheduler.core.policies import HISTORY, POLICIES
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -128,9 +129,17 @@ class Reporting:
         )
         return Evidence(report, jobs, compared.found, best, regions, intensity, contracts)
 
+    def first_submission(self) -> datetime | None:
+        """When the first job of all was submitted."""
+        return next((record.submitted_at for record in self._store.jobs(limit=1)), None)
+
     def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
-        energy = self._store.energy_of(record.id for record in queue)
-        return [Measured(record, tuple(one for one in energy.get(record.id, ()) if one.end <= now)) for record in queue]
+        energy, until_us, nothing = self._store.energy_of(record.id for record in queue), to_us(now), Course.of(())
+        found = []
+        for record in queue:
+            course = energy.get(record.id, nothing)
+            found.append(Measured(record, course.rows(course.end_us <= until_us)))
+        return found
 
     async def _queued(
         self,
@@ -250,8 +259,9 @@ def _span(
     jobs: Sequence[Measured], baselines: Mapping[str, Counterfactual], *, start: datetime, now: datetime
 ) -> tuple[datetime, datetime]:
     """What intensity has to be known for: the jobs' energy, their windows and their baselines, as far as it is past."""
-    begins = [interval.start for job in jobs for interval in job.intervals]  # a meter's interval may begin before a job
-    ends = [interval.end for job in jobs for interval in job.intervals]
+    courses = [job.course for job in jobs if len(job.course)]
+    begins = [from_us(int(course.start_us.min())) for course in courses]  # a meter's interval may begin before a job
+    ends = [from_us(int(course.end_us.max())) for course in courses]
     for job in jobs:
         ready = max(job.record.submitted_at, job.record.spec.earliest or job.record.submitted_at)
         ends += [job.record.spec.due, ready + job.worked]

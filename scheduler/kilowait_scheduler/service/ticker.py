@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -24,6 +24,9 @@ from .control import Control
 log = logging.getLogger("kilowait.ticker")
 
 T = TypeVar("T")
+
+# After its start a server first finds out where it stands; what is due each hour can wait that long.
+_FIRST_AFTER = timedelta(minutes=1)
 
 
 class Ticker:
@@ -61,7 +64,10 @@ class Ticker:
         trigger = IntervalTrigger(seconds=max(self._every.total_seconds(), 0.05), timezone="UTC")
         scheduler.add_job(self._round, trigger, coalesce=True, max_instances=1, misfire_grace_time=None)
         hour = IntervalTrigger(hours=1, timezone="UTC")
-        scheduler.add_job(self._each_hour, hour, coalesce=True, max_instances=1, misfire_grace_time=None)
+        soon = datetime.now(UTC) + _FIRST_AFTER  # what was due while no server ran
+        scheduler.add_job(
+            self._each_hour, hour, next_run_time=soon, coalesce=True, max_instances=1, misfire_grace_time=None
+        )
         scheduler.start()
         self._started.set()
         threading.Thread(target=warm_up, name="kilowait-warm-up", daemon=True).start()

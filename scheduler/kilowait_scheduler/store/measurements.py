@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Table, func
+import numpy as np
+from sqlalchemy import BigInteger, ColumnElement, String, Table, cast, extract, func, type_coerce
 from sqlalchemy import select as sql_select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
@@ -19,6 +21,7 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import Signal, require_average
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.energy import Reading, RegionEnergy
 
 from .tables import ForecastRow, ReadingRow, RealisedRow, ShareRow, StreamRow
@@ -67,18 +70,25 @@ class Measurements(ABC):
             for row in rows
         ]
 
-    def energy_of(self, job_ids: Iterable[str]) -> dict[str, list[EnergyInterval]]:
-        """The same of many jobs; jobs without any are absent."""
-        found: dict[str, list[EnergyInterval]] = {}
-        table = ShareRow.__table__.c  # type: ignore[attr-defined]
-        names = ("job_id", "start", "end", "energy_mj", "region", "uncertainty_pct", "estimated")
+    def energy_of(self, job_ids: Iterable[str]) -> dict[str, Course]:
+        """The same of many jobs, in columns; jobs without any are absent."""
+        found: dict[str, Course] = {}
         with self.reading() as session:
+            dialect = session.get_bind().dialect.name
+            columns: list[Any] = [
+                ShareRow.job_id,
+                _microseconds(ShareRow.start, dialect),
+                _microseconds(ShareRow.end, dialect),
+                ShareRow.energy_mj,
+                ShareRow.region,
+                ShareRow.uncertainty_pct,
+                ShareRow.estimated,
+            ]
             for ids in _batches(sorted(job_ids)):
-                query = sql_select(*(table[name] for name in names)).where(
-                    col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0
-                )
-                for job_id, *rest in session.execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))):
-                    found.setdefault(job_id, []).append(EnergyInterval(*rest))
+                query = sql_select(*columns).where(col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0)
+                rows = session.execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))).all()
+                if rows:
+                    found |= _courses(*zip(*rows, strict=True))
         return found
 
     def job_energy_mj(self, job_ids: Iterable[str]) -> dict[str, int]:
@@ -240,6 +250,42 @@ class Measurements(ABC):
         with self.reading() as session:
             first, last, seen = session.exec(query).one()
         return (first, last, seen) if first is not None else None
+
+
+def _microseconds(column: Any, dialect: str) -> ColumnElement[Any]:
+    """A time as numpy reads many at once: microseconds since 1970, or the text that SQLite keeps of it."""
+    if dialect == "sqlite":
+        return type_coerce(column, String)
+    return cast(extract("epoch", column) * 1_000_000, BigInteger)
+
+
+def _courses(
+    job_ids: Sequence[str],
+    start: Sequence[str | int],
+    end: Sequence[str | int],
+    energy_mj: Sequence[int],
+    region: Sequence[str],
+    uncertainty_pct: Sequence[float],
+    estimated: Sequence[bool],
+) -> dict[str, Course]:
+    """Columns of several jobs, in order of the jobs, as a course each."""
+    regions = tuple(dict.fromkeys(region))
+    number = {name: index for index, name in enumerate(regions)}
+    whole = Course(
+        np.array(start, dtype="datetime64[us]").astype(np.int64),
+        np.array(end, dtype="datetime64[us]").astype(np.int64),
+        np.array(energy_mj, dtype=np.int64),
+        np.array([number[name] for name in region], dtype=np.int64),
+        np.array(uncertainty_pct, dtype=np.float64),
+        np.array(estimated, dtype=np.bool_),
+        regions,
+    )
+    found, begin = {}, 0
+    for job_id, rows in groupby(job_ids):
+        count = sum(1 for _ in rows)
+        found[job_id] = whole.rows(slice(begin, begin + count))
+        begin += count
+    return found
 
 
 def _batches(ids: Sequence[str], *, most: int = 500) -> Iterator[Sequence[str]]:

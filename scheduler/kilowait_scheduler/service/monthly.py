@@ -1,0 +1,113 @@
+"""Reports of past months, written into a folder by themselves: provisional at first, and again once they are final.
+
+The files are the memory: a month is done where its final JSON lies, whoever wrote it and however often the server was
+restarted. Files are put in place whole, the JSON last, so that a crash in between only means that they are made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.reports.model import Report
+from kilowait_scheduler.reports.render import to_csv, to_html, to_json
+
+from .reporting import Asked, Reporting
+
+log = logging.getLogger("kilowait.monthly")
+
+_BACK = 12  # months that are still written after a long absence
+_LOOK_AGAIN = timedelta(days=1)  # at a month of which it is not known yet when it will be final
+_WAYS: dict[str, Callable[[Report], str]] = {"html": to_html, "csv": to_csv, "json": to_json}  # the JSON last
+
+
+@dataclass(frozen=True)
+class Month:
+    """A calendar month of a time zone, as [start, end) in UTC."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+class Monthly:
+    """Writes what is due into `folder`; months begin at midnight in `zone`."""
+
+    def __init__(
+        self, *, reporting: Reporting, clock: GridClock, folder: Path, zone: str, may_act: Callable[[], bool]
+    ) -> None:
+        self._reporting, self._clock, self._folder = reporting, clock, folder
+        self._zone, self._may_act = ZoneInfo(zone), may_act
+
+    async def write_due(self) -> list[Path]:
+        """Write the months that are over and not final yet; the files that were written. Only the leading server does.
+
+        The first month is that of the first job, and at most twelve are looked at.
+        """
+        if not await asyncio.to_thread(self._may_act):
+            return []
+        written: list[Path] = []
+        try:
+            first = await asyncio.to_thread(self._reporting.first_submission)
+            for month in self._months(self._clock.now()):
+                if first is not None and first < month.end and await asyncio.to_thread(self._is_due, month):
+                    report = await self._reporting.savings(Asked(start=month.start, end=month.end))
+                    written += await asyncio.to_thread(self._write, month, report)
+        except OSError as error:
+            log.error("the monthly report is not written: %s: %s", self._folder, error.strerror or error)
+        return written
+
+    def _months(self, now: datetime) -> Iterator[Month]:
+        """The last twelve that are over, oldest first."""
+        current = now.astimezone(self._zone).date().replace(day=1)
+        firsts = [current]
+        for _ in range(_BACK):
+            firsts.insert(0, (firsts[0] - timedelta(days=1)).replace(day=1))
+        for begin, end in pairwise(firsts):
+            yield Month(f"{begin:%Y-%m}", self._midnight(begin), self._midnight(end))
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(0), self._zone).astimezone(UTC)
+
+    def _path(self, month: Month, ending: str, *, final: bool) -> Path:
+        return self._folder / f"savings-{month.name}{'' if final else '-provisional'}.{ending}"
+
+    def _is_due(self, month: Month) -> bool:
+        """Whether there is no report of it, or a provisional one that is final by now, or may be."""
+        if self._path(month, "json", final=True).exists():
+            return False
+        provisional = self._path(month, "json", final=False)
+        try:
+            known = json.loads(provisional.read_text(encoding="utf-8"))
+            final_from = known["totals"]["final_from"]
+            again = datetime.fromisoformat(final_from or known["generated_at"])
+        except FileNotFoundError:
+            return True
+        except (ValueError, LookupError, TypeError):
+            log.warning("%s is not a report as we write it; it is made again", provisional)
+            return True
+        return self._clock.now() >= (again if final_from else again + _LOOK_AGAIN)
+
+    def _write(self, month: Month, report: Report) -> list[Path]:
+        last = report.totals.final_from if report.jobs else month.end
+        final = last is not None and last <= report.generated_at
+        self._folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for ending, text_of in _WAYS.items():
+            path = self._path(month, ending, final=final)
+            part = path.with_name(path.name + ".part")
+            part.write_text(text_of(report), encoding="utf-8")
+            part.replace(path)
+            written.append(path)
+        for ending in _WAYS if final else ():
+            self._path(month, ending, final=False).unlink(missing_ok=True)
+        log.info("report of %s written to %s%s", month.name, self._folder, "" if final else ", provisional")
+        return written
