@@ -97,6 +97,13 @@ def test_more_teams_than_a_monitor_can_bear_are_counted_together_for_good(
     assert found == {"team0": (10, 3), "team1": (11, 0), "(other)": (12 + 13, 0)}
 
 
+def test_counters_do_not_claim_to_have_been_made_at_the_scrape(store: Store) -> None:
+    store.tally([JobValues(store.add_job(record("j0")).id, "nlp", "chat", {("aa", Quantity.ENERGY_MJ): 5000})])
+    said = exposition(store)
+    assert 'kilowait_account_energy_joules_total{project="chat",region="aa",team="nlp"} 5.0' in said
+    assert "_created" not in said
+
+
 def test_the_same_figures_again_write_nothing(store: Store) -> None:
     job = store.add_job(record("j0"))
     known = [JobValues(job.id, "nlp", "chat", {("aa", Quantity.CARBON_UG): 5})]
