@@ -293,6 +293,8 @@ def test_clean_supply_is_imported_listed_and_removed(cli: Cli, tmp_path: Path) -
     assert found["residual_mixes"][0]["g_per_kwh"] == 520
     code, out, err = cli("supply")
     assert code == 0 and "solar-2026" in out and "residual mix of north" in err
+    assert cli("supply", "remove-residual-mix", "--region", "north", "--year", "2026")[0] == 0
+    assert cli("supply", "remove-residual-mix", "--region", "north", "--year", "2026")[0] == 2
     assert cli("supply", "remove", "gos")[0] == cli("supply", "remove", "solar-2026")[0] == 0
     assert cli("supply", "remove", "gos")[0] == 2
     assert cli("supply", "import", str(hours), "--region", "nowhere")[0] == 2

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
 from kilowait_scheduler.core.errors import NotFound
+from kilowait_scheduler.core.window import Utc
 
 from .access import CanAdmin, CanLook, ServerDep
 
@@ -46,6 +47,12 @@ def put_residual_mix(mix: ResidualMix, server: ServerDep) -> ResidualMix:
     _known_region(mix.region, server)
     server.store.put_residual_mix(mix)
     return mix
+
+
+@router.delete("/residual-mixes", status_code=204, dependencies=[CanAdmin])
+def remove_residual_mix(server: ServerDep, region: str, start: Utc) -> None:
+    """Remove the residual mix of a region that begins at `start`."""
+    server.store.remove_residual_mix(region, start=start)
 
 
 def _known_region(name: str, server: ServerDep) -> None:

@@ -43,6 +43,13 @@ def show_report(report: dict[str, Any]) -> None:
         f"overheads {grams(levers['overheads_g'])}",
         highlight=False,
     )
+    if totals["market_based"]:
+        said = (
+            f"market-based {grams(totals['market_based']['carbon_g'])}, beside {grams(totals['carbon_g'])} by location"
+        )
+        output.out.print(said, highlight=False)
+    if totals["hourly_matched_pct"] is not None:
+        output.out.print(f"clean supply matched {totals['hourly_matched_pct']:.1f} % hour by hour", highlight=False)
     for what in ("energy", "carbon"):
         costs = [money(cost) for cost in totals[f"{what}_cost"]]
         if costs:

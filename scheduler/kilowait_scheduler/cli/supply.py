@@ -112,6 +112,19 @@ def residual_mix(
     say(f"residual mix of {region} in {year}: {g_per_kwh:g} g/kWh ({source})")
 
 
+@app.command("remove-residual-mix")
+def remove_residual_mix(
+    region: RegionOption,
+    year: YearOption,
+    server: ServerOption = None,
+    token_file: TokenOption = None,
+) -> None:
+    """Remove a residual mix; energy without a contract then counts by the grid's own intensity."""
+    with connect(server, token_file) as client:
+        client.call("DELETE", "residual-mixes", params={"region": region, "start": _span(year)["start"]})
+    say(f"residual mix of {region} in {year} removed")
+
+
 @app.command("remove")
 def remove(
     supply: Annotated[str, typer.Argument(help="Id of the contract.")],

@@ -54,6 +54,14 @@ class Contracts(ABC):
         with self.writing() as session:
             session.merge(ResidualMixRow(region=mix.region, start=mix.start, record=mix.model_dump(mode="json")))
 
+    def remove_residual_mix(self, region: str, *, start: datetime) -> None:
+        """Remove the residual mix of a region that begins at `start`. Raises NotFound."""
+        with self.writing() as session:
+            row = session.get(ResidualMixRow, (region, start))
+            if row is None:
+                raise NotFound(f"no residual mix of {region!r} from {start:%Y-%m-%d}; `kilowait supply` lists them")
+            session.delete(row)
+
     def region_load(self, region: str, *, start: datetime, end: datetime) -> list[tuple[datetime, datetime, int]]:
         """(start, end, IT millijoules) of what jobs used in a region, of intervals that touch [start, end).
 
