@@ -33,6 +33,7 @@ PROMISED = {
     "/regions": {"get", "post"},
     "/regions/{}": {"patch"},
     "/forecasts": {"get"},
+    "/grants": {"get"},
     "/readings": {"post"},
     "/budgets": {"get", "post"},
     "/budgets/{}": {"patch"},

@@ -112,6 +112,8 @@ class FakeGrid:
             return self._electricity_maps(question)
         if question.path.startswith("/intensity/"):
             return self._neso(question)
+        if question.path == "/public_power":
+            return self._public_power(question)
         if question.path == "/co2eq":
             return self._energy_charts(question)
         _, service, *rest = question.path.split("/")
@@ -226,6 +228,24 @@ class FakeGrid:
                 "deprecated": False,
             }
         )
+
+    def _public_power(self, question: Question) -> Reply:
+        start, end = (datetime.fromisoformat(question.params[key]) for key in ("start", "end"))
+        quarters = []
+        while start <= end:
+            quarters.append(start)
+            start += QUARTER
+        known = [(at, at + QUARTER <= self.now - HALF_HOUR) for at in quarters]
+        types = {"Fossil hard coal": 300.0, "Wind onshore": 500.0, "Hydro pumped storage": 90.0, "Load": 900.0}
+        produced = [
+            {
+                "name": name,
+                "data": [value + at.hour if there else None for at, there in known],
+            }
+            for name, value in types.items()
+        ]
+        stamps = [int(at.timestamp()) for at in quarters]
+        return Reply(body={"unix_seconds": stamps, "production_types": produced, "deprecated": False})
 
     def _value(self, moment: datetime) -> float | None:
         return None if moment in self.nulls else truth(moment)

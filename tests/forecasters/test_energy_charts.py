@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from forecasters.fake_grid import QUARTER, FakeGrid, Reply, hour_of, truth
+from forecasters.fake_grid import QUARTER, FakeGrid, Question, Reply, hour_of, truth
 from kilowait_forecasters.errors import Permanent, Transient
 from kilowait_forecasters.providers.energy_charts import EnergyCharts
 from kilowait_forecasters.providers.http import Patience
@@ -157,3 +157,42 @@ async def test_an_answer_called_deprecated_says_so(charts: EnergyCharts, grid: F
     grid.answer = lambda _: body(hour_of(now), [None] * 8, [5.0] * 8, deprecated=True)
     forecast = await charts.forecast(DE, now=now, until=now + HOUR)
     assert "deprecated" in forecast.parts[0].note
+
+
+async def test_generation_by_source_leaves_out_load_and_stores(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime
+) -> None:
+    mix = await charts.mix(DE, start=now - 5 * HOUR, end=now, now=now)
+
+    assert [question.path for question in grid.questions] == ["/public_power"]
+    assert grid.questions[0].params == {"country": "de", "start": "2026-09-13T04:00Z", "end": "2026-09-14T09:14Z"}
+    assert mix[0].start <= now - 5 * HOUR < mix[0].end
+    assert all(slot.end <= now - HOUR / 2 for slot in mix)
+    assert all(slot.mw == {"coal": 300 + slot.start.hour, "wind": 500 + slot.start.hour} for slot in mix)
+
+
+async def test_a_quarter_hour_without_its_coal_is_none(charts: EnergyCharts, grid: FakeGrid, now: datetime) -> None:
+    def answer(question: Question) -> Reply:
+        reply = grid.well_behaved(question)
+        assert isinstance(reply.body, dict)
+        coal = reply.body["production_types"][0]["data"]
+        newest = max(n for n, value in enumerate(coal) if value is not None)
+        coal[newest] = None
+        return reply
+
+    grid.answer = answer
+    short = await charts.mix(DE, start=now - 5 * HOUR, end=now, now=now)
+    grid.answer = None
+    full = await charts.mix(DE, start=now - 5 * HOUR, end=now, now=now)
+    assert short == full[:-1]
+
+
+async def test_columns_that_do_not_match_their_times_are_not_used(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime
+) -> None:
+    stamps = [int((hour_of(now) - n * QUARTER).timestamp()) for n in (2, 1)]
+    types = [{"name": "Solar", "data": [1.0]}]
+    grid.answer = lambda _: Reply(body={"unix_seconds": stamps, "production_types": types})
+
+    with pytest.raises(Transient, match="1 values under data for 2 times"):
+        await charts.mix(DE, start=now - HOUR, end=now, now=now)

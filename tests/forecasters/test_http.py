@@ -270,3 +270,73 @@ def test_date_headers_need_no_clock_of_ours() -> None:
     headers = {"date": f"{wrong:%a, %d %b %Y %H:%M:%S} GMT", "retry-after": "Mon, 14 Sep 2026 08:15:00 GMT"}
 
     assert retry_after_s(headers) == 30
+
+
+async def test_a_key_among_the_parameters_goes_with_every_question_and_into_no_message(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(
+        client, f"{grid.url}/api", name="grid", setting="the grid key", key={"securityToken": SECRET}, patience=patience
+    )
+    grid.answer = lambda question: Reply(400, f"what is {question.params['securityToken']}?")
+
+    with pytest.raises(Permanent, match=r"^grid for zone DE: 400: what is \*\*\*\?$"):
+        await service.get_text("", {"in": "DE"}, about="zone DE")
+    (question,) = grid.questions
+    assert question.path == "/api"
+    assert question.params == {"in": "DE", "securityToken": SECRET}
+
+
+async def test_a_text_is_given_as_it_is_and_bytes_that_are_none_are_a_passing_failure(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", patience=patience)
+    always(grid, Reply(body="\ufeff<a>ä</a>"))
+    assert await service.get_text("document") == "<a>ä</a>"
+    always(grid, Reply(body=b"\xff\xfe"))
+    with pytest.raises(Transient, match="no text in UTF-8"):
+        await service.get_text("document")
+
+
+async def test_a_later_token_takes_the_place_of_the_earlier_one_and_neither_is_shown(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", patience=patience)
+    grid.answer = lambda question: Reply(400, question.headers["authorization"])
+    for token in ("first", "second"):
+        service.use_token(token)
+        with pytest.raises(Permanent, match=r"Bearer \*\*\*"):
+            await service.get("intensity")
+        assert grid.questions[-1].headers["authorization"] == f"Bearer {token}"
+
+
+async def test_what_a_service_does_not_offer_is_permanent_and_not_asked_for_again(
+    grid: FakeGrid, ask: Callable[[], Any]
+) -> None:
+    always(grid, Reply(501, {"title": "NotImplementedException"}))
+
+    error = await failure(ask)
+    assert isinstance(error, Permanent)
+    assert error.status == 501
+    assert len(grid.questions) == 1
+
+
+async def test_a_429_without_a_wait_stands_for_the_one_that_is_known_of_the_service(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", busy_s=600, patience=patience)
+    always(grid, Reply(429, "Too many"))
+
+    with pytest.raises(Transient) as caught:
+        await service.get("intensity")
+    assert caught.value.retry_after_s == 600
+    assert len(grid.questions) == 1
+
+
+async def test_a_status_whose_body_is_an_answer_is_no_failure(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", answers=frozenset({200, 400}), patience=patience)
+    always(grid, Reply(400, {"reason": "no data"}))
+
+    assert await service.get("intensity") == {"reason": "no data"}

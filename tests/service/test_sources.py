@@ -17,7 +17,8 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, AVERAGE_OPERATIONAL, 
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.service.sources import cascade_of, marginal_of
+from kilowait_scheduler.service.entitlement import grants
+from kilowait_scheduler.service.sources import cascade_of, marginal_of, probes_of
 from kilowait_scheduler.settings import Settings
 
 NOW = datetime(2026, 9, 14, 9, 14, 25, tzinfo=UTC)
@@ -178,6 +179,40 @@ async def test_a_margin_is_there_to_be_looked_at_and_nothing_stands_in_for_it(gr
     with pytest.raises(Exception, match="403: Forbidden"):
         await marginal.forecast(Zone("US-SE-SOCO"), now=NOW, until=NOW + 5 * HOUR)
     assert marginal_of(all_of(grid, tmp_path, watttime_user=None)) is None
+
+
+async def test_grants_are_what_the_services_say_zone_by_zone(grid: FakeGrid, tmp_path: Path) -> None:
+    def answer(question: Question) -> Reply:
+        if question.path == "/zones":
+            return Reply(200, {"DE": {"access": ["carbon-intensity/history"]}, "FR": {"access": ["*"]}})
+        return grid.well_behaved(question)
+
+    grid.answer = answer
+    probes = probes_of(all_of(grid, tmp_path))
+    found = await grants(probes, ["CAISO_NORTH", "DE", "US-MIDA-PJM"], now=NOW)
+
+    assert [(one.provider, one.zone, one.forecast, one.history) for one in found] == [
+        ("electricity-maps", "CAISO_NORTH", False, False),
+        ("electricity-maps", "DE", False, True),
+        ("electricity-maps", "US-MIDA-PJM", False, False),
+        ("watttime", "CAISO_NORTH", True, True),
+        ("watttime", "DE", False, False),
+        ("watttime", "US-MIDA-PJM", None, None),
+    ]
+    assert found[0].problem == "the plan does not include zone CAISO_NORTH"
+    assert "name the one the region draws from" in str(found[-1].problem)
+
+
+async def test_a_service_that_does_not_say_what_it_grants_is_told_and_no_failure(
+    grid: FakeGrid, tmp_path: Path
+) -> None:
+    settings = all_of(grid, tmp_path, electricity_maps_token="wrong", watttime_password="wrong")
+    found = await grants(probes_of(settings), ["DE"], now=NOW)
+
+    assert [one.forecast for one in found] == [None, None]
+    assert "404" in str(found[0].problem)
+    assert "403: Forbidden" in str(found[1].problem)
+    assert await grants(probes_of(Settings(state_dir=tmp_path)), ["DE"], now=NOW) == []
 
 
 def test_keys_are_in_no_representation_of_the_settings(grid: FakeGrid, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import httpx
 from kilowait_forecasters.errors import Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
+from kilowait_forecasters.mix import MixSlot, by_fuel, whole
 from kilowait_forecasters.signal import AVERAGE_OPERATIONAL
 from kilowait_forecasters.zone import Zone
 
@@ -31,6 +32,29 @@ COUNTRIES["GB"] = "uk"
 _LONGEST_RANGE = timedelta(days=30)
 # Generation is corrected as late reports come in; until then values are provisional.
 _REVISED_FOR = timedelta(hours=24)
+# Names of production types; the others they list (load, shares, balances) are no generation.
+_FUELS = {
+    "Biomass": "biomass",
+    "Waste": "biomass",
+    "Fossil brown coal / lignite": "coal",
+    "Fossil hard coal": "coal",
+    "Fossil coal-derived gas": "gas",
+    "Fossil gas": "gas",
+    "Fossil oil": "oil",
+    "Fossil oil shale": "coal",
+    "Fossil peat": "coal",
+    "Geothermal": "geothermal",
+    "Hydro Run-of-River": "hydro",
+    "Hydro water reservoir": "hydro",
+    "Nuclear": "nuclear",
+    "Solar": "solar",
+    "Wind offshore": "wind",
+    "Wind onshore": "wind",
+    "Others": "unknown",
+    "Other renewables": "unknown",
+}
+# The newest moments lack sources; the day before shows which.
+_DAY_BEFORE = timedelta(days=1)
 _STEPS = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))
 
 
@@ -100,6 +124,35 @@ class EnergyCharts:
         if not past:
             raise none_realised(self.name, zone, start=start, end=end, now=now)
         return self._series(zone, past)
+
+    async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
+        """Generation by fuel on whole slots that overlap [start, end) and had ended by `now`, in order; may be none."""
+        require_span(start, end)
+        require_served(self, zone)
+        generated: dict[datetime, MixSlot] = {}
+        at, last = hour_of(start) - _DAY_BEFORE, min(end, now)
+        while start < last and at < last:
+            upto = min(at + _LONGEST_RANGE, last)
+            query = {"country": COUNTRIES[zone.id], "start": _stamp(at), "end": _stamp(upto)}
+            body = await self._http.get("public_power", query, about=f"zone {zone}")
+            generated |= {slot.start: slot for slot in self._generated(body, who=self._who(zone))}
+            at = upto
+        slots = by_fuel(whole([generated[at] for at in sorted(generated)]), _FUELS)
+        return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
+
+    def _generated(self, body: Any, *, who: str) -> Iterator[MixSlot]:
+        """Generation by production type on each slot; types that are no generation are left out."""
+        stamps = [payload.unix_moment(value, who=who) for value in payload.first_list(body, "unix_seconds", who=who)]
+        columns: dict[str, list[float | None]] = {}
+        for item in payload.first_list(body, "production_types", who=who):
+            named = payload.mapping(item, who=who)
+            if named.get("name") in _FUELS:
+                columns[named["name"]] = self._column(named, "data", count=len(stamps), who=who)
+        ordered = sorted(set(stamps))
+        ends = dict(zip(ordered, _ends(ordered, who=who), strict=True))
+        for index, start in enumerate(stamps):
+            mw = {name: value for name, values in columns.items() if (value := values[index]) is not None}
+            yield MixSlot(start, ends[start], mw)
 
     async def _ask(self, zone: Zone, *, start: datetime, end: datetime) -> Any:
         query = {"country": COUNTRIES[zone.id], "start": _stamp(start), "end": _stamp(end)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +15,7 @@ from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.intake.readings import read_batch
+from kilowait_scheduler.service.entitlement import grants
 
 from .access import CanAdmin, CanLook, Reporter, ServerDep
 from .shapes import forecast_shape, health_shape, intensity_now, source_of
@@ -79,6 +81,13 @@ async def forecasts(
         views = await asyncio.gather(*(server.grid.marginal_view(one, now=now) for one in zones))
         return [forecast_shape(view, now=now) for view in views]
     return [forecast_shape(server.grid.view(one), now=now) for one in zones]
+
+
+@router.get("/grants", dependencies=[CanLook])
+async def granted(server: ServerDep) -> list[dict[str, Any]]:
+    """What the providers that say so grant our keys for the zones in use; asked for now."""
+    zones = sorted({region.zone for region in await asyncio.to_thread(server.store.regions)})
+    return [asdict(one) for one in await grants(server.probes, zones, now=server.clock.now())]
 
 
 @router.get("/clock")

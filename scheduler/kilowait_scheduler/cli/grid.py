@@ -113,6 +113,25 @@ def add_region(
     say(f"region {name} added; `kilowait regions` shows its health in a few seconds")
 
 
+@regions_app.command("grants")
+def list_grants(server: ServerOption = None, token_file: TokenOption = None, o: OutputOption = Format.TABLE) -> None:
+    """Ask Electricity Maps and WattTime what your token and account include, for the zones in use."""
+    with connect(server, token_file) as client:
+        found = client.get("grants")
+    if o is not Format.TABLE:
+        output.data(found, o)
+        return
+    shown = table("provider", "zone", "signal", "forecast", "past")
+    for one in found:
+        has = ["?" if one[key] is None else "yes" if one[key] else "no" for key in ("forecast", "history")]
+        shown.add_row(one["provider"], one["zone"], one["signal"] or "-", *has)
+    output.out.print(shown)
+    for problem in dict.fromkeys(one["problem"] for one in found if one["problem"]):
+        say(problem)
+    if not found:
+        say("no provider that says what it grants is configured, or no region; see docs/providers.md")
+
+
 def _of_cloud(cloud: str, *, zone: str | None, pue: float | None) -> tuple[str, float]:
     """Zone and PUE of a cloud region where they are not given; says whose figure the PUE is."""
     from kilowait_forecasters.cloud import cloud_region

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,12 +31,13 @@ from .book import Book
 from .budgets import Budgets
 from .control import Control
 from .counting import count_saved
+from .entitlement import Probe
 from .grid import Grid
 from .jobs import Jobs
 from .monthly import Monthly
 from .planning import Planning
 from .reporting import Reporting
-from .sources import cascade_of, marginal_of
+from .sources import cascade_of, marginal_of, probes_of
 from .ticker import Ticker
 from .tokens import Tokens
 
@@ -60,6 +61,7 @@ class Server:
     ticker: Ticker
     clusters: Clusters
     leadership: Leadership
+    probes: Sequence[Probe] = ()
 
     def add_region(self, region: Region) -> None:
         """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
@@ -195,6 +197,7 @@ def compose(
         ticker,
         clusters,
         leadership,
+        probes_of(settings),
     )
 
 

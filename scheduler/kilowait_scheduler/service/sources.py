@@ -30,12 +30,14 @@ from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.providers.surroundings import MixSource, Surroundings
 from kilowait_forecasters.providers.watttime import LIMITS as WATTTIME_LIMITS
-from kilowait_forecasters.providers.watttime import WattTime
+from kilowait_forecasters.providers.watttime import WattTime, region_of
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Marginal, Scope, Signal, require_average
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.settings import Settings
+
+from .entitlement import Probe
 
 # What a provider needs before it can be asked.
 NEEDS = {
@@ -72,16 +74,18 @@ def cascade_of(settings: Settings, regions: Sequence[Region]) -> Cascade:
     """
     replay = _replay(settings)
     try:
-        made = _providers(settings)
+        plain = _providers(settings)
     except ForecastersError as error:
         raise BadInput(str(error)) from None
+    every = _ISSUES_EVERY
+    made = {name: Kept(one, every=every[name]) if name in every else one for name, one in plain.items()}
     listed: dict[str, list[Provider]] = {}
     for zone in dict.fromkeys(region.zone for region in regions):
         if replay is not None and zone in (replay.zones() or ()):
             listed[zone] = [replay]
         elif found := _in_order(zone, settings, regions, made):
             listed[zone] = found
-    around = _around(settings, list(listed), made)
+    around = _around(settings, list(listed), plain)
     resorts: list[Provider] = []
     depth = max((len(providers) for providers in listed.values()), default=0)
     # The model of a zone's first provider comes first; each learns from one alone, for their levels differ.
@@ -105,10 +109,26 @@ def cascade_of(settings: Settings, regions: Sequence[Region]) -> Cascade:
 
 def marginal_of(settings: Settings) -> Provider[Marginal] | None:
     """WattTime, to look at; None without an account. Nothing stands in for a margin."""
+    watttime = _watttime(settings)
+    return None if watttime is None else Kept(watttime, every=_ISSUES_EVERY[watttime.name])
+
+
+def probes_of(settings: Settings) -> list[Probe]:
+    """Those of the providers configured that say what they grant."""
+    found = []
+    maps, watttime = _electricity_maps(settings, httpx.AsyncClient(), _quotas(settings)), _watttime(settings)
+    if maps is not None:
+        found.append(Probe(maps.name, lambda _now: maps.access(), lambda zone: zone.id))
+    if watttime is not None:
+        found.append(Probe(watttime.name, lambda now: watttime.access(now=now), region_of))
+    return found
+
+
+def _watttime(settings: Settings) -> WattTime | None:
     username, password = settings.watttime_user, _secret(settings.watttime_password)
     if username is None or password is None:
         return None
-    watttime = WattTime(
+    return WattTime(
         httpx.AsyncClient(),
         username=username,
         password=password,
@@ -116,14 +136,29 @@ def marginal_of(settings: Settings) -> Provider[Marginal] | None:
         setting="KILOWAIT_WATTTIME_USER and KILOWAIT_WATTTIME_PASSWORD",
         quota=_quotas(settings)("watttime"),
     )
-    return Kept(watttime, every=_ISSUES_EVERY[watttime.name])
+
+
+def _electricity_maps(
+    settings: Settings, client: httpx.AsyncClient, quota: Callable[[str], Quota]
+) -> ElectricityMaps | None:
+    token = _secret(settings.electricity_maps_token)
+    if token is None:
+        return None
+    return ElectricityMaps(
+        client,
+        token=token,
+        base_url=settings.electricity_maps_url,
+        setting=NEEDS["electricity-maps"],
+        quota=quota("electricity-maps"),
+    )
 
 
 def _around(settings: Settings, zones: Sequence[str], made: Mapping[str, Provider]) -> Surroundings:
     """Generation by source from whoever gives it, and the weather where the zone's data centres are."""
     mixes: dict[str, MixSource] = {}
-    for source in made.values():
-        if isinstance(source, Entsoe | Eia):
+    # Energy-Charts passes on what ENTSO-E has, and is asked where that is not.
+    for source in reversed(list(made.values())):
+        if isinstance(source, Entsoe | Eia | EnergyCharts):
             mixes |= {zone: source for zone in zones if _serves(source, zone)}
     weather = None
     if settings.open_meteo == "on":
@@ -150,16 +185,8 @@ def _providers(settings: Settings) -> dict[str, Provider]:
     client = httpx.AsyncClient()
     quota = _quotas(settings)
     found: list[Provider] = []
-    if (token := _secret(settings.electricity_maps_token)) is not None:
-        found.append(
-            ElectricityMaps(
-                client,
-                token=token,
-                base_url=settings.electricity_maps_url,
-                setting=NEEDS["electricity-maps"],
-                quota=quota("electricity-maps"),
-            )
-        )
+    if (maps := _electricity_maps(settings, client, quota)) is not None:
+        found.append(maps)
     if settings.neso == "on":
         found.append(Neso(client, base_url=settings.neso_url, quota=quota("neso")))
     if (token := _secret(settings.entsoe_token)) is not None:
@@ -179,8 +206,7 @@ def _providers(settings: Settings) -> dict[str, Provider]:
                 quota=quota("carbon-aware-sdk"),
             )
         )
-    every = _ISSUES_EVERY
-    return {one.name: Kept(one, every=every[one.name]) if one.name in every else one for one in found}
+    return {one.name: one for one in found}
 
 
 def _in_order(zone: str, settings: Settings, regions: Sequence[Region], made: Mapping[str, Provider]) -> list[Provider]:
