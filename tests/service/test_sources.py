@@ -200,7 +200,7 @@ async def test_grants_are_what_the_services_say_zone_by_zone(grid: FakeGrid, tmp
         ("watttime", "US-MIDA-PJM", None, None),
     ]
     assert found[0].problem == "the plan does not include zone CAISO_NORTH"
-    assert "name the one the region draws from" in str(found[-1].problem)
+    assert "ask for one of them by its name" in str(found[-1].problem)
 
 
 async def test_a_service_that_does_not_say_what_it_grants_is_told_and_no_failure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -134,17 +135,17 @@ class Entsoe:
         """Generation by fuel on whole slots that overlap [start, end) and had ended by `now`, in order; may be none."""
         require_span(start, end)
         require_served(self, zone)
-        found: list[Curve] = []
+        found: list[MixSlot] = []
         at, last = hour_of(start) - _DAY_BEFORE, min(end, now)
         while start < last and at < last:
             upto = min(at + _LONGEST_RANGE, last)
             found += await self._generation(zone, start=at, end=upto)
             at = upto
-        slots = by_fuel(whole(_joined(found)), _FUELS)
+        slots = await asyncio.to_thread(lambda: by_fuel(whole(found), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    async def _generation(self, zone: Zone, *, start: datetime, end: datetime) -> list[Curve]:
-        """What was generated, by type; what was consumed, to pump or to run the plants, is left out."""
+    async def _generation(self, zone: Zone, *, start: datetime, end: datetime) -> list[MixSlot]:
+        """What was generated from `start` on, by type; answers are wider than questions, and cut to them."""
         query = {
             "documentType": "A75",
             "processType": "A16",
@@ -155,19 +156,24 @@ class Entsoe:
         }
         who = f"{self.name} for zone {zone}"
         text = await self._http.get_text("", query, about=f"zone {zone}")
-        return [curve for curve in curves(text, who=who) if not curve.consumed]
+        # A month is megabytes of XML: read in a thread, for others are waiting.
+        slots = await asyncio.to_thread(lambda: _joined(curves(text, who=who)))
+        return [slot for slot in slots if start <= slot.start < end]
 
 
 def _joined(given: Iterable[Curve]) -> list[MixSlot]:
-    """Curves of all types as slots of the coarsest step there is; finer values are averaged where all are there."""
-    listed = list(given)
+    """Curves of all types as slots of the coarsest step there is; finer values are averaged where all are there.
+
+    What was consumed, to pump or to run the plants, is left out.
+    """
+    listed = [curve for curve in given if not curve.consumed]
     if not listed:
         return []
     step = max(curve.step for curve in listed)
     values: dict[tuple[str, datetime], float] = {}
     steps: dict[tuple[str, datetime], timedelta] = {}
     for curve in listed:
-        # Periods overlap where questions meet; the later one says the same, or better.
+        # A series that occurs twice says the same, or better.
         values |= {(curve.psr_type, at): value for at, value in curve.values.items()}
         steps |= {(curve.psr_type, at): curve.step for at in curve.values}
     sums: defaultdict[tuple[datetime, str], float] = defaultdict(float)

@@ -36,7 +36,7 @@ _FARTHEST = timedelta(days=15)
 
 Place = tuple[float, float]
 # Values by column and hour since 1970.
-Weather = dict[str, dict[int, float]]
+Columns = dict[str, dict[int, float]]
 
 
 class OpenMeteo:
@@ -62,7 +62,7 @@ class OpenMeteo:
             for url in (base_url, past_url)
         )
 
-    async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Weather:
+    async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Columns:
         """The columns on the hours of [start, end), as far as there are values; an hour without one is absent.
 
         Raises Transient or Permanent; Refused where no place is given or [start, end) has no length.
@@ -70,7 +70,7 @@ class OpenMeteo:
         require_span(start, end)
         if not places:
             raise Refused(f"{self.name}: no place given")
-        found: Weather = {column: {} for column, *_ in _COLUMNS}
+        found: Columns = {column: {} for column, *_ in _COLUMNS}
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         at, last = start, min(end, today)
         while at < last:
@@ -83,7 +83,7 @@ class OpenMeteo:
         return found
 
     async def _into(
-        self, found: Weather, http: Http, suffix: str, places: Sequence[Place], *, start: datetime, end: datetime
+        self, found: Columns, http: Http, suffix: str, places: Sequence[Place], *, start: datetime, end: datetime
     ) -> None:
         """Add the hours of [start, end) to `found`."""
         query = {

@@ -122,7 +122,8 @@ class OwnForecasts:
     async def _make(self, zone: Zone, *, now: datetime) -> _Made:
         past = await self._known(zone, now=now)
         model, issued = self._models[zone.id], hour_number(now)
-        hours = await self._around.around(zone, hours_of(past), until=issued + HORIZON_H, now=hour_start(issued))
+        alone = await asyncio.to_thread(hours_of, past)
+        hours = await self._around.around(zone, alone, until=issued + HORIZON_H, now=hour_start(issued))
         try:
             outlook = await asyncio.to_thread(lambda: model.outlook(hours, issued=issued))
         except Refused as error:

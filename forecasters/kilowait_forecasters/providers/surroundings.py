@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +17,7 @@ from kilowait_forecasters.mix import MixSlot
 from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hour_start
 from kilowait_forecasters.zone import Zone
 
-from .open_meteo import Place, Weather
+from .open_meteo import Columns, Place
 
 # Values are corrected for a day or two; so much of the past is asked for again each time.
 _REVISED_FOR = timedelta(days=2)
@@ -32,7 +34,7 @@ class MixSource(Protocol):
 class WeatherSource(Protocol):
     """A source of weather, as it was forecast and as it is forecast."""
 
-    async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Weather: ...
+    async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Columns: ...
 
 
 class Surroundings:
@@ -51,8 +53,8 @@ class Surroundings:
         self._mixes = dict(mixes or {})
         self._weather = weather
         self._places = dict(places or {})
-        self._generated: dict[str, dict[datetime, MixSlot]] = {}
-        self._forecast: dict[str, Weather] = {}
+        self._generated: dict[str, Columns] = {}
+        self._forecast: dict[str, Columns] = {}
         self._settled: dict[str, int] = {}
 
     async def around(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Hours:
@@ -65,11 +67,14 @@ class Surroundings:
         source, known = self._mixes.get(zone.id), self._generated.setdefault(zone.id, {})
         if source is None:
             return {}
-        start = max(known) - _REVISED_FOR if known else hour_start(hours.first)
+        newest = max((max(values) for values in known.values() if values), default=None)
+        start = hour_start(hours.first) if newest is None else hour_start(newest) - _REVISED_FOR
         # Where it does not answer, what was known stays; where nothing is, the model does without.
         with suppress(ForecastersError):
-            known |= {slot.start: slot for slot in await source.mix(zone, start=start, end=now, now=now)}
-        return by_hour(known.values(), first=hours.first, count=len(hours.g_per_kwh))
+            slots = await source.mix(zone, start=start, end=now, now=now)
+            for fuel, values in (await asyncio.to_thread(by_hour, slots)).items():
+                known.setdefault(fuel, {}).update(values)
+        return _arrays(known, first=hours.first, end=hours.end)
 
     async def _ahead(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
         places = self._places.get(zone.id)
@@ -85,27 +90,27 @@ class Surroundings:
         for column, values in fresh.items():
             known[column] = {hour: value for hour, value in known.get(column, {}).items() if hour < start} | values
         self._settled[zone.id] = hour_number(now) // 24 * 24 - _REVISED_FOR // HOUR
-        columns = {}
-        for column, values in known.items():
-            array = np.array([values.get(hour, np.nan) for hour in range(hours.first, until)])
-            past = np.isfinite(array[: len(hours.g_per_kwh)])
-            if not len(past) or past.mean() < _LEAST_KNOWN:
-                return {}
-            columns[column] = array
-        return columns
+        columns = _arrays(known, first=hours.first, end=until)
+        past = [np.isfinite(values[: len(hours.g_per_kwh)]).mean() for values in columns.values()]
+        return columns if past and min(past) >= _LEAST_KNOWN else {}
 
 
-def by_hour(slots: Iterable[MixSlot], *, first: int, count: int) -> dict[str, Floats]:
-    """Mean generation by fuel in `count` whole hours from hour `first` on; NaN where an hour is not wholly covered."""
-    sums: dict[str, Floats] = {}
-    covered = np.zeros(count)
+def _arrays(known: Columns, *, first: int, end: int) -> dict[str, Floats]:
+    """The columns on the hours from `first` to before `end`; NaN where there is no value."""
+    return {name: np.array([values.get(hour, np.nan) for hour in range(first, end)]) for name, values in known.items()}
+
+
+def by_hour(slots: Iterable[MixSlot]) -> Columns:
+    """Mean generation by fuel and hour since 1970, of the hours that are wholly covered."""
+    sums: dict[str, dict[int, float]] = {}
+    covered: defaultdict[int, float] = defaultdict(float)
     for slot in slots:
-        at = hour_number(slot.start) - first
-        share = (slot.end - slot.start) / HOUR
-        if not 0 <= at < count or share > 1:
-            continue
-        covered[at] += share
+        hour, share = hour_number(slot.start), (slot.end - slot.start) / HOUR
+        covered[hour] += share
         for fuel, mw in slot.mw.items():
-            sums.setdefault(fuel, np.zeros(count))[at] += mw * share
-    whole = covered > 1 - 1e-9
-    return {fuel: np.where(whole, values, np.nan) for fuel, values in sums.items()}
+            of_fuel = sums.setdefault(fuel, {})
+            of_fuel[hour] = of_fuel.get(hour, 0.0) + mw * share
+    return {
+        fuel: {hour: value for hour, value in values.items() if abs(covered[hour] - 1) < 1e-9}
+        for fuel, values in sums.items()
+    }

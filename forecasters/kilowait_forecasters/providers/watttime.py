@@ -226,9 +226,7 @@ def region_of(zone: Zone) -> str:
     """
     regions = {one.watttime_region for one in cloud_regions() if one.zone == zone and one.watttime_region}
     if len(regions) > 1:
-        raise Permanent(
-            f"watttime: zone {zone} holds {', '.join(sorted(regions))}; name the one the region draws from as its zone"
-        )
+        raise Permanent(f"watttime: zone {zone} holds {', '.join(sorted(regions))}; ask for one of them by its name")
     return regions.pop() if regions else zone.id
 
 

@@ -74,12 +74,13 @@ async def forecasts(
 ) -> list[dict[str, Any]]:
     """Current forecasts with band, source, age, and who did not answer."""
     used = {region.zone for region in await asyncio.to_thread(server.store.regions)}
-    if zone and zone not in used:
-        raise NotFound(f"no region is in zone {zone!r}; zones in use: {', '.join(sorted(used)) or 'none'}")
     zones, now = [zone] if zone else sorted(used), server.clock.now()
     if signal == "marginal":
+        # Asked for now, of any zone: WattTime's regions are other ones than those in use.
         views = await asyncio.gather(*(server.grid.marginal_view(one, now=now) for one in zones))
         return [forecast_shape(view, now=now) for view in views]
+    if zone and zone not in used:
+        raise NotFound(f"no region is in zone {zone!r}; zones in use: {', '.join(sorted(used)) or 'none'}")
     return [forecast_shape(server.grid.view(one), now=now) for one in zones]
 
 
