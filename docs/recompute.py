@@ -23,6 +23,7 @@ from pathlib import Path
 MJ_PER_KWH = 3_600_000_000  # integer millijoules in a kWh
 US = timedelta(microseconds=1)
 TOLERANCE = 1e-6
+LEVERS = ("time_shift_g", "region_shift_g", "resizing_g", "fixed_size_g", "overheads_g")
 
 
 def rows(folder: Path, name: str) -> list[dict[str, str]]:
@@ -130,6 +131,42 @@ def parts(intervals, start, end):
             yield Interval(first, last, after - before, one.region, one.uncertainty_pct, one.estimated)
 
 
+def by_stint(intervals, stints):
+    """(interval, stint) of what each stint of an elastic job did: rows of sizes.csv, in order."""
+    since = [moment(row["since"]) for row in stints]
+    for number, row in enumerate(stints):
+        start, end = since[number] if number else None, since[number + 1] if number + 1 < len(since) else None
+        for one in parts(intervals, start or min(one.start for one in intervals), end) if intervals else ():
+            yield one, row
+
+
+def on_size(intervals, stints, name):
+    """The work of an elastic job when it was done, with the energy it takes on the `baseline` or the `best` GPUs."""
+    found = []
+    for one, row in by_stint(intervals, stints):
+        factor = (int(row[f"{name}_gpus"]) / float(row[f"{name}_speed"])) / (int(row["gpus"]) / float(row["speed"]))
+        rest = (round(one.energy_mj * factor), one.region, one.uncertainty_pct, one.estimated)
+        found.append(Interval(one.start, one.end, *rest))
+    return found
+
+
+def through(there, stints):
+    """That work without pauses, each stint as long as it takes on the baseline's GPUs."""
+    found, at = [], min((one.start for one in there), default=None)
+    for row in stints:
+        work = packed([one for one, stint in by_stint(there, stints) if stint is row])
+        if not work:
+            continue
+        rate, origin = float(row["speed"]) / float(row["baseline_speed"]), work[0].start
+        begin = at
+        for one in work:
+            start, end = (begin + round((edge - origin) / US * rate) * US for edge in (one.start, one.end))
+            rest = (one.energy_mj, one.region, one.uncertainty_pct, one.estimated)
+            found.append(Interval(start, max(end, start + US), *rest))
+        at = max(one.end for one in found)
+    return found
+
+
 def ceiling_g(useful, rows_, actual_g, slots, pue):
     """What the best schedule would have emitted: the one given, or how the job ran if that was in time."""
     grams, work = 0.0, packed(useful)
@@ -148,14 +185,18 @@ def ceiling_g(useful, rows_, actual_g, slots, pue):
     return min(grams, actual_g) if rows_[0]["ran_in_time"] == "true" else grams
 
 
-def figures(useful, overhead, baseline, ceiling, slots, pue):
-    """A job's figures under the names of the report; the rows of its baseline and of its best schedule, in order."""
+def figures(useful, overhead, baseline, ceiling, stints, slots, pue):
+    """A job's figures under the report's names; rows of its baseline, its best schedule and its sizes, in order."""
     region, slack = baseline[0]["region"], timedelta(microseconds=int(baseline[0]["slack_us"]))
     windows = [(moment(row["start"]), moment(row["end"])) for row in baseline]
     worked, lost = emission(useful, slots, pue), emission(overhead, slots, pue)
     actual = [a + b for a, b in zip(worked, lost, strict=True)]
-    base = emission(laid(useful, windows, region), slots, pue, slack)
-    at_home = emission([one.at(timedelta(0), region) for one in useful], slots, pue)
+    alike = on_size(useful, stints, "baseline") if stints else useful
+    work = through(alike, stints) if stints else useful
+    same = emission(alike, slots, pue)
+    best = emission(on_size(useful, stints, "best"), slots, pue) if stints else same
+    base = emission(laid(work, windows, region), slots, pue, slack)
+    at_home = emission([one.at(timedelta(0), region) for one in alike], slots, pue)
     saved = base[0] - actual[0]
     share = actual[3] / abs(actual[0]) if actual[0] else 0.0
     found = {
@@ -165,11 +206,13 @@ def figures(useful, overhead, baseline, ceiling, slots, pue):
         "saved_g": saved,
         "uncertainty_g": abs(saved) * share + 0.1 * (abs(base[2]) + abs(actual[2])),
         "time_shift_g": base[0] - at_home[0],
-        "region_shift_g": at_home[0] - worked[0],
+        "region_shift_g": at_home[0] - same[0],
+        "resizing_g": same[0] - worked[0],
+        "fixed_size_g": same[0] - best[0],
         "overheads_g": -lost[0],
     }
     if ceiling:
-        found["ceiling_saved_g"] = base[0] - ceiling_g(useful, ceiling, actual[0], slots, pue)
+        found["ceiling_saved_g"] = base[0] - ceiling_g(work, ceiling, actual[0], slots, pue)
     return found
 
 
@@ -232,7 +275,7 @@ class Contracts:
 def said(line):
     """The same figures as the report gives them."""
     plain = {name: line[name] for name in ("energy_kwh", "carbon_g", "saved_g", "uncertainty_g")}
-    levers = {name: line["levers"][name] for name in ("time_shift_g", "region_shift_g", "overheads_g")}
+    levers = {name: line["levers"][name] for name in LEVERS}
     found = {
         **plain,
         **levers,
@@ -276,13 +319,13 @@ def recompute(folder: Path) -> tuple[int, list[str]]:
         rest = (row["region"], float(row["uncertainty_pct"]), row["estimated"] == "true")
         one = Interval(moment(row["start"]), moment(row["end"]), int(row["energy_mj"]), *rest)
         energy.setdefault((row["job_id"], row["part"]), []).append(one)
-    windows, best = by_job(rows(folder, "baselines.csv")), by_job(rows(folder, "ceilings.csv"))
+    windows, best, sizes = (by_job(rows(folder, name)) for name in ("baselines.csv", "ceilings.csv", "sizes.csv"))
     contracts = Contracts(folder)
     ours = {}
     for job_id, against in windows.items():
         useful, overhead = (energy.get((job_id, part), []) for part in ("useful", "overhead"))
         ours[job_id] = {
-            **figures(useful, overhead, against, best.get(job_id), slots, pue),
+            **figures(useful, overhead, against, best.get(job_id), sizes.get(job_id, []), slots, pue),
             **contracts.figures(useful + overhead, slots, pue),
         }
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))

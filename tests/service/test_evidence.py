@@ -21,6 +21,7 @@ from world import HOUR, World, make_world
 SCRIPT = Path(__file__).parents[2] / "docs" / "recompute.py"
 CHECKPOINT = {"path": "/ckpt", "restart": "10m", "period": "10m"}
 HERE = [100.0] * 3 + [500.0] * 3 + [350.0, 80.0, 90.0] + [500.0] * 15
+ELASTIC = {"gpus": {"min": 1, "max": 2}, "throughput": {1: 1.0, 2: 1.4}}
 THERE = [500.0] * 3 + [120.0] * 2 + [500.0] * 19
 
 
@@ -35,7 +36,7 @@ def recompute() -> Any:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Two regions in which one job moved and paused, one waited, and one ran at once."""
+    """Two regions in which one job moved and paused, one waited, one ran at once, and one grew."""
     world = make_world(tmp_path, {"AA": HERE, "BB": THERE})
     where = {"home": "aa", "any_of": ["aa", "bb"]}
     common = {"resources": {"gpus": 4}, "regions": where}
@@ -43,6 +44,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         world.submit(name="moves", duration="6h", within="11h", checkpoint=CHECKPOINT, **common),
         world.submit(name="waits", duration="2h", within="12h", team="vision", resources={"gpus": 2}),
         world.submit(name="runs", duration="1h", within="2h", **common),
+        world.submit(name="grows", duration="8h", within="9h", checkpoint=CHECKPOINT, resources=ELASTIC),
     ]
     world.finish(*(job.id for job in jobs))
     world.run(6 * HOUR)
@@ -62,11 +64,11 @@ def written(world: World, folder: Path, **options: Any) -> Path:
 def test_every_figure_is_recomputed_from_the_evidence(world: World, tmp_path: Path, recompute: Any) -> None:
     for number, baseline in enumerate(Baseline):
         folder = written(world, tmp_path / str(number), baseline=baseline)
-        assert recompute(folder) == (9 * 3 + 8 + 3, [])
+        assert recompute(folder) == (11 * 4 + 10 + 3, [])
     team = written(world, tmp_path / "team", team="vision")
-    assert recompute(team) == (9 * 1 + 8 + 3, [])
+    assert recompute(team) == (11 * 1 + 10 + 3, [])
     told = subprocess.run([sys.executable, "-I", str(SCRIPT), str(team)], capture_output=True, text=True, check=True)
-    assert told.stdout == "20 figures recomputed, 0 differences\n"
+    assert told.stdout == "24 figures recomputed, 0 differences\n"
 
 
 def test_what_was_changed_in_evidence_or_report_is_found(world: World, tmp_path: Path, recompute: Any) -> None:

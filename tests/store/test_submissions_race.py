@@ -13,7 +13,7 @@ import pytest
 from kilowait_scheduler.api.app import create_app
 from kilowait_scheduler.core.budget import Budget, BudgetScope
 from kilowait_scheduler.core.ledger import to_ug
-from kilowait_scheduler.core.lifecycle import Phase
+from kilowait_scheduler.core.state import Phase
 from world import World, make_world
 
 SUBMISSIONS, FIT = 500, 12

@@ -48,10 +48,21 @@ class JobRecord(BaseModel):
 
         That is what it would have been given without us: its baseline runs on it.
         """
+        return self._in_time[0]
+
+    @property
+    def best_size(self) -> int:
+        """The one number of GPUs that needs least energy of those on which it meets its deadline if begun at once."""
+        return min(self._in_time, key=lambda size: size / self.state.speed_on(size))
+
+    @property
+    def _in_time(self) -> tuple[int, ...]:
+        """The numbers of GPUs on which it meets its deadline if begun at once; the fastest where none is enough."""
         ready = max(self.submitted_at, self.spec.earliest or self.submitted_at)
-        room = (self.spec.due - ready) / timedelta(seconds=1)
-        enough = (size for size in self.sizes if self.state.work_s <= room * self.state.speed_on(size))
-        return next(enough, self.sizes[-1])
+        room_s = (self.spec.due - ready) / timedelta(seconds=1)
+        speeds = {size: self.state.speed_on(size) for size in self.sizes}
+        enough = tuple(size for size in self.sizes if self.state.work_s <= room_s * speeds[size])
+        return enough or (max(self.sizes, key=lambda size: speeds[size]),)
 
     def gpus_of(self, run: Run) -> int:
         """The number of GPUs that one of its runs holds."""

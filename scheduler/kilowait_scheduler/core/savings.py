@@ -2,7 +2,10 @@
 
     time shift   = baseline - (the useful work when it really ran, but in the baseline's region)
     region shift = (the useful work when it really ran, in the baseline's region) - (the same where it really ran)
+    resizing     = (the useful work when and where it really ran, on the baseline's GPUs) - (on those it really had)
     overheads    = -(carbon of restarts and of waiting for checkpoints)
+
+Time and region shift are of the work on the baseline's number of GPUs: of jobs of one size, as it was measured.
 
 Negative values stand as they are. See docs/method.md.
 """
@@ -25,8 +28,21 @@ SETTLED_AFTER = timedelta(days=7)
 
 
 @dataclass(frozen=True)
+class Resized:
+    """The useful work of an elastic job on the baseline's number of GPUs: `there`, when it was really done, and
+    `through`, without pauses; and on its best one number, `best`, when it was really done."""
+
+    there: Course
+    through: Course
+    best: Course
+
+
+@dataclass(frozen=True)
 class Savings:
-    """One job's figures, all in grams CO2e except energy; `saved_g` is the sum of the three levers."""
+    """One job's figures, all in grams CO2e except energy; `saved_g` is the sum of the four levers.
+
+    `fixed_size_g`: the part of `resizing_g` that another number of GPUs throughout would have brought as well.
+    """
 
     baseline_name: str
     baseline: Emission
@@ -34,6 +50,8 @@ class Savings:
     time_shift_g: float
     region_shift_g: float
     overheads_g: float
+    resizing_g: float = 0.0
+    fixed_size_g: float = 0.0
 
     @property
     def saved_g(self) -> float:
@@ -88,8 +106,9 @@ def savings(
     intensity: Mapping[str, Integral],
     pue: Mapping[str, float],
     baseline_name: Baseline = Baseline.RUN_NOW,
+    resized: Resized | None = None,
 ) -> Savings:
-    """Savings of one job against the same useful work done as `against` says.
+    """Savings of one job against the same useful work done as `against` says, of an elastic job as it is `resized`.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
@@ -97,14 +116,21 @@ def savings(
     worked = emission_of(useful, intensity=intensity, pue=pue)
     lost = emission_of(overhead, intensity=intensity, pue=pue)
     there = against.region
-    moved = laid(useful, [(there, start, end) for start, end in against.windows])
+    alike = useful if resized is None else resized.there.sorted()
+    same = worked if resized is None else emission_of(alike, intensity=intensity, pue=pue)
+    best = same if resized is None else emission_of(resized.best, intensity=intensity, pue=pue)
+    moved = laid(
+        useful if resized is None else resized.through, [(there, start, end) for start, end in against.windows]
+    )
     baseline = mean_start_emissions(moved, slack=against.slack, intensity=intensity[there], pue=pue[there])
-    at_home = worked if useful.used == (there,) else emission_of(useful.at(there), intensity=intensity, pue=pue)
+    at_home = same if alike.used == (there,) else emission_of(alike.at(there), intensity=intensity, pue=pue)
     return Savings(
         baseline_name=baseline_name,
         baseline=baseline,
         actual=worked + lost,
         time_shift_g=baseline.carbon_g - at_home.carbon_g,
-        region_shift_g=at_home.carbon_g - worked.carbon_g,
+        region_shift_g=at_home.carbon_g - same.carbon_g,
         overheads_g=-lost.carbon_g,
+        resizing_g=same.carbon_g - worked.carbon_g,
+        fixed_size_g=same.carbon_g - best.carbon_g,
     )

@@ -42,7 +42,7 @@ def beside(
         return line
     held = _held(job, gpu_types, now=now)
     embodied = summed(made for _, made in held.values())
-    useful_h = job.record.gpus * (job.worked / timedelta(hours=1))
+    useful_h = job.useful_gpu_h
     spent = {name: job.course.rows(job.course.place == index).kwh for index, name in enumerate(job.course.regions)}
     kwh = {name: amount * pue[name] for name, amount in spent.items() if amount}
     uses = uses_of(

@@ -173,6 +173,7 @@ def _line(
             intensity=intensity,
             pue=pue,
             baseline_name=name,
+            resized=job.resized,
         )
     except ForecastersError as error:
         return _with(base, note=f"no figure yet: {error}")
@@ -210,7 +211,9 @@ def _figures(figures: Savings, against: Counterfactual) -> dict[str, object]:
         "saved_g": figures.saved_g,
         "saved_pct": figures.saved_pct,
         "uncertainty_g": figures.uncertainty_g,
-        "levers": Levers(figures.time_shift_g, figures.region_shift_g, 0.0, figures.overheads_g),
+        "levers": Levers(
+            figures.time_shift_g, figures.region_shift_g, figures.resizing_g, figures.overheads_g, figures.fixed_size_g
+        ),
         "estimated_pct": 100 * actual.estimated_g / actual.carbon_g if actual.carbon_g else 0.0,
     }
 

@@ -2,7 +2,8 @@
 
 The planner's exact schedule of the job alone, at its mean power and with its restarts, within its window and its
 regions, on a grid of quarters of an hour (hours where the window is longer than four days). Capacity, budgets and the
-moving of data are ignored: it is a ceiling. What it emits is measured like all else, along the job's power profile.
+moving of data are ignored: it is a ceiling. An elastic job has its baseline's number of GPUs throughout. What it emits
+is measured like all else, along the job's power profile.
 """
 
 from __future__ import annotations
@@ -65,8 +66,7 @@ class Ceiling:
 
     def carbon_g(self, job: Measured, *, intensity: Mapping[str, Integral], pue: Mapping[str, float]) -> float:
         """What the job would have emitted. Raises the series' Gap or OutOfRange."""
-        useful, _ = job.useful_and_overhead
-        return emission_of(self.course(useful, job.worked), intensity=intensity, pue=pue).carbon_g
+        return emission_of(self.course(job.through, job.worked), intensity=intensity, pue=pue).carbon_g
 
 
 def ceilings(
@@ -135,7 +135,7 @@ def _planned(
 def _task(job: Measured, *, start: datetime, step: timedelta) -> Task:
     record, restart_s = job.record, job.record.state.restart_s
     suspendable = record.spec.suspendable
-    kw = job.useful_and_overhead[0].kwh / (job.worked / timedelta(hours=1))
+    kw = job.through.kwh / (job.worked / timedelta(hours=1))
     gap = -(-restart_s // step.total_seconds()) if suspendable else 0
     return Task.rigid(
         record.id,

@@ -17,7 +17,9 @@ from datetime import timedelta
 
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import Counterfactual
+from kilowait_scheduler.core.course import from_us
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.resizing import stints_of
 
 from .ceiling import Ceiling
 from .cells import csv_text
@@ -64,6 +66,10 @@ class Evidence:
                 ("job_id", "region", "start", "end", "restart_us", "restart_mj", "ran_in_time"),
                 (row for job in jobs for row in self._ceiling(job)),
             ),
+            "sizes.csv": _csv(
+                ("job_id", "since", "gpus", "speed", "baseline_gpus", "baseline_speed", "best_gpus", "best_speed"),
+                (row for job in jobs for row in _sizes(job)),
+            ),
             "regions.csv": _csv(
                 ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
             ),
@@ -91,9 +97,8 @@ class Evidence:
     def _ceiling(self, job: Measured) -> Iterable[tuple[str, ...]]:
         """The stretches of its best schedule, in order; none where there is none to tell."""
         ceiling = self.ceilings.get(job.record.id)
-        useful, _ = job.useful_and_overhead
         for stay in ceiling.stays if ceiling is not None else ():
-            energy_mj = stay.restart_mj(useful, job.worked)
+            energy_mj = stay.restart_mj(job.through, job.worked)
             restart_us = round(stay.restart_s * 1_000_000)
             span = (stay.start.isoformat(), stay.end.isoformat())
             yield job.record.id, stay.region, *span, str(restart_us), str(energy_mj), _word(job.in_time)
@@ -128,6 +133,17 @@ def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:
                 repr(one.uncertainty_pct),
                 _word(one.estimated),
             )
+
+
+def _sizes(job: Measured) -> Iterable[tuple[str, ...]]:
+    """Of an elastic job: on how many GPUs and how fast it worked from when on, and on how many others would have."""
+    record = job.record
+    if job.resized is None:
+        return
+    for stint in stints_of(record.state):
+        sizes = (stint.gpus, record.gpus, record.best_size)
+        pairs = ((str(gpus), repr(record.state.speed_on(gpus))) for gpus in sizes)
+        yield record.id, from_us(stint.since_us).isoformat(), *(cell for pair in pairs for cell in pair)
 
 
 def _word(value: bool) -> str:  # noqa: FBT001 - it is the value to be written

@@ -22,12 +22,16 @@ class RanWindow:
 
 @dataclass(frozen=True)
 class Levers:
-    """What made the saving, in grams CO2e; the four add up to it exactly. Overheads are negative or zero."""
+    """What made the saving, in grams CO2e; the four add up to it exactly. Overheads are negative or zero.
+
+    `fixed_size_g`: the part of resizing that one other number of GPUs throughout would have brought as well.
+    """
 
     time_shift_g: float
     region_shift_g: float
     resizing_g: float
     overheads_g: float
+    fixed_size_g: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
             sum(lever.region_shift_g for lever in levers),
             sum(lever.resizing_g for lever in levers),
             sum(lever.overheads_g for lever in levers),
+            sum(lever.fixed_size_g for lever in levers),
         ),
     )
 
