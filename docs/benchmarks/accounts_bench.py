@@ -28,9 +28,9 @@ from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.core.events import Promise
 from kilowait_scheduler.core.job import parse_job
-from kilowait_scheduler.core.state import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.state import JobState, Phase, Run, RunPhase
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 from kilowait_scheduler.service.compose import Server, compose
 from kilowait_scheduler.settings import Settings
