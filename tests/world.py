@@ -108,16 +108,16 @@ class World:
                 begin = end.at - timedelta(seconds=end.ran_s)
                 self.spans.append((job_id, region, begin, end.at))
                 if self.report:
-                    self._report(record, request, region, begin, end.at)
+                    self._report(record, request.submission_id, request.gpus, region, begin, end.at)
 
             return Program(duration_s=(total - saved) / speed + restart, on_end=ended, stop_s=1.0, output="working\n")
 
         return start
 
-    def _report(self, record: JobRecord, request: SubmitRequest, region: str, start: datetime, end: datetime) -> None:
+    def _report(self, record: JobRecord, run_id: str, gpus: int, region: str, start: datetime, end: datetime) -> None:
         if end <= start:
             return
-        energy_mj = round(record.power_kw(request.gpus) * 1e6 * (end - start).total_seconds())
+        energy_mj = round(record.power_kw(gpus) * 1e6 * (end - start).total_seconds())
         self._seq += 1
         reading = Reading(
             agent_id=f"agent-{region}",
@@ -136,7 +136,7 @@ class World:
             method="counter",
             uncertainty_pct=5.0,
             digest=str(self._seq),
-            shares=(RunShare(request.submission_id, record.id, energy_mj),),
+            shares=(RunShare(run_id, record.id, energy_mj),),
         )
         self.server.store.add_readings([reading], at=self.now)
 

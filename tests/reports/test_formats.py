@@ -20,6 +20,7 @@ from kilowait_forecasters.signal import Signal
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import Emission, EnergyInterval, emissions
 from kilowait_scheduler.core.clean import MarketBased
+from kilowait_scheduler.core.course import Course, Integral
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.ranges import Range, summed
 from kilowait_scheduler.reports import parquet
@@ -244,6 +245,7 @@ def _series(value: float) -> IntensitySeries:
 
 
 INTENSITY = {"aa": _series(100.0), "bb": _series(400.0)}
+INTEGRALS = {name: Integral(series) for name, series in INTENSITY.items()}
 PUE = {"aa": 1.1, "bb": 1.4}
 
 
@@ -262,7 +264,7 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
         for a, length, energy_mj, region in spans
     ]
     whole = emissions(intervals, intensity=INTENSITY, pue=PUE)
-    parts = uses_of(intervals, whole=whole, made={}, intensity=INTENSITY, pue=PUE, tariffs={}, clean={})
+    parts = uses_of(Course.of(intervals), whole=whole, made={}, intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
     assert sum(part.energy_kwh or 0.0 for part in parts) == pytest.approx(whole.energy_kwh, rel=1e-9)
     assert sum(part.carbon_g or 0.0 for part in parts) == pytest.approx(whole.carbon_g, rel=1e-6)
     assert len({(part.region, part.month) for part in parts}) == len(parts)
@@ -270,5 +272,5 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
 
 def test_gpus_that_were_held_without_a_reading_have_a_part_whose_energy_is_not_known() -> None:
     made = {("aa", "2026-11"): Range(1.0, 2.0, 3.0)}
-    (part,) = uses_of([], whole=Emission(), made=made, intensity=INTENSITY, pue=PUE, tariffs={}, clean={})
+    (part,) = uses_of(Course.of([]), whole=Emission(), made=made, intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
     assert (part.energy_kwh, part.carbon_g, part.embodied_g) == (None, None, Range(1.0, 2.0, 3.0))

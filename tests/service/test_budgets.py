@@ -118,7 +118,7 @@ def meter(world: World, job: JobRecord, *, every: timedelta, rounds: int) -> Non
         running = live is not None and live.started_at is not None
         world.run(every, every=every)
         if running and live is not None:
-            world._report(job, live.submission_id, "aa", start, world.now)
+            world._report(job, live.submission_id, job.gpus, "aa", start, world.now)
 
 
 def test_cancelling_a_job_gives_its_hold_to_the_next_in_line(make: Make) -> None:
