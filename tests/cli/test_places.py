@@ -63,3 +63,43 @@ def test_what_is_no_place_is_refused_in_one_line(run: Any, given: tuple[str, ...
     assert out == ""
     assert told in said
     assert said.count("\n") == 1
+
+
+def test_a_region_may_say_whom_to_ask_about_its_zone(run: Any, stand_in: Any) -> None:
+    add = ("regions", "add", "de", "--address", "http://127.0.0.1:1", "--gpus", "8", "--zone", "DE")
+    assert run(*add, "--providers", "entsoe, electricity-maps")[0] == 0
+    assert stand_in.asked[-1][3]["providers"] == ["entsoe", "electricity-maps"]
+    run(*add)
+    assert "providers" not in stand_in.asked[-1][3]
+
+
+def test_grants_are_shown_as_yes_no_or_unknown_with_what_they_mean(run: Any, stand_in: Any) -> None:
+    stand_in.body = json.dumps(
+        [
+            {
+                "provider": "watttime",
+                "zone": "SOCO",
+                "signal": "marginal/direct",
+                "forecast": True,
+                "history": False,
+                "problem": None,
+            },
+            {
+                "provider": "watttime",
+                "zone": "DE",
+                "signal": None,
+                "forecast": None,
+                "history": None,
+                "problem": "no idea",
+            },
+        ]
+    ).encode()
+    code, out, said = run("regions", "grants")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["watttime", "SOCO", "marginal/direct", "yes", "no"],
+        ["watttime", "DE", "-", "?", "?"],
+    ]
+    assert "no idea" in said
+    stand_in.body = b"[]"
+    assert "no provider that says what it grants" in run("regions", "grants")[2]

@@ -85,6 +85,9 @@ def add_region(
     token_env: Annotated[
         str | None, typer.Option(help="Variable of the server that holds the cluster's token.")
     ] = None,
+    providers: Annotated[
+        str | None, typer.Option(help="Whom to ask about its zone, in this order, e.g. entsoe,electricity-maps.")
+    ] = None,
     price_per_kwh: Annotated[str | None, typer.Option(help="What a kWh costs at its meter.")] = None,
     currency: Annotated[str | None, typer.Option(help="In this currency, e.g. EUR.")] = None,
     server: ServerOption = None,
@@ -106,6 +109,8 @@ def add_region(
     }
     if (price_per_kwh is None) != (currency is None):
         raise UsageError("--price-per-kwh and --currency go together, e.g. 0.12 and EUR")
+    if providers is not None:
+        body["providers"] = [one.strip() for one in providers.split(",") if one.strip()]
     if price_per_kwh is not None:
         body["tariff"] = {"per_kwh": price_per_kwh, "currency": currency}
     with connect(server, token_file) as client:
