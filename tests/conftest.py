@@ -8,6 +8,11 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy this machine is, and nothing about the program.
+settings.register_profile("kilowait", deadline=None)
+settings.load_profile("kilowait")
 
 pytest_plugins = ["rayheads"]
 

@@ -212,6 +212,26 @@ async def test_a_page_does_not_wait_for_a_report_that_takes_too_long(
     assert await patient.report() is not None
 
 
+async def test_a_report_that_takes_long_to_make_is_shown_for_longer(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kilowait_scheduler.web import saved as module
+
+    now, real = [0.0], module.savings
+
+    async def slow(server: Any, **span: object) -> Any:
+        now[0] += 30.0
+        return await real(server, **span)
+
+    monkeypatch.setattr(module, "savings", slow)
+    saved = module.SavedSoFar(site.world.server, fresh_s=10, monotonic=lambda: now[0])
+    first = await saved.report()
+    now[0] += 590.0
+    assert await saved.report() is first
+    now[0] += 11.0
+    assert await saved.report() is not first
+
+
 async def test_a_report_that_fails_is_told_and_tried_again(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from kilowait_scheduler.web import saved as module
 

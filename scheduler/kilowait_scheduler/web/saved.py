@@ -15,6 +15,8 @@ log = logging.getLogger("kilowait.web")
 
 # Real seconds. Pages refresh every ten; several people looking share one report.
 _FRESH_S = 10.0
+# A report that takes long to make is good for so many times as long: it must not keep a core busy by itself.
+_REST = 20.0
 # A page does not wait longer than this for a report that is long in the making; it shows the one before.
 _PATIENCE_S = 5.0
 
@@ -32,16 +34,16 @@ class SavedSoFar:
     ) -> None:
         self._server, self._fresh_s, self._patience_s, self._monotonic = server, fresh_s, patience_s, monotonic
         self._report: Report | None = None
-        self._made_at = 0.0
-        self._making: asyncio.Task[Report] | None = None
+        self._good_until = 0.0
+        self._making: asyncio.Task[tuple[Report, float]] | None = None
         self.problem = "the report is still being made"
 
     async def report(self) -> Report | None:
         """The newest report that can be had soon; None where there is none yet, and `problem` says why."""
-        if self._report is not None and self._monotonic() - self._made_at < self._fresh_s:
+        if self._report is not None and self._monotonic() < self._good_until:
             return self._report
         if self._making is None:
-            self._making = asyncio.create_task(savings(self._server))
+            self._making = asyncio.create_task(self._make())
         making = self._making
         await asyncio.wait({making}, timeout=self._patience_s)
         if making.done() and making is self._making:
@@ -49,9 +51,16 @@ class SavedSoFar:
             self._take(making)
         return self._report
 
-    def _take(self, made: asyncio.Task[Report]) -> None:
+    async def _make(self) -> tuple[Report, float]:
+        """A report, and until when it is good."""
+        began = self._monotonic()
+        report = await savings(self._server)
+        ended = self._monotonic()
+        return report, ended + max(self._fresh_s, _REST * (ended - began))
+
+    def _take(self, made: asyncio.Task[tuple[Report, float]]) -> None:
         try:
-            self._report, self._made_at, self.problem = made.result(), self._monotonic(), ""
+            (self._report, self._good_until), self.problem = made.result(), ""
         except Exception as error:
             log.exception("the savings report could not be made")
             self.problem = f"the report could not be made: {error}"
