@@ -159,3 +159,8 @@ def spec_gpus() -> int:
     gpus = parse_job(changed()).resources.gpus
     assert isinstance(gpus, int)
     return gpus
+
+
+def test_a_range_of_one_number_is_that_number() -> None:
+    spec = parse_job(changed(resources={"gpus": {"min": 2, "max": 2}, "throughput": {2: 7.0}}))
+    assert spec.resources.speeds == {2: 1.0}

@@ -131,7 +131,7 @@ def test_market_based_figures_are_recomputed_from_the_evidence(world: World, tmp
         ResidualMix(region="aa", start=START, end=START + 3 * HOUR, g_per_kwh=650, source="AIB")
     )
     folder = written(world, tmp_path / "all")
-    assert recompute(folder) == (11 * 3 + 10 + 3, [])
+    assert recompute(folder) == (13 * 3 + 12 + 3, [])
     team = written(world, tmp_path / "team", team="vision")
     assert recompute(team) == (11 + 10 + 3, [])
     told = json.loads((folder / "report.json").read_text())

@@ -40,7 +40,8 @@ class JobRecord(BaseModel):
 
     @property
     def elastic(self) -> bool:
-        return len(self.sizes) > 1
+        asked = self.spec.resources.gpus
+        return not isinstance(asked, int) and asked.min < asked.max
 
     @property
     def gpus(self) -> int:
@@ -48,7 +49,8 @@ class JobRecord(BaseModel):
 
         That is what it would have been given without us: its baseline runs on it.
         """
-        return self._in_time[0]
+        asked = self.spec.resources.gpus
+        return asked if isinstance(asked, int) else self._in_time[0]
 
     @property
     def best_size(self) -> int:
