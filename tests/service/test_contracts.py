@@ -133,7 +133,7 @@ def test_market_based_figures_are_recomputed_from_the_evidence(world: World, tmp
     folder = written(world, tmp_path / "all")
     assert recompute(folder) == (13 * 3 + 12 + 3, [])
     team = written(world, tmp_path / "team", team="vision")
-    assert recompute(team) == (11 + 10 + 3, [])
+    assert recompute(team) == (13 + 12 + 3, [])
     told = json.loads((folder / "report.json").read_text())
     told["jobs"][0]["market_based"]["carbon_g"] *= 1.01
     (folder / "report.json").write_text(json.dumps(told))
