@@ -221,3 +221,20 @@ def test_the_pace_of_whole_days_says_when_a_budget_is_used_up(make: Make) -> Non
     assert status.exhaustion is not None
     assert status.exhaustion.pace_g_per_day == pytest.approx(JOB_G)
     assert status.exhaustion.at == world.now + timedelta(days=16)
+
+
+def test_whoever_gets_the_room_of_held_jobs_needs_a_hold_too(make: Make) -> None:
+    world = make()
+    for team in ("many", "few"):
+        world.server.allowances.put(Budget.model_validate({"id": team, "scope": "team", "name": team, "limit_g": 1.0}))
+    long = {"duration": "100h", "within": "110h", "resources": {"gpus": 8}}
+    world.submit(name="many", team="many", priority="high", **long)
+    few = world.submit(name="few", team="few", priority="low", **long)
+    # With half the GPUs gone, the low one has no place in the first plan, and one now once the other is held.
+    region = world.server.store.regions()[0]
+    world.server.store.put_region(region.model_copy(update={"capacity_gpus": 8}))
+    world.clusters["aa"].gpus = 8
+    world.server.control.want_plan()
+    world.run(HOUR)
+    assert phase(world, few) is Phase.HELD
+    assert world.spans == []

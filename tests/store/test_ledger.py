@@ -14,7 +14,7 @@ from kilowait_scheduler.service.budgets import Budgets, standing
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
 
-from .sample import HOUR, T0, at_once, record, with_runs
+from .sample import HOUR, T0, at_once, record, run, with_runs
 
 NLP = Budget(id="nlp", scope=BudgetScope.TEAM, name="nlp", limit_g=1000)
 ALL = Budget(id="all", scope=BudgetScope.ORGANISATION, name="all", limit_g=450)
@@ -407,3 +407,22 @@ def test_a_hold_follows_a_plan_that_needs_less_until_the_job_has_begun(store: St
     assert store.balance_ug("held:nlp-2026-11") == to_ug(600)
     begun = job.model_copy(update={"state": with_runs(job, RunPhase.PENDING)})
     assert not budgets.release_spare(begun, grams=1, now=T0)
+
+
+def test_what_a_job_that_has_begun_needs_on_top_is_promised_to_nobody_else(store: Store) -> None:
+    store.put_budget(NLP.model_copy(update={"limit_g": 100.0}))
+    budgets, first, second = Budgets(store), record("0a1", team="nlp"), record("0a2", team="nlp")
+    assert budgets.reserve(first, grams=10, now=T0) == ""
+    lost = run("0a1", 1, RunPhase.LOST).model_copy(update={"started_at": T0, "ended_at": T0 + HOUR})
+    begun = first.model_copy(
+        update={"state": first.state.model_copy(update={"runs": (lost,), "phase": Phase.SUSPENDED})}
+    )
+    budgets.settle(begun, grams=5, energy_mj=5, now=T0 + HOUR)
+    assert budgets.reserve(begun, grams=80, now=T0 + HOUR) == "", "it goes on"
+    assert store.balance_ug("held:nlp-2026-11") == to_ug(80)
+    assert budgets.reserve(second, grams=20, now=T0 + HOUR) != ""
+    assert budgets.reserve(second, grams=15, now=T0 + HOUR) == ""
+    assert budgets.reserve(begun, grams=200, now=T0 + 2 * HOUR) == "", "beyond the limit, if it must be"
+    assert budgets.reserve(record("0a3", team="nlp"), grams=0.1, now=T0 + 2 * HOUR) != ""
+    budgets.close(begun, now=T0 + 3 * HOUR)
+    assert budgets.reserve(record("0a3", team="nlp"), grams=50, now=T0 + 3 * HOUR) == ""

@@ -212,9 +212,7 @@ async def test_a_page_does_not_wait_for_a_report_that_takes_too_long(
     assert await patient.report() is not None
 
 
-async def test_a_report_that_takes_long_to_make_is_shown_for_longer(
-    site: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_report_that_takes_long_to_make_is_shown_for_longer(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from kilowait_scheduler.web import saved as module
 
     now, real = [0.0], module.savings

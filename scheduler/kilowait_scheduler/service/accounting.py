@@ -63,10 +63,11 @@ class Accounting:
         intervals = {r.id: await asyncio.to_thread(self._store.job_energy, r.id) for r in unsettled}
         await self._ask([spans_by_region(_ended(found, now)) for found in intervals.values()], regions, now=now)
         self._known = []
+        settled: dict[str, tuple[int, bool]] = {}
         for record in unsettled:
             try:
                 final = await self._charge(record, intervals[record.id], regions, now=now, on_released=on_released)
-                self._settled[record.id] = (energy[record.id], final)
+                settled[record.id] = (energy[record.id], final)
                 self._said.pop(record.id, None)
             except (ForecastersError, NotFound) as error:
                 self._settled.pop(record.id, None)
@@ -74,6 +75,7 @@ class Accounting:
                     log.warning("job %s is not settled yet: %s", record.id, error)
                 self._said[record.id] = str(error)
         await asyncio.to_thread(self._store.tally, self._known)
+        self._settled |= settled  # only now: what could not be counted is settled once more, which charges nothing new
         for record in records:
             # What a job used and nobody can put into grams yet stays held: else a hard budget would be given out twice.
             if record.id not in energy or record.id in self._settled:

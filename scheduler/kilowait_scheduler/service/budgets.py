@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -86,7 +86,9 @@ class Budgets:
         """Hold `grams` for the job in every budget that covers it, once. Returns the refusal in sentences, or "".
 
         All or nothing, and one at a time: however many ask at once, a hard budget never promises more than it has. A
-        soft budget never refuses, and a job that has begun is refused only by a budget that suspends running ones.
+        soft budget never refuses. A job that has begun is refused only where it holds nothing under a budget that
+        suspends running ones; else it may go on, and what it needs is held beyond the limit if need be, so that nobody
+        else is promised it.
         """
         wanted_ug, until = max(to_ug(grams), 1), until or now
         with self._store.books() as books:
@@ -94,12 +96,13 @@ class Budgets:
                 return ""
         with self._store.booking() as booking:
             lacking = self._lacking(booking, record, wanted_ug=wanted_ug, now=now, until=until)
-            for one, account, missing_ug in lacking:
+            for missing in lacking:
+                one, account, missing_ug = missing.budget, missing.account, missing.amount_ug
                 booking.post(due(booking, one, now=now)[0])
                 where = standing(booking, one, account, now=now)
-                if one.enforcement is Enforcement.HARD and where.left_ug < missing_ug:
+                if missing.may_refuse and where.left_ug < missing_ug:
                     return refusal(one, one.span(now), where, needed_ug=wanted_ug, held_ug=wanted_ug - missing_ug)
-            booking.post([hold(account, job_id=record.id, amount_ug=ug, at=now) for _, account, ug in lacking])
+            booking.post([hold(m.account, job_id=record.id, amount_ug=m.amount_ug, at=now) for m in lacking])
         return ""
 
     def release_spare(self, record: JobRecord, *, grams: float, now: datetime) -> bool:
@@ -127,7 +130,7 @@ class Budgets:
 
     def _lacking(
         self, books: Books, record: JobRecord, *, wanted_ug: int, now: datetime, until: datetime
-    ) -> list[tuple[Budget, str, int]]:
+    ) -> list[_Missing]:
         """What is still to be held for the job, by budget and period: all, or what its plan now needs on top."""
         drawn = books.drawn([record.id]).get(record.id, [])
         begun = any(run.started_at is not None for run in record.state.runs)
@@ -136,11 +139,12 @@ class Budgets:
             own = [
                 p for p in drawn if one.owns(p.account) and p.held_ug > 0 and not _spent(books, one, p.account, now=now)
             ]
-            if begun and (own or one.on_exhausted is OnExhausted.HOLD):
-                continue
+            goes_on = begun and (bool(own) or one.on_exhausted is OnExhausted.HOLD)
             missing_ug = wanted_ug - (own[-1].held_ug if own else 0)
             if missing_ug > 0:
-                found.append((one, own[-1].account if own else one.span(now).account, missing_ug))
+                account = own[-1].account if own else one.span(now).account
+                may_refuse = one.enforcement is Enforcement.HARD and not goes_on
+                found.append(_Missing(one, account, missing_ug, may_refuse))
         return found
 
     def settle(self, record: JobRecord, *, grams: float, energy_mj: int, now: datetime) -> bool:
@@ -193,6 +197,16 @@ class Budgets:
                             said = f"budget {one.id} ({one.whose}) has emitted {used:.3f} kg of {allowed:.3f} kg"
                             why[record.id] = said if gone else f"{said}, and this job all that was held for it"
         return why
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What a job still needs under a budget, and whether that may refuse it."""
+
+    budget: Budget
+    account: str
+    amount_ug: int
+    may_refuse: bool
 
 
 def _covering(

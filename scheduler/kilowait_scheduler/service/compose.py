@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -162,12 +163,15 @@ def compose(
     reporting = Reporting(store=store, grid=grid, clock=clock)
     monthly = monthly_of(settings, reporting=reporting, clock=clock, may_act=leadership.held)
 
-    async def hourly() -> None:
-        await count_saved(store, reporting, now=clock.now())
+    async def count() -> None:
+        if await asyncio.to_thread(leadership.held):
+            await count_saved(store, reporting, now=clock.now())
+
+    async def write_months() -> None:
         if monthly is not None:
             await monthly.write_due()
 
-    ticker = Ticker(control, every=settings.tick, hourly=hourly, at_end=clusters.close)
+    ticker = Ticker(control, every=settings.tick, hourly=(count, write_months), at_end=clusters.close)
 
     def wake() -> None:
         control.want_plan()

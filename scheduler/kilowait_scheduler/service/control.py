@@ -193,10 +193,10 @@ class Control:
         if not records:
             return
         decisions = await asyncio.to_thread(self._planning.plan, records)
-        held = [d.record.id for d in decisions if await self._hold(d)]
-        if held:
+        # What those who are held leave to others changes their plans too, and each plan needs its own hold.
+        while held := {d.record.id for d in decisions if await self._hold(d)}:
             records = [record for record in records if record.id not in held]
-            decisions = await asyncio.to_thread(self._planning.plan, records)
+            decisions = await asyncio.to_thread(self._planning.plan, records) if records else []
         for decision in decisions:
             await self._release_spare(decision)
             await self._record(decision)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ class Ticker:
         control: Control,
         *,
         every: timedelta,
-        hourly: Callable[[], Coroutine[Any, Any, None]],
+        hourly: Sequence[Callable[[], Coroutine[Any, Any, None]]],
         at_end: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._control = control
@@ -92,10 +92,11 @@ class Ticker:
                 log.exception("a control round failed; the next one starts from what is stored")
 
     async def _each_hour(self) -> None:
-        try:
-            await self._hourly()
-        except Exception:
-            log.exception("what is due each hour failed; it is tried again in an hour")
+        for work in self._hourly:
+            try:
+                await work()
+            except Exception:
+                log.exception("what is due each hour failed; it is tried again in an hour")
 
     def wake(self) -> None:
         """Run a round as soon as possible; callable from any thread, and of no effect before `start`."""
