@@ -275,3 +275,9 @@ def test_a_run_from_before_jobs_had_sizes_goes_on_in_its_window() -> None:
     state = running()
     old = state.model_copy(update={"runs": (state.run(1).model_copy(update={"gpus": None}),)})
     assert told(old, tick(HOUR))[1] == []
+
+
+def test_a_run_that_is_still_pending_is_resized_too() -> None:
+    state, _ = told(ELASTIC, planned(window(gpus=8)), tick(), ev.Submitted(at=T0, run=1), seen(Status.PENDING))
+    state, instructions = told(state, planned(window(gpus=2)), tick())
+    assert (state.reason, instructions) == (Reason.RESIZING, [ev.StopRun(run=1)])

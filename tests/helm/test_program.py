@@ -35,9 +35,20 @@ SECRETS = {
     ("kilowait-database", "url"): "postgresql://kilowait:s3cr3t@db/kilowait",
     ("electricity-maps", "token"): "maps-token",
     ("electricity-maps", "api"): "maps-token",
+    ("entsoe", "token"): "entsoe-token",
+    ("eia", "key"): "eia-key",
+    ("watttime", "password"): "watttime-password",
     ("ray-us-west", "token"): "west-token",
     ("ray-eu-north", "bearer"): "north-token",
     ("proxy", "user"): "someone",
+}
+
+# Settings that come out of a Secret, by the part of the chart's values that names it, and its key there by default.
+SECRET_SETTINGS = {
+    "electricity_maps_token": ("electricityMaps", "token"),
+    "entsoe_token": ("entsoe", "token"),
+    "eia_key": ("eia", "key"),
+    "watttime_password": ("wattTime", "password"),
 }
 
 WITH_A_SERVER = {name: values for name, values in MATRIX.items() if name != "agents only"}
@@ -101,8 +112,11 @@ def test_the_servers_environment_is_what_its_settings_read(
         assert settings.database_url == database["url"]
     else:
         assert settings.database_url == f"sqlite:///{tmp_path}/var/lib/kilowait/kilowait.db"
-    maps = settings.electricity_maps_token
-    assert (maps.get_secret_value() if maps else None) == ("maps-token" if "electricityMaps" in values else None)
+    for name, (service, key) in SECRET_SETTINGS.items():
+        secret = getattr(settings, name)
+        wanted_secret = values.get(service, {}).get("existingSecret")
+        named = SECRETS[wanted_secret["name"], wanted_secret.get("key", key)] if wanted_secret else None
+        assert (secret.get_secret_value() if secret else None) == named, name
     assert "s3cr3t" not in release.text
     # Each variable of ours is a setting, a token of a region, or what client commands read.
     settings_read = {f"KILOWAIT_{name.upper()}" for name in Settings.model_fields}
@@ -210,7 +224,7 @@ def test_the_agent_is_named_after_its_node(render: Render) -> None:
 
 def test_the_chart_offers_each_setting_that_is_not_its_own_to_make() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
-    made_here = {"host", "port", "state_dir", "database", "regions", "electricity_maps_token"}
+    made_here = {"host", "port", "state_dir", "database", "regions", *SECRET_SETTINGS}
     for_demonstrations = {"intensity", "intensity_column", "intensity_shift", "clock_speed", "clock_start"}
     offered = set(schema["properties"]["server"]["properties"]["settings"]["properties"])
     assert offered == set(Settings.model_fields) - made_here - for_demonstrations

@@ -11,7 +11,7 @@ from kilowait_forecasters.forecast import Forecast
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.planner.explain import Explanation, explain
 from kilowait_scheduler.planner.knowledge import Knowledge
-from moment import HOUR, RULES, T0, forecast, knowledge, record, region
+from moment import HOUR, MINUTE, RULES, T0, forecast, knowledge, record, region
 
 
 def asked(job, known: Knowledge, others: dict[str, tuple[Window, ...]] | None = None) -> Explanation:
@@ -84,3 +84,12 @@ def test_a_wide_band_makes_the_start_uncertain_and_a_sharp_one_does_not() -> Non
 def test_a_job_that_fits_nowhere_still_gets_an_answer() -> None:
     found = asked(record(gpus=64, within=timedelta(hours=3)), knowledge(aa=[100.0] * 60))
     assert found.chosen is None and found.binding is None and found.relaxed == ()
+
+
+@pytest.mark.parametrize("restart", [None, 5 * MINUTE])
+@pytest.mark.parametrize("minutes", [60, 100, 101, 487])
+def test_an_elastic_job_of_any_length_is_explained(minutes: int, restart: timedelta | None) -> None:
+    job = record(work=MINUTE * minutes, restart=restart, gpus={"min": 2, "max": 8}, throughput={2: 1.0, 4: 1.9, 8: 3.4})
+    found = explain(job, {}, known=knowledge(aa=[400.0, 90.0] * 30), rules=RULES, rng=np.random.default_rng(1))
+    assert found.chosen is not None
+    assert found.run_now is not None

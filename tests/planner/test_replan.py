@@ -390,3 +390,24 @@ def test_a_deadline_beyond_the_horizon_costs_neither_time_nor_memory() -> None:
     assert decision.windows
     assert decision.windows[-1].end <= T0 + HORIZON
     assert decision.late_by is None
+
+
+@pytest.mark.parametrize(("work_h", "within_h", "gpus"), [(150, 82, 4), (300, 170, 4), (300, 92, 8)])
+def test_a_long_elastic_job_makes_the_deadline_that_one_size_makes(work_h: int, within_h: int, gpus: int) -> None:
+    grid = [200.0 + 37 * (hour % 7) for hour in range(200)]
+    known = knowledge(gpus=gpus, aa=grid)
+    job = record(work=HOUR * work_h, within=HOUR * within_h, restart=5 * MINUTE, **ELASTIC[0])
+    (decision,) = replan([job], known=known, rules=Rules())
+    assert decision.late_by is None
+    assert finish(decision, known) <= job.spec.due
+
+
+@pytest.mark.parametrize("restart", [None, 5 * MINUTE])
+def test_an_odd_throughput_curve_costs_no_slot_of_time(restart: timedelta | None) -> None:
+    odd: dict = {"gpus": {"min": 2, "max": 8}, "throughput": {2: 1530.0, 4: 2910.7, 8: 5220.3}}
+    known = knowledge(gpus=2, aa=[100.0] + [300.0] * 60)
+    tight = record("tight", work=2 * HOUR, within=130 * MINUTE, restart=restart, **odd)
+    patient = record("patient", work=HOUR, gpus=2)
+    decisions = replan([tight, patient], known=known, rules=Rules())
+    assert [decision.late_by for decision in decisions] == [None, None]
+    assert decisions[0].energy_kwh == pytest.approx(2 * 2 * 0.4)

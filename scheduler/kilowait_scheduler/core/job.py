@@ -57,6 +57,9 @@ class Priority(StrEnum):
 Gpus = Annotated[int, Field(ge=1, le=100_000)]
 
 
+_MOST_SIZES, _WIDEST = 16, 10_000  # of a throughput curve: how many numbers of GPUs, and how far apart
+
+
 class GpuRange(_Strict):
     """From `min` to `max` GPUs, both included."""
 
@@ -96,6 +99,10 @@ class Resources(_Strict):
         missing = [size for size in (low, high) if size not in self.throughput]
         if missing:
             raise ValueError(f"throughput: no value for {missing[0]} GPUs; give at least those of min and max")
+        if len(self.throughput) > _MOST_SIZES:
+            raise ValueError(f"throughput: {len(self.throughput)} numbers of GPUs; give at most {_MOST_SIZES}")
+        if max(self.throughput.values()) > _WIDEST * min(self.throughput.values()):
+            raise ValueError(f"throughput: its values lie more than a factor of {_WIDEST:,} apart")
         outside = [size for size in self.throughput if not low <= size <= high]
         if outside:
             raise ValueError(f"throughput: {outside[0]} GPUs lie outside the range {low} to {high}")

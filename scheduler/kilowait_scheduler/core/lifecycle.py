@@ -145,7 +145,7 @@ def _tick(state: JobState, now: datetime, policy: Policy) -> Result:
         return _stop(state, live, now, policy, reason=Reason.USER_SUSPENDED)
     if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
         return _submit_again(state, live, now, policy)
-    if state.suspendable and state.windows and live.phase is RunPhase.RUNNING:
+    if state.suspendable and state.windows and live.phase in (RunPhase.PENDING, RunPhase.RUNNING):
         current = _window_at(state.windows, now)
         ahead = [window for window in state.windows if window.start > now]
         if current is None and ahead:

@@ -5,30 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernels
-from .arrays import arrays_of
+from .arrays import Arrays, arrays_of
 from .jit import COMPILED
-from .problem import Placement, Problem
+from .problem import Ints, Placement, Problem
 from .rows import placement_of
-from .schedule import best_rows
+from .schedule import Rows, best_rows
 
-_SMALL = 16  # tasks that are sooner done in numpy than the kernels are read from disk
+_SMALL = 16  # tasks that are sooner done in numpy than the kernels are read from disk; elastic ones never are
+
+
+class Alone:
+    """Answers what one job after another would best do if it were alone."""
+
+    def __init__(self, p: Arrays) -> None:
+        self._p = p
+        self._row: kernels.Row | None = None
+        if COMPILED and (len(p.first) > _SMALL or bool((np.diff(p.size_at) > 1).any())):
+            self._row = kernels.blank(p.grams.shape[1])
+            self._nothing = np.full(len(p.pair_pool), -np.inf)
+            self._scratch = self._nothing.copy()
+
+    def best(self, j: int, free: Ints) -> Rows:
+        """(objective, where, size) of job j under `free` GPUs; objective inf where nothing fits."""
+        p, row = self._p, self._row
+        if row is None:
+            return best_rows(p, j, free)
+        value = kernels.cheapest(p, j, p.grams, 0.0, free, 1.0, self._nothing, self._scratch, np.inf, row)
+        return value, row.where.copy(), row.size.copy()
 
 
 def best_alone(problem: Problem) -> list[Placement | None]:
     """The cheapest way of doing each task with all GPUs that there are, in their order; None where there is none."""
     p = arrays_of(problem)
+    alone = Alone(p)
     found: list[Placement | None] = []
-    nothing, row = np.full(len(p.pair_pool), -np.inf), kernels.blank(problem.slots) if _many(problem) else None
-    scratch = nothing.copy()
     for j in range(len(problem.tasks)):
-        if row is None:
-            value, where, size = best_rows(p, j, p.cap)
-        else:
-            value = kernels.cheapest(p, j, p.grams, 0.0, p.cap, 1.0, nothing, scratch, np.inf, row)
-            where, size = row.where, row.size
+        value, where, size = alone.best(j, p.cap)
         found.append(placement_of(problem, p, j, where, size) if np.isfinite(value) else None)
     return found
-
-
-def _many(problem: Problem) -> bool:
-    return COMPILED and len(problem.tasks) > _SMALL

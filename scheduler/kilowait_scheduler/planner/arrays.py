@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,8 @@ from .problem import Floats, Ints, Pool, Problem, Task
 
 # How a job may enter a pair with its first start. BESIDE: another size, in the pool in which it runs.
 FRESH, PARKED, RUNNING, ARRIVES, CLOSED, BESIDE = 0, 1, 2, 3, 4, 5
-# Of the dynamic program of one elastic job: slots x pools x sizes x quanta, some milliseconds; and quanta alone.
-_MOST_STATES = 1_500_000
+# Of the dynamic program of one elastic job: slots x pools x sizes x quanta, tens of milliseconds; and quanta alone.
+_MOST_STATES = 6_000_000
 _FEWEST_QUANTA, _MOST_QUANTA = 200, 4000
 
 
@@ -30,7 +31,9 @@ class Arrays(NamedTuple):
     them, or one where to change the size is a restart, as is every change of the pair.
 
     `grams`, `extra` (P, T) carbon and other prices of a kWh; `cap` (P, T) GPUs. Sizes of job j are
-    [size_at[j], size_at[j+1]), smallest first, its pairs [pair_at[j], pair_at[j+1]), in the order of its regions.
+    [size_at[j], size_at[j+1]), smallest first, its pairs [pair_at[j], pair_at[j+1]), in the order of its regions; those
+    of one size each by size first. `size_slots`: slots that the work takes on a size alone, exactly; `exact`: whether
+    quanta are so too.
     `drop_g` is what leaving a job out counts as: more than any way of doing it.
     """
 
@@ -40,6 +43,7 @@ class Arrays(NamedTuple):
     first: Ints
     last: Ints
     work: Ints
+    exact: Ints
     least: Ints
     gap: Ints
     suspendable: Ints
@@ -54,6 +58,7 @@ class Arrays(NamedTuple):
     size_at: Ints
     size_gpus: Ints
     size_quanta: Ints
+    size_slots: Ints
     size_kwh: Floats
     pair_at: Ints
     pair_pool: Ints
@@ -93,7 +98,8 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         cap=cap,
         first=first,
         last=np.maximum(first, last),
-        work=np.array([work for work, _ in counted], dtype=np.int64),
+        work=np.array([each.work for each in counted], dtype=np.int64),
+        exact=np.array([round_up or each.exact for each in counted], dtype=np.int64),
         least=np.array([task.least_slots for task in tasks], dtype=np.int64),
         gap=np.array([task.restart_slots for task in tasks], dtype=np.int64),
         suspendable=np.array([task.suspendable for task in tasks], dtype=np.int64),
@@ -107,7 +113,10 @@ def arrays_of(problem: Problem, *, round_up: bool = False) -> Arrays:
         budget=np.array([rows.get(task.budget, -1) if task.budget else -1 for task in tasks], dtype=np.int64),
         size_at=_offsets([len(task.sizes) for task in tasks]),
         size_gpus=np.array([size.gpus for size in sizes], dtype=np.int64),
-        size_quanta=np.array([quanta for _, each in counted for quanta in each], dtype=np.int64),
+        size_quanta=np.array([quanta for each in counted for quanta in each.quanta], dtype=np.int64),
+        size_slots=np.array(
+            [math.ceil(task.work / size.speed - 1e-9) for task in tasks for size in _sorted(task)], dtype=np.int64
+        ),
         size_kwh=np.array([size.kw * problem.slot_h for size in sizes], dtype=np.float64),
         pair_at=_offsets([len(of_task) for of_task in pairs]),
         pair_pool=np.array([pair.pool for pair in flat], dtype=np.int64),
@@ -164,15 +173,14 @@ def _pairs(task: Task, there: Mapping[str, list[tuple[int, Pool]]]) -> list[_Pai
     ranges = [(s, s + 1) for s in range(count)] if task.resize_restarts else [(0, count)]
     runs_at = next((s for s, size in enumerate(_sorted(task)) if size.gpus == task.ran_gpus), 0)
     found = []
-    for index, pool in usable:
+    for (start, to), (index, pool) in product(ranges, usable):
         factor = task.kw_factor.get(pool.gpu_type or "", 1.0)
         move_g = float(task.relocation_g.get(pool.region, 0.0))
         move_slots = int(task.relocation_slots.get(pool.region, 0))
         mode = _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known)
-        for start, to in ranges:
-            beside = mode == RUNNING and not start <= runs_at < to
-            here = (BESIDE if task.suspendable else CLOSED) if beside else mode
-            found.append(_Pair(index, start, to, factor, move_g, move_slots, here))
+        beside = mode == RUNNING and not start <= runs_at < to
+        here = (BESIDE if task.suspendable else CLOSED) if beside else mode
+        found.append(_Pair(index, start, to, factor, move_g, move_slots, here))
     return found
 
 
@@ -186,11 +194,17 @@ def _mode(task: Task, *, here: bool, known: bool) -> int:
     return CLOSED if known else ARRIVES  # where it lies parked there is a way to stay, so only a move leads away
 
 
-def _quanta(task: Task, *, states: int, round_up: bool) -> tuple[int, list[int]]:
+class _Quanta(NamedTuple):
+    work: int
+    quanta: list[int]
+    exact: bool
+
+
+def _quanta(task: Task, *, states: int, round_up: bool) -> _Quanta:
     """Work and each size's progress per slot, in quanta; `states`: slots x pools x sizes that go with each of them."""
     speeds = [size.speed for size in _sorted(task)]
     if not task.elastic:
-        return int(task.work), [1]
+        return _Quanta(int(task.work), [1], True)
     most = min(max(_MOST_STATES // max(states, 1), _FEWEST_QUANTA), _MOST_QUANTA)
     parts = [Fraction(speed).limit_denominator(1000) for speed in speeds]
     scale = math.lcm(*(part.denominator for part in parts))
@@ -198,15 +212,17 @@ def _quanta(task: Task, *, states: int, round_up: bool) -> tuple[int, list[int]]
     common = math.gcd(*units) or 1
     work = math.ceil(task.work * scale / common - 1e-9)
     if work <= most and all(abs(float(p) - s) < 1e-12 for p, s in zip(parts, speeds, strict=True)):
-        return work, [unit // common for unit in units]
+        return _Quanta(work, [unit // common for unit in units], True)
     finest = max(1.0, most / max(task.work, 1e-9))
     tried = np.linspace(finest / 2, finest, 2000)
     least = np.round(tried[:, None] * np.array(speeds)[None, :], 9)
     bent = np.ceil(least) - least if round_up else least - np.floor(least)
     per_unit = float(tried[int((bent / least).max(axis=1).argmin())])
     if round_up:
-        return max(1, math.floor(task.work * per_unit + 1e-9)), [math.ceil(s * per_unit - 1e-9) for s in speeds]
-    return math.ceil(task.work * per_unit - 1e-9), [math.floor(s * per_unit + 1e-9) for s in speeds]
+        up = [math.ceil(s * per_unit - 1e-9) for s in speeds]
+        return _Quanta(max(1, math.floor(task.work * per_unit + 1e-9)), up, False)
+    down = [math.floor(s * per_unit + 1e-9) for s in speeds]
+    return _Quanta(math.ceil(task.work * per_unit - 1e-9), down, False)
 
 
 def _drops(made: Arrays, tasks: tuple[Task, ...]) -> Floats:

@@ -6,6 +6,7 @@ constraint is relaxed alone, and the difference in forecast carbon is what it co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,12 +16,12 @@ import numpy as np
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.window import Window
 
+from .alone import Alone
 from .arrays import arrays_of
 from .grid import Grid
 from .knowledge import Knowledge, Rules
 from .problem import Ints, Placement, Pool, Problem, Task
 from .rows import placement_of
-from .schedule import best_rows
 
 _LATER = (timedelta(hours=3), timedelta(hours=6), timedelta(hours=12), timedelta(days=1), timedelta(days=2))
 _RELAXED_BY = timedelta(hours=12)  # what "a later deadline" means where it is compared with the other constraints
@@ -105,7 +106,7 @@ class _Asking:
     def best(self, task: Task, *, free: Ints | None = None, pools: Sequence[Pool] | None = None) -> Placement | None:
         problem = Problem(self.grid.slot_h, self.grid.slots, tuple(pools or self.grid.pools), (task,))
         p = arrays_of(problem)
-        value, where, size = best_rows(p, 0, self.free if free is None else free)
+        value, where, size = Alone(p).best(0, self.free if free is None else free)
         return placement_of(problem, p, 0, where, size) if np.isfinite(value) else None
 
     def option(self, placement: Placement | None) -> Option | None:
@@ -147,9 +148,17 @@ class _Asking:
     def _run_now(self) -> Task:
         task = self.task
         gpus = task.ran_gpus if task.running and task.ran_gpus is not None else self.record.gpus
-        sizes = tuple(size for size in task.sizes if size.gpus == gpus)
-        stays = replace(task, sizes=sizes, regions=(self.record.home,), suspendable=False, movable=False)
-        return replace(stays, deadline=min(self.grid.slots, task.earliest + stays.least_slots))
+        size = next(size for size in task.sizes if size.gpus == gpus)
+        slots = math.ceil(task.work / size.speed - 1e-9)
+        return replace(
+            task,
+            sizes=(replace(size, speed=1.0),),
+            work=slots,
+            regions=(self.record.home,),
+            suspendable=False,
+            movable=False,
+            deadline=min(self.grid.slots, task.earliest + slots),
+        )
 
     def _other_than(self, placement: Placement) -> Placement | None:
         first = placement.segments[0]

@@ -40,8 +40,9 @@ def plan(
     tasks = tuple(task for task in problem.tasks if task.id not in impossible)
     possible = Problem(problem.slot_h, problem.slots, problem.pools, tasks, problem.budgets_g)
     search = Search(possible, seed=seed)
-    if len(tasks) <= _SMALL and search.everyone_has_their_best():
-        return search.made(impossible, bound=search.total(), prices=None)
+    bound = search.everyone_has_their_best(enough) if len(tasks) <= _SMALL else None
+    if bound is not None:
+        return search.made(impossible, bound=bound, prices=None)
     effort = effort or (COLD if start is None or start.prices is None else WARM)
     look = (rounds or _local)(search.relaxed, search.prepare(), len(problem.budgets_g))
     best = search.run(look, start=start, effort=effort, enough=enough)

@@ -28,6 +28,15 @@ class Row(NamedTuple):
 
 
 @jit
+def _one_size(p: Arrays, qa: int, qb: int) -> bool:
+    """Whether the pairs [qa, qb) are of one size, the same for all."""
+    for q in range(qa, qb):
+        if p.pair_to[q] - p.pair_from[q] != 1 or p.pair_from[q] != p.pair_from[qa]:
+            return False
+    return qb > qa
+
+
+@jit
 def solve(
     p: Arrays,
     j: int,
@@ -46,9 +55,11 @@ def solve(
     over slot, pool and quanta done: O(pools x slots x quanta x sizes). Among equals the earliest to end, then the first
     pair, wins.
     """
-    begin, end, target, gap = p.first[j], p.last[j], p.work[j], p.gap[j]
+    begin, end, gap = p.first[j], p.last[j], p.gap[j]
     window, nq = end - begin, qb - qa
     sa, ns = p.size_at[j], p.size_at[j + 1] - p.size_at[j]
+    alone = _one_size(p, qa, qb)  # counts slots in place of quanta, which is exact
+    target = p.size_slots[sa + p.pair_from[qa]] if alone else p.work[j]
     least, wait = p.least[j], p.wait_g[j]
     if window < 1 or target < 1 or nq < 1 or window < least:
         return np.inf
@@ -65,10 +76,10 @@ def solve(
                     cost[q, s, t] = np.inf
                 else:
                     cost[q, s, t] = p.size_kwh[sa + s] * factor * gram + gpus * strength * price[pool, begin + t]
-    fastest = p.size_quanta[sa + ns - 1]
-    for s in range(ns):
+    fastest = 1
+    for s in range(ns if not alone else 0):
         fastest = max(fastest, p.size_quanta[sa + s])
-    if nq == 1 and p.pair_to[qa] - p.pair_from[qa] == 1 and p.suspendable[j] == 0:
+    if nq == 1 and alone and p.suspendable[j] == 0:
         return _contiguous(p, j, qa, cost[0, p.pair_from[qa]], toll[0], scale, where, size)
     run = np.full((nq, window + 1, target + 1), np.inf)
     idle = np.full((nq, window + 1, target + 1), np.inf)
@@ -114,7 +125,7 @@ def solve(
                 step = cost[q, s, t]
                 if step == np.inf:
                     continue
-                quanta = p.size_quanta[sa + s]
+                quanta = 1 if alone else p.size_quanta[sa + s]
                 for k in range(k_low, k_high + 1):
                     value = run[q, t, k] + step
                     done = min(target, k + quanta)
@@ -171,7 +182,7 @@ def solve(
             step = cost[q, s, t]
             if step == np.inf:
                 continue
-            quanta = p.size_quanta[sa + s]
+            quanta = 1 if alone else p.size_quanta[sa + s]
             k_low = k - quanta if k < target else max(0, k - quanta)
             k_high = k - quanta if k < target else target - 1
             for before in range(max(0, k_low), k_high + 1):
@@ -248,10 +259,10 @@ def _contiguous(p: Arrays, j: int, q: int, cost: Floats, toll: Floats, scale: fl
     """One unbroken stretch in pair q of one size: a sliding sum. A running job can only go on; a lost one pays its
     restart."""
     begin, window, wait, least = p.first[j], p.last[j] - p.first[j], p.wait_g[j], p.least[j]
-    mode, quanta = p.pair_mode[q], p.size_quanta[p.size_at[j] + p.pair_from[q]]
-    if mode == CLOSED or quanta == 0:
+    mode = p.pair_mode[q]
+    if mode == CLOSED:
         return np.inf
-    length = (p.work[j] + quanta - 1) // quanta + (p.gap[j] if mode in (PARKED, ARRIVES) else 0)
+    length = p.size_slots[p.size_at[j] + p.pair_from[q]] + (p.gap[j] if mode in (PARKED, ARRIVES) else 0)
     entry = scale * p.pair_move_g[q] if mode in (FRESH, ARRIVES) else 0.0
     earliest = p.pair_move_slots[q] if mode in (FRESH, ARRIVES) else 0
     latest = 0 if mode == RUNNING else window - length
@@ -330,6 +341,28 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
 
 
 @jit
+def together(p: Arrays, j: int, price: Floats, strength: float, free: Ints, scale: float, row: Row) -> float:
+    """The least objective of job j over all its pairs, between which it may change, written into `row`.
+
+    Where quanta round its work, each size is tried by itself as well: no plan is worse than one size throughout.
+    """
+    pa, pb = p.pair_at[j], p.pair_at[j + 1]
+    best: float = solve(p, j, pa, pb, price, strength, free, scale, row.where, row.size)
+    begin = pa
+    while p.exact[j] == 0 and begin < pb:
+        end = begin + 1
+        while end < pb and p.pair_from[end] == p.pair_from[begin]:
+            end += 1
+        value = solve(p, j, begin, end, price, strength, free, scale, row.spare, row.spare_size)
+        if value < best:
+            best = value
+            row.where[:] = row.spare
+            row.size[:] = row.spare_size
+        begin = end
+    return best
+
+
+@jit
 def cheapest(
     p: Arrays,
     j: int,
@@ -349,7 +382,7 @@ def cheapest(
     """
     pa, pb = p.pair_at[j], p.pair_at[j + 1]
     if p.movable[j] == 1 and pb - pa > 1:
-        value: float = solve(p, j, pa, pb, price, strength, free, scale, row.where, row.size)
+        value: float = together(p, j, price, strength, free, scale, row)
         return value if value < limit else np.inf
     best, best_q = limit, -1
     tried = np.zeros(pb - pa, dtype=np.bool_)

@@ -16,6 +16,7 @@ from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.window import Window
 
+from .alone import Alone
 from .arrays import arrays_of
 from .check import violations
 from .diagnose import diagnose
@@ -24,7 +25,6 @@ from .joint import plan
 from .knowledge import Decision, Knowledge, Rules, Standing
 from .problem import Placement, Plan, Problem, Task
 from .rows import placement_of
-from .schedule import best_rows
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,9 @@ def _as_soon_as_possible(tasks: Sequence[Task], made: Plan, problem: Problem) ->
         for segment in placement.segments:
             free[rows[segment.region, segment.gpu_type], segment.start : segment.end] -= segment.gpus
     found: list[Placement] = []
+    alone = Alone(p)
     for j in range(len(ordered)):
-        value, where, size = best_rows(p, j, free)
+        value, where, size = alone.best(j, free)
         if not np.isfinite(value):
             continue
         placement = placement_of(problem, p, j, where, size)

@@ -11,6 +11,7 @@ the grams of moving where the pool changes. A run that stops cannot resume in th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ def best_rows(p: Arrays, j: int, free: Ints, *, price: Floats | None = None, sca
     pa, pb = int(p.pair_at[j]), int(p.pair_at[j + 1])
     slots = p.grams.shape[1]
     found: Rows = (np.inf, np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8))
-    groups = [(pa, pb)] if p.movable[j] and pb - pa > 1 else [(q, q + 1) for q in range(pa, pb)]
+    groups = [(q, q + 1) for q in range(pa, pb)]
+    if p.movable[j] and pb - pa > 1:
+        starts = [pa, *(q for q in range(pa + 1, pb) if p.pair_from[q] != p.pair_from[q - 1]), pb]
+        groups = [(pa, pb), *([] if p.exact[j] else pairwise(starts))]  # each size by itself is exact
     for qa, qb in groups:
         made = solve(p, j, qa, qb, free, price=price, scale=scale)
         if made[0] < found[0] and (found[0] == np.inf or made[0] < found[0] - _SAME * abs(found[0])):
@@ -37,13 +41,19 @@ def best_rows(p: Arrays, j: int, free: Ints, *, price: Floats | None = None, sca
 
 def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | None = None, scale: float = 1.0) -> Rows:
     """The same for pairs [qa, qb) together: the job may change between them."""
-    begin, end, target, gap = int(p.first[j]), int(p.last[j]), int(p.work[j]), int(p.gap[j])
+    begin, end, gap = int(p.first[j]), int(p.last[j]), int(p.gap[j])
     window, nq, slots = end - begin, qb - qa, p.grams.shape[1]
     nothing: Rows = (np.inf, np.full(slots, -1, dtype=np.int16), np.zeros(slots, dtype=np.int8))
-    if window < 1 or target < 1 or nq < 1 or window < p.least[j]:
+    if window < 1 or nq < 1 or window < p.least[j]:
+        return nothing
+    starts, ends = p.pair_from[qa:qb], p.pair_to[qa:qb]
+    alone = bool((ends - starts == 1).all() and (starts == starts[0]).all())  # counts slots, not quanta: exact
+    target = int(p.size_slots[p.size_at[j] + starts[0]] if alone else p.work[j])
+    if target < 1:
         return nothing
     sizes = slice(int(p.size_at[j]), int(p.size_at[j + 1]))
-    gpus, quanta, kwh = p.size_gpus[sizes], p.size_quanta[sizes], p.size_kwh[sizes]
+    gpus, kwh = p.size_gpus[sizes], p.size_kwh[sizes]
+    quanta = np.ones_like(gpus) if alone else p.size_quanta[sizes]
     pools, factor = p.pair_pool[qa:qb], p.pair_factor[qa:qb]
     gram = scale * p.grams[pools, begin:end] + p.price_factor[j] * p.extra[pools, begin:end]
     cost = kwh[None, :, None] * factor[:, None, None] * gram[:, None, :]
@@ -51,8 +61,7 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
         cost = cost + gpus[None, :, None] * price[pools, begin:end][:, None, :]
     cost = np.where(free[pools, begin:end][:, None, :] < gpus[None, :, None], np.inf, cost)
     toll = (p.restart_kwh[j] + p.caution_kwh[j]) * gram
-    starts, ends = p.pair_from[qa:qb], p.pair_to[qa:qb]
-    if nq == 1 and ends[0] - starts[0] == 1 and not p.suspendable[j]:
+    if nq == 1 and alone and not p.suspendable[j]:
         return _contiguous(p, j, qa, cost=cost[0, starts[0]], toll=toll[0], scale=scale) or nothing
     modes, move_g, ready = p.pair_mode[qa:qb], scale * p.pair_move_g[qa:qb], p.pair_move_slots[qa:qb]
     suspendable, joint = bool(p.suspendable[j]), bool(p.movable[j]) and nq > 1
@@ -64,7 +73,7 @@ def solve(p: Arrays, j: int, qa: int, qb: int, free: Ints, *, price: Floats | No
     other_sizes = [[r for r in range(nq) if r != q and pools[r] == pools[q]] for q in range(nq)]
     # How each state was reached: (what, size, quanta before); 1 went on, 2 started, 3 arrived, 4 resumed, 5 moved here,
     # 6 and above resized: from the pair 6 less than that.
-    how = np.zeros((nq, window, target + 1), dtype=np.int8)
+    how = np.zeros((nq, window, target + 1), dtype=np.int16)
     by = np.zeros((nq, window, target + 1), dtype=np.int16)
     before = np.zeros((nq, window, target + 1), dtype=np.int32)
     least, wait = int(p.least[j]), float(p.wait_g[j])
@@ -168,10 +177,10 @@ class _Reach:
 def _contiguous(p: Arrays, j: int, q: int, *, cost: Floats, toll: Floats, scale: float) -> Rows | None:
     """One unbroken stretch in pair q of one size. A running job can only go on; one that was lost pays its restart."""
     begin, window, wait, slots = int(p.first[j]), len(cost), float(p.wait_g[j]), p.grams.shape[1]
-    mode, quanta = p.pair_mode[q], int(p.size_quanta[p.size_at[j] + p.pair_from[q]])
-    if mode == CLOSED or quanta == 0:
+    mode = p.pair_mode[q]
+    if mode == CLOSED:
         return None
-    length = -(-int(p.work[j]) // quanta) + (int(p.gap[j]) if mode in (PARKED, ARRIVES) else 0)
+    length = int(p.size_slots[p.size_at[j] + p.pair_from[q]]) + (int(p.gap[j]) if mode in (PARKED, ARRIVES) else 0)
     entry = scale * p.pair_move_g[q] if mode in (FRESH, ARRIVES) else 0.0
     earliest = int(p.pair_move_slots[q]) if mode in (FRESH, ARRIVES) else 0
     latest = 0 if mode == RUNNING else window - length

@@ -11,13 +11,14 @@ import numpy as np
 from kilowait_scheduler.core.reasons import Reason
 
 from . import kernels, sweeps
+from .alone import Alone
 from .arrays import arrays_of, left_out_g
 from .check import faults
 from .conflicts import tightened
 from .prices import Ascent, Round, ascend, scale_of
 from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
 from .rows import Row, placement_of, rows_of
-from .schedule import best_rows, weighed
+from .schedule import weighed
 
 
 @dataclass(frozen=True)
@@ -89,28 +90,24 @@ class Search:
         self.over_budget: set[int] = set()
         self.floor = np.zeros(pairs)  # of the relaxed problem, once prepared
 
-    def everyone_has_their_best(self) -> bool:
-        """Give every job its best as if alone; True where that is a plan already, which is then the best there is."""
-        total = 0.0
+    def everyone_has_their_best(self, enough: Callable[[], bool]) -> float | None:
+        """Give every job its best as if alone; a bound where that is a plan already, which no search can better.
+
+        The bound is the plan's cost but for the rounding of elastic work. `enough()` ends the attempt.
+        """
+        alone, ideal = Alone(self.p), 0.0
+        rounded = Alone(self.relaxed) if not self.p.exact.all() else None
         for j in range(len(self.problem.tasks)):
-            value, where, size = best_rows(self.p, j, self.p.cap)
-            if not np.isfinite(value):
+            value, where, size = alone.best(j, self.p.cap)
+            if not np.isfinite(value) or (j and enough()):
                 break
             self._put(j, where, size)
-            total += value
+            ideal += value if rounded is None or self.p.exact[j] else min(value, rounded.best(j, self.p.cap)[0])
         else:
-            if (self.work.free >= 0).all() and self._within_budgets() and self._exact(total):
-                return True
+            if (self.work.free >= 0).all() and self._within_budgets():
+                return ideal
         self._clear()
-        return False
-
-    def _exact(self, total: float) -> bool:
-        """Whether rounding of elastic work to quanta has cost nothing."""
-        same = (self.relaxed.size_quanta == self.p.size_quanta).all() and (self.relaxed.work == self.p.work).all()
-        if same:
-            return True
-        ideal = sum(best_rows(self.relaxed, j, self.p.cap)[0] for j in range(len(self.problem.tasks)))
-        return total <= ideal + _CLOSED * abs(ideal)
+        return None
 
     def _put(self, j: int, where: Row, size: Row) -> None:
         self.work.where[j], self.work.size[j], self.work.placed[j] = where, size, True

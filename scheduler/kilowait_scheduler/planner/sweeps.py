@@ -8,7 +8,7 @@ import numpy as np
 
 from .arrays import Arrays
 from .jit import jit
-from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve
+from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve, together
 from .problem import Floats, Ints
 
 _SAME = 1e-9  # relative; what differs by less is equal
@@ -45,7 +45,7 @@ def floors(p: Arrays, scale: Floats, floor: Floats, alone: Floats) -> None:
         pa, pb = p.pair_at[j], p.pair_at[j + 1]
         alone[j] = np.inf
         if p.movable[j] == 1 and pb - pa > 1:
-            alone[j] = solve(p, j, pa, pb, p.grams, 0.0, p.cap, scale[j], row.where, row.size)
+            alone[j] = together(p, j, p.grams, 0.0, p.cap, scale[j], row)
             floor[pa:pb] = alone[j]
         else:
             for q in range(pa, pb):
@@ -106,7 +106,7 @@ def choose(p: Arrays, j: int, price: Floats, scale: float, limit: float, known: 
         best, best_q = known.floor[old], old
     if joint:
         if best_q < 0:
-            value = solve(p, j, pa, pb, price, 1.0, p.cap, scale, row.where, row.size)
+            value = together(p, j, price, 1.0, p.cap, scale, row)
             known.floor[pa:pb], known.exact[pa:pb] = value, True
             if value < limit:
                 best, best_q = value, pa
