@@ -13,6 +13,8 @@ import yaml
 
 from kilowait_scheduler.core.gpu_table import GPUS
 
+from .conftest import Run, StandIn
+
 Estimated = Callable[..., dict[str, Any]]
 GPT_3 = ("--params", "175e9", "--tokens", "300e9")
 
@@ -142,3 +144,17 @@ def test_bad_input_is_one_line_in_the_words_of_the_options(run: Any, words: tupl
     assert (code, out) == (2, ""), err
     assert says in err
     assert len(err.strip().splitlines()) == 1, err
+
+
+def test_history_prices_and_regions_are_a_server_s(run: Run, stand_in: StandIn) -> None:
+    code, _, err = run("estimate", "--gpu", "T4", "--gpu-hours", "8", "--like", "bert")
+    assert code == 2
+    assert "--like is known to a server only; give --server" in err
+    _, local, _ = run("estimate", "--gpu", "T4", "--gpu-hours", "8", "--intensity", "100", "-o", "json")
+    stand_in.status, stand_in.body = 200, local.encode()
+    words = ("--gpu", "T4", "--gpu-hours", "8", "--like", "bert", "--server", stand_in.url)
+    code, out, err = run("estimate", *words)
+    assert code == 0, err
+    assert stand_in.asked[-1][1] == "/api/v1/estimates"
+    assert stand_in.asked[-1][3]["like"] == "bert"
+    assert "NVIDIA T4" in out

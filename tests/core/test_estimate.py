@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kilowait_scheduler.core.embodied import embodied_g
 from kilowait_scheduler.core.errors import BadInput
-from kilowait_scheduler.core.estimate import Estimate, calibrated, estimate
+from kilowait_scheduler.core.estimate import Estimate, estimate
 from kilowait_scheduler.core.estimate_inputs import GIVEN, Assumption
 from kilowait_scheduler.core.estimate_request import read
 from kilowait_scheduler.core.gpu_table import GPUS
@@ -262,7 +262,7 @@ def test_measured_power_replaces_the_share_of_tdp_and_says_how_far_off_that_was(
     measured = measured_power("A100 on this server", HISTORY, uncertainty_pct=5)
     assert measured is not None
     guess = made(flops=1e21, zone="CLEAN")
-    better = calibrated(guess, measured)
+    better = made(measured, flops=1e21, zone="CLEAN")
     assert better.inputs.power_w == measured.power_w
     assert better.here.energy_mwh.mid == pytest.approx(guess.here.energy_mwh.mid * measured.power_w.mid / 300)
     assert better.inputs.node_factor == guess.inputs.node_factor, "a GPU's counter does not see its host"
@@ -275,7 +275,7 @@ def test_measured_power_replaces_the_share_of_tdp_and_says_how_far_off_that_was(
 def test_given_power_stays_whatever_history_says() -> None:
     measured = measured_power("A100", HISTORY, uncertainty_pct=5)
     assert measured is not None
-    found = calibrated(made(flops=1e21, power_w=350), measured)
+    found = made(measured, flops=1e21, power_w=350)
     assert found.inputs.power_w == Range.exactly(350)
     assert "433 W were measured" in found.inputs.notes[-1]
 
@@ -284,7 +284,7 @@ def test_too_little_history_changes_nothing_but_is_mentioned() -> None:
     measured = measured_power("A100", [JobPower("a", 1.5, 1)], uncertainty_pct=5)
     assert measured is not None and not measured.enough
     guess = made(flops=1e21)
-    found = calibrated(guess, measured)
+    found = made(measured, flops=1e21)
     assert found.here == guess.here
     assert "too few" in found.inputs.notes[-1]
 

@@ -34,6 +34,8 @@ def show_estimate(answer: dict[str, Any]) -> None:
     _row(shown, "embodied, apart", *_scaled(answer["embodied_t"], _MASS))
     if answer["money"] is not None:
         _row(shown, "electricity", answer["money"], answer["money"]["currency"])
+    if answer["carbon_money"] is not None:
+        _row(shown, "price of its carbon", answer["carbon_money"], answer["carbon_money"]["currency"])
     output.out.print(shown)
     _show_places(answer["regions"])
     if answer["best_window"] is not None:

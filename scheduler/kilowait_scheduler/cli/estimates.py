@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from kilowait_scheduler.client import Client
+
 from . import output
-from .connect import OutputOption, UsageError
+from .connect import OutputOption, TokenOption, UsageError, connect
 from .estimate_table import show_estimate, show_gpus
 from .output import Format, say
 
@@ -46,10 +48,19 @@ def estimate(
     within: Annotated[str, typer.Option(help="Time in which to look for the best window.")] = "7d",
     price_per_kwh: Annotated[str | None, _number("Price of a kWh, e.g. 0.12; with --currency.")] = None,
     currency: Annotated[str | None, typer.Option(help="Currency of that price, e.g. EUR.")] = None,
+    # Not the variable KILOWAIT_SERVER: without the option the estimate is made here, whatever server there is.
+    server: Annotated[str | None, typer.Option(help="Ask this server: by its history, prices and regions.")] = None,
+    token_file: TokenOption = None,
+    region: Annotated[str | None, typer.Option(help="Region of the server, e.g. us-west; with --server.")] = None,
+    like: Annotated[str | None, typer.Option(help="Power of past jobs of that name; with --server.")] = None,
+    project: Annotated[str | None, typer.Option(help="Project whose carbon price counts; with --server.")] = None,
     list_gpus: Annotated[bool, typer.Option("--list-gpus", help="Show the GPUs that are known, with sources.")] = False,
     o: OutputOption = Format.TABLE,
 ) -> None:
-    """Estimate time, energy, carbon and cost of a training job, with ranges and sources; needs no server."""
+    """Estimate time, energy, carbon and cost of a training job, with ranges and sources.
+
+    Needs no server; with --server it goes by that one's regions, forecasts, prices and what past jobs drew.
+    """
     options = {
         "gpu": gpu,
         "params": params,
@@ -69,17 +80,22 @@ def estimate(
         "within": within,
         "price_per_kwh": price_per_kwh,
         "currency": currency,
+        "region": region,
+        "like": like,
+        "project": project,
     }
     try:
         if list_gpus:
             _list_gpus(o)
         else:
-            _estimate({name: value for name, value in options.items() if value is not None}, o)
+            given = {name: value for name, value in options.items() if value is not None}
+            client = connect(server, token_file) if server is not None else None
+            _estimate(given, o, client=client)
     except ModuleNotFoundError as error:
         raise UsageError(f"estimate: {error.name} is not installed; pip install 'kilowait[scheduler]'") from None
 
 
-def _estimate(options: dict[str, Any], o: Format) -> None:
+def _estimate(options: dict[str, Any], o: Format, *, client: Client | None) -> None:
     from kilowait_scheduler.core.errors import BadInput
     from kilowait_scheduler.core.estimate_json import rows
     from kilowait_scheduler.core.estimate_request import read
@@ -87,8 +103,16 @@ def _estimate(options: dict[str, Any], o: Format) -> None:
 
     if "gpu" not in options:
         raise UsageError("estimate: give --gpu; `kilowait estimate --list-gpus` shows those that are known")
+    for name in ("region", "like", "project"):
+        if name in options and client is None:
+            raise UsageError(f"estimate: --{name} is known to a server only; give --server")
     try:
-        found = asyncio.run(answer(read(options), now=datetime.now(UTC)))
+        request = read(options)
+        if client is None:
+            found = asyncio.run(answer(request, now=datetime.now(UTC)))
+        else:
+            with client:
+                found = client.post("estimates", json=options)
     except BadInput as error:
         raise UsageError(f"estimate: {_as_options(str(error))}") from None
     if o is Format.TABLE:

@@ -22,6 +22,7 @@ from .estimate_inputs import GIVEN, Assumption, Inputs, inputs, pue_of
 from .estimate_request import EstimateRequest
 from .gpus import Source
 from .measured_power import MeasuredPower
+from .money import CarbonPrice
 from .places import MONTHS, Place
 from .ranges import Range
 
@@ -32,7 +33,7 @@ _KWH_PER_MWH = 1000
 
 @dataclass(frozen=True)
 class Money:
-    """Cost of electricity, to the cent (or what a hundredth of the currency is)."""
+    """Cost of electricity or of carbon, to the cent (or what a hundredth of the currency is)."""
 
     currency: str
     low: Decimal
@@ -48,6 +49,7 @@ class Footprint:
     energy_mwh: Range
     carbon_t: Range
     money: Money | None
+    carbon_money: Money | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,16 @@ class Estimate:
         return self.inputs.gpu_hours / YEAR_H
 
 
-def estimate(request: EstimateRequest, *, places: Sequence[Place], measured: MeasuredPower | None = None) -> Estimate:
+def estimate(
+    request: EstimateRequest,
+    *,
+    places: Sequence[Place],
+    measured: MeasuredPower | None = None,
+    carbon_price: CarbonPrice | None = None,
+) -> Estimate:
     """Estimate what the request asks for, and the same in each region of `places`, or each zone if there is no region.
+
+    `measured` is the power that past jobs drew, `carbon_price` the internal price on what is emitted.
 
     Raises BadInput where the GPU, its rate or the place is not known.
     """
@@ -99,34 +109,47 @@ def estimate(request: EstimateRequest, *, places: Sequence[Place], measured: Mea
         place=place,
         inputs=made,
         wall_h=made.gpu_hours / request.gpus if request.gpus is not None else None,
-        here=_footprint(request, made, pue=made.pue, intensity=intensity),
+        here=_footprint(request, made, pue=made.pue, intensity=intensity, price=carbon_price),
         embodied_t=_embodied_t(made),
-        elsewhere=tuple(_in(one, request, made) for one in shown),
-        assumptions=(*made.assumptions, Assumption("intensity", intensity, "gCO2e/kWh", source)),
+        elsewhere=tuple(_in(one, request, made, price=carbon_price) for one in shown),
+        assumptions=(
+            *made.assumptions,
+            Assumption("intensity", intensity, "gCO2e/kWh", source),
+            *_priced(carbon_price),
+        ),
     )
 
 
-def calibrated(made: Estimate, measured: MeasuredPower) -> Estimate:
-    """The same estimate on the power that past jobs really drew in place of a share of TDP.
-
-    Power that was given stays, and so does ours where history is too short; notes say so.
-    """
-    return estimate(made.request, places=made.places, measured=measured)
-
-
-def _in(place: Place, request: EstimateRequest, made: Inputs) -> PlaceEstimate:
+def _in(place: Place, request: EstimateRequest, made: Inputs, *, price: CarbonPrice | None) -> PlaceEstimate:
     pue, _ = pue_of(request, place)
     year, *months = (
-        _footprint(request, made, pue=pue, intensity=intensity)
+        _footprint(request, made, pue=pue, intensity=intensity, price=price)
         for intensity in (place.year(), *(place.month(month) for month in MONTHS))
     )
     return PlaceEstimate(place.zone, place.region, _TYPICAL, pue, year, tuple(months))
 
 
-def _footprint(request: EstimateRequest, made: Inputs, *, pue: Range, intensity: Range) -> Footprint:
+def _footprint(
+    request: EstimateRequest, made: Inputs, *, pue: Range, intensity: Range, price: CarbonPrice | None
+) -> Footprint:
     energy_mwh = made.gpu_hours * made.power_w * made.node_factor * pue / 1e6
     carbon_t = energy_mwh * intensity / 1000  # MWh x g/kWh = kg
-    return Footprint(intensity, energy_mwh, carbon_t, _money(request, energy_mwh))
+    carbon_money = None
+    if price is not None:
+        carbon_money = _money(carbon_t, per=price.amount_per_t, currency=price.currency)
+    money = None
+    if request.price_per_kwh is not None and request.currency is not None:
+        money = _money(energy_mwh, per=request.price_per_kwh * _KWH_PER_MWH, currency=request.currency)
+    return Footprint(intensity, energy_mwh, carbon_t, money, carbon_money)
+
+
+def _priced(price: CarbonPrice | None) -> tuple[Assumption, ...]:
+    if price is None:
+        return ()
+    source = Source(
+        f"carbon price {price.id!r} of this server, {'all projects' if not price.project else price.project}"
+    )
+    return (Assumption("carbon price", Range.exactly(float(price.amount_per_t)), f"{price.currency}/t", source),)
 
 
 def _embodied_t(made: Inputs) -> Range:
@@ -136,17 +159,13 @@ def _embodied_t(made: Inputs) -> Range:
     return Range(*(embodied_g(total_kg=one, reserved_h=h, lifespan_h=life) / 1e6 for one, h, life in cases))
 
 
-def _money(request: EstimateRequest, energy_mwh: Range) -> Money | None:
-    price, currency = request.price_per_kwh, request.currency
-    if price is None or currency is None:
-        return None
-
-    def cost(mwh: float) -> Decimal:
+def _money(amount: Range, *, per: Decimal, currency: str) -> Money:
+    def cost(value: float) -> Decimal:
         with localcontext() as context:
             context.prec = 60
-            return (price * Decimal(mwh) * _KWH_PER_MWH).quantize(Decimal("0.01"))
+            return (per * Decimal(value)).quantize(Decimal("0.01"))
 
-    return Money(currency, cost(energy_mwh.low), cost(energy_mwh.mid), cost(energy_mwh.high))
+    return Money(currency, cost(amount.low), cost(amount.mid), cost(amount.high))
 
 
 def _place(request: EstimateRequest, places: Sequence[Place]) -> Place | None:

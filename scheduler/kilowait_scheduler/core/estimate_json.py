@@ -28,6 +28,7 @@ def write(made: Estimate, *, window: BestWindow | None, window_source: str) -> d
         "carbon_t": _range(here.carbon_t),
         "embodied_t": _range(made.embodied_t),
         "money": _money(here.money),
+        "carbon_money": _money(here.carbon_money),
         "ranges": {
             "flops": _range(inputs.flops),
             "gpu_hours": _range(inputs.gpu_hours),
@@ -58,8 +59,16 @@ def rows(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def _columns(part: dict[str, Any]) -> dict[str, Any]:
     ends = ("low", "mid", "high")
     ranged = {f"{key}_{end}": part[key][end] for key in ("intensity_g_per_kwh", "carbon_t") for end in ends}
-    money = part["money"] or {}
-    return {**ranged, **{f"cost_{end}": money.get(end) for end in ends}, "currency": money.get("currency")}
+    money, carbon = part["money"] or {}, part["carbon_money"] or {}
+    costs = {f"cost_{end}": money.get(end) for end in ends}
+    priced = {f"carbon_cost_{end}": carbon.get(end) for end in ends}
+    return {
+        **ranged,
+        **costs,
+        "currency": money.get("currency"),
+        **priced,
+        "carbon_currency": carbon.get("currency"),
+    }
 
 
 def write_gpu(gpu: Gpu) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def _footprint(part: Footprint) -> dict[str, Any]:
         "energy_mwh": part.energy_mwh.mid,
         "carbon_t": _range(part.carbon_t),
         "money": _money(part.money),
+        "carbon_money": _money(part.carbon_money),
     }
 
 

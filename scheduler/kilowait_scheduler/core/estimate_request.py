@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from .duration import Duration
 from .errors import BadInput
 from .gpus import Precision
-from .job import first_problem
+from .job import Label, first_problem
 from .money import Currency
 
 _LONGEST_SEARCH = timedelta(days=366)
@@ -32,7 +32,8 @@ class EstimateRequest(BaseModel):
 
     `tflops` is what one GPU achieves, `mfu` the share of its peak at `precision`. `power_w` is what one GPU draws with
     its share of the host, unless `node_factor` says that the host comes on top. One of `zone`, `region` and
-    `intensity_g_per_kwh` says where. `within` is the time in which the best window is looked for.
+    `intensity_g_per_kwh` says where. `within` is the time in which the best window is looked for. A server also knows
+    what jobs of the name `like` drew, and the carbon price of a `project`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -56,6 +57,8 @@ class EstimateRequest(BaseModel):
     price_per_kwh: Decimal | None = Field(default=None, ge=0, le=Decimal(10**6), max_digits=18)
     currency: Currency | None = None
     within: Annotated[Duration, AfterValidator(_searchable)] = timedelta(days=7)
+    like: Label | None = None
+    project: Label = "default"
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> EstimateRequest:

@@ -16,6 +16,7 @@ from kilowait_scheduler.core.estimate import Estimate, estimate
 from kilowait_scheduler.core.estimate_json import write
 from kilowait_scheduler.core.estimate_request import EstimateRequest
 from kilowait_scheduler.core.measured_power import MeasuredPower
+from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.places import Place
 from kilowait_scheduler.core.region import Region
 
@@ -29,6 +30,7 @@ async def answer(
     regions: Sequence[Region] = (),
     forecasts: Mapping[str, Forecast] = _NO_FORECASTS,
     measured: MeasuredPower | None = None,
+    carbon_price: CarbonPrice | None = None,
 ) -> dict[str, Any]:
     """An estimate as JSON, for every region that has a typical day, else for every zone that has one.
 
@@ -36,7 +38,7 @@ async def answer(
     Raises BadInput where the request names what is not known.
     """
     days = TypicalDays()
-    made = estimate(request, places=_places(days, regions), measured=measured)
+    made = estimate(request, places=_places(days, regions), measured=measured, carbon_price=carbon_price)
     window, source = await _window(made, days, now=now, forecasts=forecasts)
     written = write(made, window=window, window_source=source)
     without = [f"{r.name} ({r.zone})" for r in regions if r.zone not in (days.zones() or ())]
