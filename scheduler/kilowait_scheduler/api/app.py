@@ -16,6 +16,7 @@ from kilowait_scheduler.web.pages import router as pages
 
 from . import (
     problems,
+    routes_advice,
     routes_budgets,
     routes_clean,
     routes_estimates,
@@ -49,7 +50,7 @@ def create_app(server: Server) -> FastAPI:
     problems.install(app)
     v1 = APIRouter(prefix="/api/v1")
     books = (routes_budgets, routes_money, routes_clean)
-    for routes in (routes_jobs, routes_grid, *books, routes_estimates, routes_events):
+    for routes in (routes_jobs, routes_grid, *books, routes_advice, routes_estimates, routes_events):
         v1.include_router(routes.router)
     app.include_router(v1)
     app.include_router(pages)

@@ -8,7 +8,7 @@ import typer
 
 from kilowait_scheduler.client import BadSetting, ServerError, ServerUnreachable
 
-from . import accounts, budgets, estimates, grid, jobs, local, prices, reports, supply
+from . import accounts, advice, budgets, estimates, grid, jobs, local, prices, reports, supply
 from .connect import UsageError
 from .output import say
 
@@ -28,7 +28,7 @@ _CommandLineError: type[Exception] = next(
 
 OK, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 
-for module in (local, jobs, grid, budgets, prices, supply, accounts, reports, estimates):
+for module in (local, jobs, grid, budgets, prices, supply, accounts, reports, advice, estimates):
     module.register(app)
 
 

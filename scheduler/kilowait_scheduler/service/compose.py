@@ -27,6 +27,7 @@ from kilowait_scheduler.store.leadership import Leadership
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
+from .advising import Advising
 from .allowances import Allowances
 from .book import Book
 from .budgets import Budgets
@@ -57,6 +58,7 @@ class Server:
     planning: Planning
     jobs: Jobs
     reporting: Reporting
+    advising: Advising
     tokens: Tokens
     control: Control
     ticker: Ticker
@@ -196,6 +198,7 @@ def compose(
         planning,
         jobs,
         reporting,
+        Advising(store=store, grid=grid, clock=clock),
         tokens,
         control,
         ticker,

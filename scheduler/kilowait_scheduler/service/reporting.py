@@ -35,6 +35,7 @@ from kilowait_scheduler.store.repository import Store
 
 from .contracted import contracted
 from .grid import Grid
+from .realised import realised_by_region
 
 # What was recorded counts as known; sources are asked for so much of the rest before the first job, or for less.
 _ASKED_FOR = (timedelta(days=28), HISTORY, timedelta(days=1))
@@ -89,7 +90,9 @@ class Reporting:
         notes: list[str] = []
         compared = await self._queued(asked.baseline, worked, queue=queue, regions=regions, now=now)
         first, last = _span(jobs, compared.found if compared else {}, start=begin, now=now)
-        intensity = await self._intensity(regions, start=first, end=last, now=now, notes=notes)
+        intensity = await realised_by_region(
+            self._grid, self._store, regions, start=first, end=last, now=now, notes=notes
+        )
         if compared is None:
             if asked.baseline is Baseline.THRESHOLD:
                 intensity = await self._with_history(intensity, regions, start=first, now=now, most=HISTORY)
@@ -159,7 +162,9 @@ class Reporting:
             case Baseline.STATIC_CLEAN:
                 first = min((record.submitted_at for record in queue), default=now)
                 last = max((record.submitted_at for record in queue), default=now)
-                since = await self._intensity(regions, start=first, end=last, now=now, notes=[])
+                since = await realised_by_region(
+                    self._grid, self._store, regions, start=first, end=last, now=now, notes=[]
+                )
                 since = await self._with_history(since, regions, start=first, now=now, most=LONG_RUN)
                 return _Compared(static_clean(worked, queue=queue, regions=regions, intensity=since), {})
         return None
@@ -229,30 +234,6 @@ class Reporting:
             return last[zone][1]
 
         return known
-
-    async def _intensity(
-        self, regions: Sequence[Region], *, start: datetime, end: datetime, now: datetime, notes: list[str]
-    ) -> dict[str, IntensitySeries]:
-        """Realised, by region name; what is to be said of it is added to `notes`."""
-        found: dict[str, IntensitySeries] = {}
-        for region in regions if end > start else []:
-            try:
-                found[region.name] = await self._grid.realised(region.zone, start=start, end=end, now=now)
-            except ForecastersError as error:
-                # One hour that nobody knows must not take the settled figures of all others with it.
-                notes.append(f"{region.name}: {error}")
-                signal = self._grid.signal_of(region.zone)
-                kept = await asyncio.to_thread(self._store.realised, region.zone, signal=signal, start=start, end=end)
-                if kept is not None:
-                    found[region.name] = kept
-                continue
-            share = found[region.name].estimated_share(start, end)
-            if share > 0:
-                source = found[region.name].source
-                notes.append(
-                    f"{region.name}: {100 * share:.0f} % of the intensity of {region.zone} is estimated ({source})."
-                )
-        return found
 
 
 def _span(

@@ -22,6 +22,7 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import JobState, Phase
 
 from .contracts import Contracts
+from .devices import Devices
 from .engine import WRITES
 from .ledger import Ledger
 from .measurements import Measurements
@@ -29,9 +30,9 @@ from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunR
 from .tallies import Tallies
 
 
-class Store(Measurements, Contracts, Tallies, Ledger):
-    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Contracts` clean supply,
-    `Tallies` counters, `Ledger` budgets and books."""
+class Store(Measurements, Devices, Contracts, Tallies, Ledger):
+    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Devices` readings by device,
+    `Contracts` clean supply, `Tallies` counters, `Ledger` budgets and books."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
