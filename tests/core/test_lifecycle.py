@@ -281,3 +281,21 @@ def test_a_run_that_is_still_pending_is_resized_too() -> None:
     state, _ = told(ELASTIC, planned(window(gpus=8)), tick(), ev.Submitted(at=T0, run=1), seen(Status.PENDING))
     state, instructions = told(state, planned(window(gpus=2)), tick())
     assert (state.reason, instructions) == (Reason.RESIZING, [ev.StopRun(run=1)])
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.STOPPED])
+def test_a_run_that_came_and_went_between_two_looks_began_when_it_was_made_and_is_credited_nothing(
+    status: Status,
+) -> None:
+    state, _ = told(job(), planned(window()), tick(), ev.Submitted(at=T0, run=1))
+    end = ev.Observed(at=T0 + 3 * HOUR, run=1, status=status, began=True)
+    state, _ = told(state, end)
+    run = state.run(1)
+    assert (run.started_at, run.ended_at) == (T0, T0 + 3 * HOUR)
+    assert state.done_s == (state.work_s if status is Status.SUCCEEDED else 0.0), "how long it waited is not known"
+
+
+def test_a_run_that_could_not_be_set_up_never_began() -> None:
+    state, _ = told(job(), planned(window()), tick(), ev.Submitted(at=T0, run=1))
+    state, _ = told(state, seen(Status.FAILED, after=HOUR))
+    assert state.run(1).started_at is None

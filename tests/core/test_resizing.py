@@ -14,8 +14,9 @@ from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Counterfactual, compact
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.course import Course, Integral, to_us
-from kilowait_scheduler.core.resizing import Size, Stint, as_long_as_on, gpu_hours, on_size
+from kilowait_scheduler.core.resizing import Size, Stint, as_long_as_on, gpu_hours, on_size, stints_of
 from kilowait_scheduler.core.savings import Resized, savings
+from kilowait_scheduler.core.state import JobState, Run, RunPhase
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -47,6 +48,15 @@ def test_work_takes_the_energy_and_the_time_that_the_throughput_curve_says() -> 
     assert compact(large)[1] == timedelta(hours=1 / 1.5 + 2)
     assert large.kwh == pytest.approx(2 * 4 / 1.5 / 2 + 8)
     assert gpu_hours(WORK, STINTS) == pytest.approx(1 * 2 + 2 * 4)
+
+
+def test_a_run_whose_start_nobody_saw_is_a_stint_from_when_it_was_made() -> None:
+    first = Run(
+        n=1, region="aa", submission_id="a", phase=RunPhase.STOPPED, created_at=T0, started_at=T0 + HOUR, gpus=2
+    )
+    unseen = first.model_copy(update={"n": 2, "created_at": T0 + 3 * HOUR, "started_at": None, "gpus": 4})
+    state = JobState(job_id="a", work_s=3600, suspendable=True, speeds={2: 1.0, 4: 1.5}, runs=(first, unseen))
+    assert stints_of(state) == (Stint(to_us(T0 + HOUR), 2, 1.0), Stint(to_us(T0 + 3 * HOUR), 4, 1.5))
 
 
 def test_what_only_more_gpus_cost_is_told_apart_from_what_clean_hours_saved() -> None:

@@ -163,6 +163,17 @@ def test_work_lost_and_done_again_is_an_overhead_and_not_part_of_the_baseline() 
     alone, nothing = useful_and_overhead(Course.of(ran[:1]), runs=[first], restart_s=0)
     assert sum(i.kwh for i in alone) == pytest.approx(3), "nobody has done it again yet"
     assert len(nothing) == 0
+    unseen = second.model_copy(update={"started_at": None, "phase": RunPhase.SUCCEEDED})
+    useful, overhead = useful_and_overhead(Course.of(ran), runs=[first, unseen], restart_s=0)
+    assert (useful.kwh, overhead.kwh) == pytest.approx((4, 2)), "nobody saw the second run, and it did the work again"
+
+
+def test_work_after_a_stop_signal_that_ended_the_job_is_useful() -> None:
+    ran = Course.of([EnergyInterval(T0, T0 + 5 * HOUR, 5 * MJ_PER_KWH, "aa")])
+    (run,) = runs([(0, 60, 240, False)])
+    for phase, lost_kwh in ((RunPhase.SUCCEEDED, 0), (RunPhase.STOPPED, 4)):
+        _, overhead = useful_and_overhead(ran, runs=[run.model_copy(update={"phase": phase})], restart_s=0)
+        assert overhead.kwh == pytest.approx(lost_kwh)
 
 
 def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:

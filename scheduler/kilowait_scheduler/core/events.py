@@ -105,11 +105,13 @@ class NeverStarted(_Event):
 
 
 class Observed(_Event):
-    """The cluster's own word on a run. `user_error`: the program failed, not the cluster."""
+    """The cluster's own word on a run. `user_error`: the program failed, not the cluster. `began`: its program was begun,
+    also where nobody looked while it ran."""
 
     type: Literal["observed"] = "observed"
     run: int
     status: Status
+    began: bool = False
     user_error: bool = False
     detail: str = ""
 

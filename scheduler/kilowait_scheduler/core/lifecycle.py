@@ -270,6 +270,9 @@ def _observed(state: JobState, live: Run, event: ev.Observed, policy: Policy) ->
     silent_since = live.silent_since if ended else None
     live = live.model_copy(update={"clear_submit": True, "missing_count": 0, "silent_since": silent_since})
     state = _with_run(state, live)
+    if ended and live.started_at is None and (event.began or event.user_error or event.status is Status.SUCCEEDED):
+        # It came and went between two looks: what was drawn since it was made is its own.
+        live = live.model_copy(update={"started_at": min(live.created_at, event.at)})
     match event.status:
         case Status.PENDING:
             if live.phase in (RunPhase.SUBMITTING, RunPhase.UNKNOWN):
@@ -325,12 +328,12 @@ def _after_failure(state: JobState, policy: Policy, *, reason: Reason, detail: s
 
 
 def _ended(state: JobState, run: Run, *, phase: RunPhase, at: datetime, detail: str, clean: bool = True) -> JobState:
-    """The run is dead; credit what it surely got done and leave the job idle."""
-    kept_until = _kept_until(state, run, at, clean=clean)
+    """The run is dead; credit what it surely got done since it was seen to run, and leave the job idle."""
+    seen_from, kept_until = state.run(run.n).started_at, _kept_until(state, run, at, clean=clean)
     state = _with_run(state, run, phase=phase, ended_at=at, detail=detail, kept_until=kept_until)
-    if kept_until is not None and run.started_at is not None:
+    if kept_until is not None and seen_from is not None:
         restart_s = state.restart_of(run)
-        worked_s = max(0.0, (kept_until - run.started_at).total_seconds() - restart_s)
+        worked_s = max(0.0, (kept_until - seen_from).total_seconds() - restart_s)
         credit_s = worked_s * state.speed_on(run.gpus)
         state = _set(state, done_s=min(state.work_s, state.done_s + credit_s))
     if state.phase is Phase.SUSPENDING:

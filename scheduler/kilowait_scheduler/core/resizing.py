@@ -35,11 +35,14 @@ class Size:
 
 
 def stints_of(state: JobState) -> tuple[Stint, ...]:
-    """The runs that began, in order; those of before jobs had sizes are left out."""
+    """The runs, in order; those of before jobs had sizes are left out.
+
+    One whose start was not seen counts from when it was made: it drew nothing before, and no other did since.
+    """
     return tuple(
-        Stint(to_us(run.started_at), run.gpus, state.speed_on(run.gpus))
+        Stint(to_us(run.started_at or run.created_at), run.gpus, state.speed_on(run.gpus))
         for run in state.runs
-        if run.started_at is not None and run.gpus is not None
+        if run.gpus is not None
     )
 
 

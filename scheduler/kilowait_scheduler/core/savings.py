@@ -21,7 +21,7 @@ import numpy as np
 from .baseline import Baseline, Counterfactual, laid, mean_start_emissions
 from .carbon import Emission
 from .course import Course, Integral, emission_of, to_us
-from .state import Run
+from .state import Run, RunPhase
 
 # Providers settle their history within days: a job is settled again, and may be corrected, for so long after its end.
 SETTLED_AFTER = timedelta(days=7)
@@ -75,18 +75,19 @@ def useful_and_overhead(course: Course, *, runs: Sequence[Run], restart_s: float
     """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
 
     Overhead are the first `restart_s` seconds of every run after the first that began, the time between a stop signal
-    and the end of the run, and work that no checkpoint held and a later run did again. The two add up to the course
-    exactly.
+    and the end of a run that did not succeed all the same, and work that no checkpoint held and a later run has to do
+    again. The two add up to the course exactly.
     """
     spans: list[tuple[datetime, datetime]] = []
-    begun = [run.n for run in runs if run.started_at is not None]
-    first, last = (min(begun), max(begun)) if begun else (None, 0)
+    first = min((run.n for run in runs if run.started_at is not None), default=0)
+    last = max((run.n for run in runs), default=0)
     for run in runs:
         if run.started_at is None:
             continue
-        if first is not None and run.n > first:
+        if run.n > first:
             spans.append((run.started_at, run.started_at + timedelta(seconds=restart_s)))
-        if run.stop_wanted_at is not None and run.ended_at is not None and run.ended_at > run.stop_wanted_at:
+        in_vain = run.phase is not RunPhase.SUCCEEDED  # the work after a stop signal, if it did not end the job
+        if in_vain and run.stop_wanted_at is not None and run.ended_at is not None:
             spans.append((run.stop_wanted_at, run.ended_at))
         if run.n < last and run.kept_until is not None and run.ended_at is not None:
             spans.append((run.kept_until, run.ended_at))

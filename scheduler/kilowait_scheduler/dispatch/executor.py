@@ -192,7 +192,8 @@ class ObservedRun:
     """A run as its cluster describes it.
 
     `accepted_at` is when the cluster took it, not when it began to run (Ray's start_time). `driver_exit_code` is None
-    for stopped runs even when the program exited by itself after the signal. `ray_job_id` may be None again once the
+    for stopped runs even when the program exited by itself after the signal; `driver_node_id` is where the program was
+    begun, None where it never was. `ray_job_id` may be None again once the
     driver has gone, and is unique only within one incarnation of the cluster.
     """
 
@@ -206,6 +207,11 @@ class ObservedRun:
     driver_exit_code: int | None = None
     ray_job_id: str | None = None
     driver_node_id: str | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether its program was begun, however it ended."""
+        return self.driver_node_id is not None or self.driver_exit_code is not None
 
     @property
     def is_tombstone(self) -> bool:

@@ -347,4 +347,5 @@ def _observed(run: _Run) -> ObservedRun:
         accepted_at=run.accepted_at,
         ended_at=run.ended_at,
         driver_exit_code=run.exit_code,
+        driver_node_id="node" if run.started_at is not None and run.program.setup_error is None else None,
     )

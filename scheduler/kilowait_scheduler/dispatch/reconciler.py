@@ -89,4 +89,4 @@ def _compare(run: Run, seen: ObservedRun | None, *, info: ClusterInfo, at: datet
     status = ev.Status(seen.status.value)
     detail = seen.message if status is ev.Status.FAILED else ""
     user_error = seen.error_type == _USER_ERROR
-    return ev.Observed(at=at, run=run.n, status=status, user_error=user_error, detail=detail)
+    return ev.Observed(at=at, run=run.n, status=status, began=seen.began, user_error=user_error, detail=detail)
