@@ -25,9 +25,9 @@ from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.ranges import Range, summed
 from kilowait_scheduler.reports import parquet
 from kilowait_scheduler.reports.formats import FORMS
-from kilowait_scheduler.reports.model import JobLine, Report, Use
+from kilowait_scheduler.reports.model import By, JobLine, Report, Use
 from kilowait_scheduler.reports.render import COLUMNS
-from kilowait_scheduler.reports.sums import totals_of
+from kilowait_scheduler.reports.sums import groups_of, totals_of
 from kilowait_scheduler.reports.uses import market_based_of, matched_of, uses_of
 from reports import sample
 
@@ -274,3 +274,37 @@ def test_gpus_that_were_held_without_a_reading_have_a_part_whose_energy_is_not_k
     made = {("aa", "2026-11"): Range(1.0, 2.0, 3.0)}
     (part,) = uses_of(Course.of([]), whole=Emission(), made=made, intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
     assert (part.energy_kwh, part.carbon_g, part.embodied_g) == (None, None, Range(1.0, 2.0, 3.0))
+
+
+def test_a_job_with_energy_is_in_every_form_although_no_run_of_it_was_seen_to_run() -> None:
+    (seen,) = [job for job in sample.jobs() if job.name == "llama-ft"]
+    unseen = replace(seen, windows=(), runs=0)
+    report = replace(sample.sample(), jobs=(unseen,), totals=totals_of([unseen]))
+    (row,) = rows(report, "codecarbon")
+    assert (float(row["emissions"]), row["region"], row["duration"], row["emissions_rate"]) == (4.1, "us-west", "", "")
+    assert [group.name for group in groups_of([unseen], By.REGION)] == ["us-west"]
+
+
+def test_the_making_of_gpus_is_the_same_in_every_form_and_a_total_without_a_part_is_not_known() -> None:
+    first = sample.job("a", ("us-west", 1, 2), energy_kwh=2.0, carbon_g=1000.0, project="known")
+    unread = Use("eu-north", "2026-11", None, None, Range(1.0, 500.0, 900.0))
+    read = replace(first.uses[0], embodied_g=Range(1.0, 500.0, 900.0))
+    job = replace(first, uses=(read, unread), embodied_g=Range(2.0, 1000.0, 1800.0))
+    unknown = replace(first, id="j2", project="unknown")
+    report = replace(sample.sample(), jobs=(job, unknown), totals=totals_of([job]))
+    google = {
+        (line["project"]["id"], line["location"]["region"]): flat(line)
+        for line in map(json.loads, str(FORMS["google"].write(report)).splitlines())
+    }
+    scope3 = "carbon_footprint_kgCO2e.scope3"
+    assert (
+        sum(line[scope3] or 0.0 for line in google.values())
+        == column(rows(report, "focus"), "x_CarbonEmbodiedGrams") / 1e3
+    )
+    total = "carbon_footprint_total_kgCO2e.location_based"
+    assert {place: line[total] for place, line in google.items()} == {
+        ("known", "us-west"): 1.5,
+        ("known", "eu-north"): None,
+        ("unknown", "us-west"): None,
+    }
+    assert [row["region_code"] for row in rows(report, "aws")] == ["us-west", "us-west"]

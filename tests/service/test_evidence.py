@@ -71,6 +71,13 @@ def test_every_figure_is_recomputed_from_the_evidence(world: World, tmp_path: Pa
     assert told.stdout == "24 figures recomputed, 0 differences\n"
 
 
+def test_an_elastic_job_says_how_many_gpus_it_held(world: World) -> None:
+    report = asyncio.run(world.server.reporting.savings())
+    grows = next(line for line in report.jobs if line.name == "grows")
+    held = [run.gpus for run in world.job(grows.id).state.runs]
+    assert grows.gpus == max(held, key=lambda gpus: gpus or 0) == 2
+
+
 def test_what_was_changed_in_evidence_or_report_is_found(world: World, tmp_path: Path, recompute: Any) -> None:
     folder = written(world, tmp_path / "e")
     report = folder / "report.json"

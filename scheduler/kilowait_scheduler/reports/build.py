@@ -135,7 +135,7 @@ def _line(
         project=record.spec.project,
         state=state.phase.value,
         home=record.home,
-        gpus=record.gpus,
+        gpus=max((record.gpus_of(run) for run in state.runs if run.started_at), default=record.gpus),
         submitted_at=record.submitted_at,
         deadline=record.spec.due,
         finished_at=state.finished_at,

@@ -1,12 +1,13 @@
 """A report in the shapes in which AWS and Google export carbon: one row per account (our project), region and month.
 
-Both count the jobs that have figures, by when their energy was drawn. docs/exports.md says what each column holds.
+Both count the jobs that have figures, by when their energy was drawn. A part without a reading is only in Google's, which
+has a column for the making of its GPUs. docs/exports.md says what each column holds.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -60,13 +61,14 @@ GOOGLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Account:
-    """What a project's jobs emitted in one region and month of UTC (`2026-11`)."""
+    """What a project's jobs emitted in one region and month of UTC (`2026-11`); energy and carbon are None where GPUs
+    were held and no meter has readings."""
 
     project: str
     region: str
     month: str
-    energy_kwh: float
-    carbon_g: float
+    energy_kwh: float | None
+    carbon_g: float | None
     embodied_g: Range | None
     market_based: MarketBased | None
 
@@ -76,22 +78,27 @@ class Account:
 
 
 def accounts(report: Report) -> list[Account]:
-    """By project, region and month, in order; parts of jobs without a reading are not in them."""
+    """By project, region and month, in order."""
     parts: dict[tuple[str, str, str], list[Use]] = {}
     for job in report.jobs:
         for use in job.uses:
-            if use.energy_kwh is not None:
-                parts.setdefault((job.project, use.region, use.month), []).append(use)
+            parts.setdefault((job.project, use.region, use.month), []).append(use)
     return [
         Account(
             *where,
-            energy_kwh=sum(use.energy_kwh or 0.0 for use in uses),
-            carbon_g=sum(use.carbon_g or 0.0 for use in uses),
+            energy_kwh=_known(use.energy_kwh for use in uses),
+            carbon_g=_known(use.carbon_g for use in uses),
             embodied_g=summed(use.embodied_g for use in uses),
             market_based=market_based_of(uses),
         )
         for where, uses in sorted(parts.items())
     ]
+
+
+def _known(figures: Iterable[float | None]) -> float | None:
+    """The sum of those that are known; None where none is."""
+    found = [figure for figure in figures if figure is not None]
+    return sum(found) if found else None
 
 
 def to_aws(report: Report) -> str:
@@ -114,6 +121,7 @@ def to_aws(report: Report) -> str:
             "usage_period_start": _aws_time(account.start),
         }
         for account in accounts(report)
+        if account.carbon_g is not None
     )
     return csv_text(AWS_COLUMNS, rows)
 
@@ -131,7 +139,7 @@ def to_google_csv(report: Report) -> str:
 def _google(report: Report) -> Iterator[dict[str, object]]:
     zones = {region.name: region.zone for region in report.regions}
     for account in accounts(report):
-        located_kg = account.carbon_g / 1000
+        located_kg = account.carbon_g / 1000 if account.carbon_g is not None else None
         market_kg = account.market_based.carbon_g / 1000 if account.market_based is not None else None
         made_kg = account.embodied_g.mid / 1000 if account.embodied_g is not None else None
         values = (
@@ -148,8 +156,8 @@ def _google(report: Report) -> Iterator[dict[str, object]]:
             located_kg,
             market_kg,
             made_kg,
-            located_kg + (made_kg or 0.0),
-            market_kg + (made_kg or 0.0) if market_kg is not None else None,
+            located_kg + made_kg if located_kg is not None and made_kg is not None else None,
+            market_kg + made_kg if market_kg is not None and made_kg is not None else None,
             None,
         )
         yield dict(zip(GOOGLE_COLUMNS, values, strict=True))

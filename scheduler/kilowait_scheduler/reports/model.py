@@ -65,6 +65,7 @@ class Use:
 @dataclass(frozen=True)
 class JobLine:
     """One job. Figures are None where nothing was measured or no baseline can be computed yet: never a zero.
+    `gpus`: the most that a run of it held; of one that has not run, those that its baseline holds.
 
     `energy_kwh` is facility energy (IT x PUE). `estimated_pct`: share of the carbon that rests on estimated intensity
     or energy. `promised_saved_g`: what the first plan promised on the forecast of its time. `ceiling_saved_g`: what the

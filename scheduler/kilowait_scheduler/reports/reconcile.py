@@ -121,7 +121,11 @@ def reconcile(
             key = account_names.get(line.account, line.account), region_names.get(line.region, line.region), line.month
             theirs.setdefault(key, []).append(line)
     months = {month} if month else {line.month for line in bill.lines}
-    ours = {(one.project, one.region, one.month): one for one in accounts(report) if one.month in months}
+    ours = {
+        (one.project, one.region, one.month): one
+        for one in accounts(report)
+        if one.month in months and one.carbon_g is not None
+    }
     pue = {region.name: region.pue for region in report.regions}
     blind = _without_figures(report)
     found = [

@@ -12,7 +12,7 @@ from kilowait_scheduler.core.carbon import METHOD
 from .cells import csv_text
 from .cloud import PRODUCT
 from .model import JobLine, Report, Use
-from .uses import month_after, months_of
+from .uses import month_after, months_of, regions_of
 
 FOCUS_COLUMNS = (
     "BilledCost",
@@ -128,17 +128,19 @@ def ran_s(job: JobLine, use: Use, report: Report) -> float:
 
 
 def to_codecarbon(report: Report) -> str:
-    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran; energy is kWh with PUE, carbon kg."""
-    return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in report.jobs if job.runs))
+    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran or has figures; energy is kWh with PUE."""
+    ran = (job for job in report.jobs if job.runs or job.energy_kwh is not None)
+    return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in ran))
 
 
 def _codecarbon(job: JobLine, report: Report) -> dict[str, object]:
-    ran = [(window.end or report.generated_at) - window.start for window in job.windows]
-    seconds = sum(ran, timedelta(0)) / timedelta(seconds=1)
+    ends = [window.end or report.generated_at for window in job.windows]
+    ran = [end - window.start for window, end in zip(job.windows, ends, strict=True)]
+    seconds = sum(ran, timedelta(0)) / timedelta(seconds=1) if ran else None
     kg = job.carbon_g / 1000 if job.carbon_g is not None else None
-    regions = dict.fromkeys(window.region for window in job.windows)
+    regions = regions_of(job)
     pues = {region.pue for region in report.regions if region.name in regions}
-    last = max(window.end or report.generated_at for window in job.windows)
+    last = max(ends, default=job.finished_at or report.generated_at)
     return {
         "timestamp": f"{last.astimezone(UTC):%Y-%m-%dT%H:%M:%S}",
         "project_name": job.project,
@@ -146,7 +148,7 @@ def _codecarbon(job: JobLine, report: Report) -> dict[str, object]:
         "experiment_id": job.name,
         "duration": seconds,
         "emissions": kg,
-        "emissions_rate": kg / seconds if kg is not None and seconds > 0 else None,
+        "emissions_rate": kg / seconds if kg is not None and seconds else None,
         "energy_consumed": job.energy_kwh,
         "region": " > ".join(regions),
         "gpu_count": job.gpus,

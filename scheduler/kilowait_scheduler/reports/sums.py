@@ -9,7 +9,7 @@ from kilowait_scheduler.core.money import totals
 from kilowait_scheduler.core.ranges import summed
 
 from .model import By, Foresight, Group, JobLine, Levers, Totals
-from .uses import market_based_of, matched_of
+from .uses import market_based_of, matched_of, regions_of
 
 NOT_RUN = "not run yet"
 
@@ -64,7 +64,7 @@ def _group_of(line: JobLine, by: By) -> str:
         case By.PROJECT:
             return line.project
         case By.REGION:
-            return " → ".join(dict.fromkeys(window.region for window in line.windows)) or NOT_RUN
+            return " → ".join(regions_of(line)) or NOT_RUN
         case By.MONTH:
             return f"{line.submitted_at.astimezone(UTC):%Y-%m}"
 

@@ -96,6 +96,12 @@ def _use(
     return Use(region, month, used.energy_kwh, used.carbon_g, made, cost, market, matched)
 
 
+def regions_of(line: JobLine) -> tuple[str, ...]:
+    """Where a job ran, in order, each once; by its energy where none of its runs was seen to run."""
+    named = [window.region for window in line.windows] or [use.region for use in line.uses]
+    return tuple(dict.fromkeys(named))
+
+
 def market_based_of(uses: Iterable[Use]) -> MarketBased | None:
     """The sum; None where there is none, or one with energy is not known."""
     found = [use.market_based for use in uses if use.energy_kwh is not None]
