@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.monthly import Monthly
+from kilowait_scheduler.service.reporting import Asked, Reporting
 from world import HOUR, World, make_world
 
 Make = Callable[..., Monthly]
@@ -102,9 +105,56 @@ def test_files_left_by_a_crash_are_made_again_and_a_folder_that_is_none_is_told(
     (months / "savings-2026-11-provisional.json").write_text("{")
     assert write(make()) == FINAL
     assert (months / "savings-2026-11.html").read_text().rstrip().endswith("</html>")
+    (months / FINAL[-1]).write_text('{"torn":')
+    assert write(make()) == FINAL, "half a file is no report"
+    (months / PROVISIONAL[0]).write_text("left by a kill after the final one was in place")
+    assert write(make()) == []
+    assert sorted(path.name for path in months.iterdir()) == sorted(FINAL)
     for path in months.iterdir():
         path.unlink()
     months.rmdir()
     months.write_text("a file")
     assert write(make()) == []
-    assert "the monthly report is not written" in caplog.text
+    assert "the monthly report of 2026-11 is not written" in caplog.text
+
+
+def test_a_month_that_cannot_be_made_does_not_hold_up_the_others(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Reporting.savings
+
+    async def savings(self: Reporting, asked: Asked | None = None) -> Report:
+        if asked is not None and asked.start is not None and asked.start.month == 11:
+            raise ValueError("Out of range float values are not JSON compliant")
+        return await made(self, asked)
+
+    monkeypatch.setattr(Reporting, "savings", savings)
+    go_to(world, "2027-01-05T00:00:00+00:00")
+    assert {name[:15] for name in write(make())} == {"savings-2026-12"}
+    assert "the monthly report of 2026-11 is not made" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "final"),
+    [
+        ({}, True),
+        ({"provisional": True}, False),
+        ({"carbon_g": None, "baseline": None, "note": "no figure yet"}, False),
+        ({"carbon_g": None, "baseline": None, "measured_pct": 0.0}, True),
+    ],
+)
+def test_a_month_is_final_once_no_figure_may_still_come_or_change(
+    world: World, make: Make, monkeypatch: pytest.MonkeyPatch, line: dict[str, object], final: bool
+) -> None:
+    go_to(world, "2026-12-20T00:00:00+00:00")
+    report = asyncio.run(world.server.reporting.savings())
+    report = replace(report, jobs=tuple(replace(job, **line) for job in report.jobs))  # type: ignore[arg-type]
+
+    async def savings(_self: Reporting, _asked: Asked | None = None) -> Report:
+        return report
+
+    monkeypatch.setattr(Reporting, "savings", savings)
+    assert write(make()) == (FINAL if final else PROVISIONAL)
+    assert write(make()) == [], "a provisional one is made again after a day"
+    go_to(world, "2026-12-21T01:00:00+00:00")
+    assert write(make()) == ([] if final else PROVISIONAL)

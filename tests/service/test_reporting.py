@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.reporting import Asked
+from kilowait_scheduler.service.sources import cascade_of
 from world import HOUR, START, World, make_world
 
 Make = Callable[..., World]
@@ -76,6 +77,34 @@ def test_a_report_on_a_period_queues_the_jobs_before_it(make: Make) -> None:
         for end in edges[i + 1 :]:
             some = report(world, start=begin, end=end).jobs
             assert list(some) == [line for line in everything.values() if begin <= line.submitted_at < end]
+
+
+def test_a_month_that_began_before_anything_was_known_of_the_grid_has_its_figures(make: Make) -> None:
+    world = make({"AA": [500.0] * 6 + [50.0] * 18})
+    record = world.submit(**job("delayed", regions=AT_HOME, within="12h"))
+    world.finish(record.id)
+    world.run(6 * HOUR, every=HOUR)
+    month = {"start": datetime(2026, 11, 1, tzinfo=UTC), "end": datetime(2026, 12, 1, tzinfo=UTC)}
+    found = report(world, **month)
+    assert found.totals.without_figures == 0
+    assert found.jobs[0].saved_g == report(world).jobs[0].saved_g
+    assert found.notes == report(world).notes
+
+
+def test_what_is_known_of_a_span_counts_although_its_beginning_is_not(make: Make, tmp_path: Path) -> None:
+    world = make({"AA": [300.0] * 24})
+    path = tmp_path / "intensity" / "AA.csv"
+    header, *rows = path.read_text().splitlines()
+    known = [row for row in rows if not "2026-11-22T23" < row < "2026-11-23T06"]
+    world.submit(**job("a", regions=AT_HOME, within="2h30m"))
+    path.write_text("\n".join([header, *known]) + "\n")
+    world.server.grid.use(cascade_of(world.server.settings, world.server.store.regions()))
+    world.run(40 * HOUR, every=HOUR)
+    late = world.submit(**job("c", regions=AT_HOME, within="2h30m"))
+    world.finish(late.id)
+    world.run(6 * HOUR, every=HOUR)
+    (line,) = [line for line in report(world).jobs if line.id == late.id]
+    assert line.carbon_g is not None, line.note
 
 
 def test_an_interval_of_the_meter_that_began_before_the_first_submission_is_counted(make: Make) -> None:

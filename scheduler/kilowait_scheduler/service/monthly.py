@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from kilowait_scheduler.clock import GridClock
@@ -46,6 +47,7 @@ class Monthly:
     ) -> None:
         self._reporting, self._clock, self._folder = reporting, clock, folder
         self._zone, self._may_act = ZoneInfo(zone), may_act
+        self._done: set[str] = set()
 
     async def write_due(self) -> list[Path]:
         """Write the months that are over and not final yet; the files that were written. Only the leading server does.
@@ -55,14 +57,19 @@ class Monthly:
         if not await asyncio.to_thread(self._may_act):
             return []
         written: list[Path] = []
-        try:
-            first = await asyncio.to_thread(self._reporting.first_submission)
-            for month in self._months(self._clock.now()):
-                if first is not None and first < month.end and await asyncio.to_thread(self._is_due, month):
+        first = await asyncio.to_thread(self._reporting.first_submission)
+        for month in self._months(self._clock.now()):
+            if first is None or month.end <= first:
+                continue
+            try:
+                if await asyncio.to_thread(self._is_due, month):
                     report = await self._reporting.savings(Asked(start=month.start, end=month.end))
                     written += await asyncio.to_thread(self._write, month, report)
-        except OSError as error:
-            log.error("the monthly report is not written: %s: %s", self._folder, error.strerror or error)
+            except OSError as error:
+                what = error.strerror or error
+                log.error("the monthly report of %s is not written: %s: %s", month.name, self._folder, what)
+            except Exception:  # a month that cannot be made must not hold up the others
+                log.exception("the monthly report of %s is not made", month.name)
         return written
 
     def _months(self, now: datetime) -> Iterator[Month]:
@@ -82,32 +89,59 @@ class Monthly:
 
     def _is_due(self, month: Month) -> bool:
         """Whether there is no report of it, or a provisional one that is final by now, or may be."""
-        if self._path(month, "json", final=True).exists():
+        if month.name in self._done:
             return False
-        provisional = self._path(month, "json", final=False)
+        if self._known(self._path(month, "json", final=True)) is not None:
+            self._close(month)
+            return False
+        known = self._known(self._path(month, "json", final=False))
+        if known is None:
+            return True
+        made_at, final_from = known
+        later = final_from if final_from is not None and final_from > made_at else made_at + _LOOK_AGAIN
+        return self._clock.now() >= later
+
+    def _known(self, path: Path) -> tuple[datetime, datetime | None] | None:
+        """When a report was made and from when on it is final; None where there is none, or it is damaged."""
         try:
-            known = json.loads(provisional.read_text(encoding="utf-8"))
-            final_from = known["totals"]["final_from"]
-            again = datetime.fromisoformat(final_from or known["generated_at"])
+            report = json.loads(path.read_text(encoding="utf-8"))
+            made_at, final_from = report["generated_at"], report["totals"]["final_from"]
+            return datetime.fromisoformat(made_at), datetime.fromisoformat(final_from) if final_from else None
         except FileNotFoundError:
-            return True
+            return None
         except (ValueError, LookupError, TypeError):
-            log.warning("%s is not a report as we write it; it is made again", provisional)
-            return True
-        return self._clock.now() >= (again if final_from else again + _LOOK_AGAIN)
+            log.warning("%s is not a report as we write it; it is made again", path)
+            return None
+
+    def _close(self, month: Month) -> None:
+        """Its final report lies there: what is provisional goes."""
+        for ending in _WAYS:
+            self._path(month, ending, final=False).unlink(missing_ok=True)
+        self._done.add(month.name)
 
     def _write(self, month: Month, report: Report) -> list[Path]:
-        last = report.totals.final_from if report.jobs else month.end
-        final = last is not None and last <= report.generated_at
+        final = _is_final(report, otherwise=month.end)
         self._folder.mkdir(parents=True, exist_ok=True)
         written = []
         for ending, text_of in _WAYS.items():
             path = self._path(month, ending, final=final)
-            part = path.with_name(path.name + ".part")
-            part.write_text(text_of(report), encoding="utf-8")
-            part.replace(path)
+            part = path.with_name(f"{path.name}.{uuid4().hex}.part")  # its own, whoever else may be writing
+            try:
+                part.write_text(text_of(report), encoding="utf-8")
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
             written.append(path)
-        for ending in _WAYS if final else ():
-            self._path(month, ending, final=False).unlink(missing_ok=True)
+        if final:
+            self._close(month)
         log.info("report of %s written to %s%s", month.name, self._folder, "" if final else ", provisional")
         return written
+
+
+def _is_final(report: Report, *, otherwise: datetime) -> bool:
+    """Whether no figure may change any more, or come: of a job without any reading none will."""
+    last = report.totals.final_from if report.jobs else otherwise
+    settled = last is not None and last <= report.generated_at
+    figured = [line for line in report.jobs if line.carbon_g is not None]
+    awaited = any(line.carbon_g is None and line.runs and line.measured_pct for line in report.jobs)
+    return settled and not awaited and not any(line.provisional for line in figured)

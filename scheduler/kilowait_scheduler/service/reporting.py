@@ -239,13 +239,19 @@ class Reporting:
 def _span(
     jobs: Sequence[Measured], baselines: Mapping[str, Counterfactual], *, start: datetime, now: datetime
 ) -> tuple[datetime, datetime]:
-    """What intensity has to be known for: the jobs' energy, their windows and their baselines, as far as it is past."""
+    """What intensity has to be known for: the jobs' energy, their windows and their baselines, as far as it is past.
+
+    From `start` on where there is no job, and else from no earlier than any of them needs it.
+    """
     courses = [job.course for job in jobs if len(job.course)]
     begins = [from_us(int(course.start_us.min())) for course in courses]  # a meter's interval may begin before a job
     ends = [from_us(int(course.end_us.max())) for course in courses]
     for job in jobs:
         ready = max(job.record.submitted_at, job.record.spec.earliest or job.record.submitted_at)
+        begins.append(ready)
         ends += [job.record.spec.due, ready + job.worked]
         if job.record.id in baselines:
+            begins.append(baselines[job.record.id].start)
             ends.append(baselines[job.record.id].end)
-    return min([start, *begins]), min(max([start, *ends]), now)
+    first = min(begins, default=start)
+    return first, min(max([first, *ends]), now)
