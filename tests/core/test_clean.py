@@ -159,3 +159,13 @@ def test_a_supply_that_is_none_is_refused(changes: dict[str, object], said: str)
         CleanSupply.model_validate(
             {"id": "s", "region": "aa", "start": START, "end": START + 3 * HOUR, "wh": (1, 2, 3), **changes}
         )
+
+
+def test_of_residual_mixes_that_overlap_the_one_that_starts_last_counts() -> None:
+    first, second = (
+        ResidualMix(region="aa", start=START + n * HOUR, end=START + 9 * HOUR, g_per_kwh=g, source="test")
+        for n, g in ((0, 600.0), (3, 800.0))
+    )
+    for mixes in ([first, second], [second, first]):
+        clean = Clean({}, {}, mixes)
+        assert [clean.residual_of(START + n * HOUR) for n in (2, 3, 9)] == [600.0, 800.0, None]

@@ -214,3 +214,36 @@ def test_a_file_of_another_shape_than_asked_for_is_refused() -> None:
 def test_a_job_without_figures_is_said_where_it_would_count() -> None:
     one = only(compared(aws({})))
     assert "1 of our jobs here have no figures yet" in one.notes
+
+
+@pytest.mark.parametrize("project", ["-x", "@team", "=1+1", "+a", "'quoted"])
+@pytest.mark.parametrize("form", ["aws", "google-csv"])
+def test_our_own_csv_is_reconciled_whatever_the_project_is_called(project: str, form: str) -> None:
+    job = replace(next(job for job in REPORT.jobs if job.uses), project=project)
+    report = replace(REPORT, jobs=(job,))
+    found = compared(exported(form, report), report)
+    assert {(one.account, one.difference_g) for one in found.comparisons} == {(project, 0.0)}
+
+
+def test_no_cause_is_named_for_what_is_the_same_to_a_thousandth() -> None:
+    market = replace(REPORT.jobs[0].uses[0], market_based=MarketBased(REPORT.jobs[0].carbon_g or 0.0))
+    job = replace(REPORT.jobs[0], uses=(market,))
+    regions = tuple(replace(region, pue=1.0008) for region in REPORT.regions)
+    report = replace(REPORT, jobs=(job,), regions=regions)
+    (row,) = csv.DictReader(io.StringIO(exported("aws", report).decode()))
+    row["total_lbm_emissions_value"] = str(float(row["total_lbm_emissions_value"]) * 1.0005)
+    location, _ = compared(_table(row), report).comparisons
+    assert [part.name for part in location.parts] == ["unexplained"]
+
+
+def test_a_figure_that_only_some_of_their_rows_have_says_so() -> None:
+    found = only(compared(aws({}, {"total_lbm_emissions_value": ""})))
+    assert "1 of their 2 rows here have no such figure" in found.notes
+
+
+def _table(row: dict[str, str]) -> bytes:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, row)
+    writer.writeheader()
+    writer.writerow(row)
+    return out.getvalue().encode()

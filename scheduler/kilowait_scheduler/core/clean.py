@@ -105,8 +105,10 @@ class Clean:
     residual: Sequence[ResidualMix] = field(default=())
 
     def residual_of(self, hour: datetime) -> float | None:
-        """The residual mix of an hour in g/kWh; None where none is configured, and the grid's own stands in."""
-        return next((mix.g_per_kwh for mix in self.residual if mix.holds(hour)), None)
+        """The residual mix of an hour in g/kWh, of several the one that starts last; None where none is configured, and
+        the grid's own stands in."""
+        known = [mix for mix in self.residual if mix.holds(hour)]
+        return max(known, key=lambda mix: mix.start).g_per_kwh if known else None
 
 
 def cover(

@@ -21,6 +21,7 @@ from typing import Any
 from kilowait_scheduler.core.errors import BadInput
 
 from . import parquet
+from .cells import plain
 from .uses import month_after
 
 _LARGEST = 256 * 1024 * 1024
@@ -148,7 +149,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
                     f"line {reader.line_num}: {len(row)} cells under {len(names)} column names; is a line cut off, "
                     "or a comma not in quotes?"
                 )
-            yield reader.line_num, dict(zip(names, row, strict=True))
+            yield reader.line_num, dict(zip(names, map(plain, row), strict=True))
     except csv.Error as error:
         raise BadInput(f"line {reader.line_num}: not CSV ({error}); export the file again") from None
 

@@ -24,6 +24,11 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> st
     return out.getvalue()
 
 
+def plain(text: str) -> str:
+    """A cell as it was before it was written: without the apostrophe that keeps a spreadsheet from running it."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA_STARTS) else text
+
+
 def cell(value: object) -> str:
     """A value as a cell: times in ISO 8601, floats as Python writes them, so that they are read back as they were."""
     match value:

@@ -74,10 +74,12 @@ class _Names:
     other_g: float | None
 
     def of(self, theirs_g: float, ours_g: float) -> str | None:
-        """What a figure of theirs is of ours, where it is that to a thousandth."""
+        """What a figure of theirs is of ours, where it is that to a thousandth; None where it is ours itself to one."""
+        if _same(theirs_g, ours_g):
+            return None
         if self.other_g is not None and _same(theirs_g, self.other_g):
             return f"method: what they call {self.method}-based is ours {OTHER[self.method]}-based"
-        if self.pue is not None and self.pue != 1 and _same(theirs_g, ours_g / self.pue):
+        if self.pue is not None and _same(theirs_g, ours_g / self.pue):
             return f"PUE: theirs is ours without the region's PUE of {self.pue:g}"
         for factor in (1e3, 1e6):
             if _same(theirs_g, ours_g * factor):
@@ -96,6 +98,10 @@ class _Theirs:
     def total(self, name: str) -> float | None:
         values = [value for line in self.lines if (value := getattr(line, name)) is not None]
         return sum(values) if values else None
+
+    def silent(self, name: str) -> int:
+        """How many rows lack a figure."""
+        return sum(getattr(line, name) is None for line in self.lines)
 
     @property
     def models(self) -> list[str]:
@@ -188,7 +194,9 @@ def _compared(
         if own is None and (said is None or method == MARKET):
             continue
         parts = _parts(theirs, ours, said, own, shape=shape, names=_Names(pue, method, other))
-        yield _comparison(key, method, said, own, parts, notes)
+        silent = theirs.silent(f"{method}_g") if theirs is not None and said is not None else 0
+        gap = [f"{silent} of their {len(theirs.lines)} rows here have no such figure"] if theirs and silent else []
+        yield _comparison(key, method, said, own, parts, [*notes, *gap])
 
 
 def _comparison(
