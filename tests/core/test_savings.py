@@ -176,6 +176,14 @@ def test_work_after_a_stop_signal_that_ended_the_job_is_useful() -> None:
         assert overhead.kwh == pytest.approx(lost_kwh)
 
 
+def test_the_interval_of_a_job_on_a_grid_without_carbon_is_that_of_its_meter() -> None:
+    grid = known({"aa": series([500.0] * 4 + [0.0] * 20)})
+    late = Course.of([EnergyInterval(T0 + 4 * HOUR, T0 + 5 * HOUR, MJ_PER_KWH, "aa", 5.0)])
+    found = savings(useful=late, overhead=NOTHING, against=begun(T0), intensity=grid, pue=PUE)
+    assert found.actual.carbon_g == 0.0
+    assert found.uncertainty_g == pytest.approx(0.05 * found.saved_g)
+
+
 def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:
     grid = {"aa": series([100.0] * 12 + [400.0] * 12)}
     late = [EnergyInterval(T0 + 12 * HOUR, T0 + 13 * HOUR, MJ_PER_KWH, "aa")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -52,6 +53,30 @@ def test_static_clean_stays_at_home_where_nothing_is_known_of_elsewhere() -> Non
     assert (nothing["a"].region, nothing["a"].grounds[:21]) == ("aa", "no intensity is known")
 
 
+def since(days: float, value: float, *, last: float | None = None) -> IntensitySeries:
+    """So many days before T0 and two after it; `last` in the hour before it."""
+    known, hours = grid(1)["aa"], range(-round(24 * days), 48)
+    slots = [Slot(T0 + HOUR * i, T0 + HOUR * (i + 1), last if last and i == -1 else value) for i in hours]
+    return IntensitySeries(zone=known.zone, signal=known.signal, source="test", slots=slots)
+
+
+def test_static_clean_does_not_go_by_a_region_known_for_an_hour_and_says_so() -> None:
+    queue, worked = told(Told("a", 0, 5, 2))
+    regions = [*REGIONS, REGIONS[0].model_copy(update={"name": "cc"})]
+    queue = [queue[0].model_copy(update={"regions": ("aa", "bb", "cc")})]
+    known = {"aa": since(40, 350.0), "bb": since(40, 100.0, last=400.0), "cc": since(1 / 24, 300.0)}
+    found = static_clean(worked, queue=queue, regions=regions, intensity=known)["a"]
+    assert found.region == "bb"
+    assert found.grounds.endswith("aa 350, bb 100; left out, as less than four weeks are known: cc")
+
+
+def test_a_job_without_readings_took_its_gpus_all_the_same() -> None:
+    ahead, behind = measured(Told("a", 0, 0, 10)), measured(Told("b", 0, 10, 2))
+    found = run_now({"b": behind.worked}, queue=[ahead.record, behind.record], regions=REGIONS)
+    assert set(found) == {"b"}
+    assert found["b"].start == T0 + 10 * HOUR
+
+
 def forecast(values: Sequence[float]) -> Known:
     known = grid(1)["aa"]
     slots = [Slot(T0 + HOUR * i, T0 + HOUR * (i + 1), value) for i, value in enumerate(values)]
@@ -81,6 +106,26 @@ def test_a_policy_chooses_on_the_forecast_of_its_time_and_is_measured_on_what_ca
         assert missing == {}
         assert found["a"].grounds == grounds
         assert found["a"].start == T0 + (6 if grounds.startswith("on the forecast") else 0) * HOUR
+
+
+def test_a_policy_does_not_see_what_came_before_the_forecast_of_its_time_begins() -> None:
+    queue, worked = told(Told("a", 0, 5, 2))
+    queue = [queue[0].model_copy(update={"spec": queue[0].spec.model_copy(update={"deadline": T0 + 12 * HOUR})})]
+    for begins, grounds in (
+        (1, "on the forecast of"),
+        (2, "on realised intensity, as the forecast of its time begins"),
+    ):
+        known = forecast([500.0] * 20)
+        late = replace(known, series=known.series.between(T0 + begins * HOUR, T0 + 20 * HOUR))
+        found, _ = by_policy(
+            worked,
+            queue=queue,
+            policy=lowest_window,
+            forecasts=True,
+            intensity=grid(),
+            archive=lambda _record, late=late: late,  # type: ignore[misc]
+        )
+        assert found["a"].grounds.startswith(grounds)
 
 
 def test_a_policy_that_would_have_to_know_what_is_not_known_has_no_baseline_and_says_why() -> None:

@@ -42,6 +42,7 @@ class Savings:
     """One job's figures, all in grams CO2e except energy; `saved_g` is the sum of the four levers.
 
     `fixed_size_g`: the part of `resizing_g` that another number of GPUs throughout would have brought as well.
+    `meter_share`: the meter's error as a share of the energy.
     """
 
     baseline_name: str
@@ -52,6 +53,7 @@ class Savings:
     overheads_g: float
     resizing_g: float = 0.0
     fixed_size_g: float = 0.0
+    meter_share: float = 0.0
 
     @property
     def saved_g(self) -> float:
@@ -65,8 +67,10 @@ class Savings:
     @property
     def uncertainty_g(self) -> float:
         """Half width of the interval around `saved_g`: the meter's error, which scales baseline and actual alike, plus
-        everything that rests on estimated intensity on either side. A cautious bound, not a confidence level."""
-        share = self.actual.meter_uncertainty_g / abs(self.actual.carbon_g) if self.actual.carbon_g else 0.0
+        everything that rests on estimated intensity on either side. A cautious bound, not a confidence level. Where
+        the actual carbon is zero, the meter's error is that of the energy."""
+        actual = self.actual
+        share = actual.meter_uncertainty_g / abs(actual.carbon_g) if actual.carbon_g else self.meter_share
         estimated = 0.1 * (abs(self.baseline.estimated_g) + abs(self.actual.estimated_g))
         return abs(self.saved_g) * share + estimated
 
@@ -134,4 +138,12 @@ def savings(
         overheads_g=-lost.carbon_g,
         resizing_g=same.carbon_g - worked.carbon_g,
         fixed_size_g=same.carbon_g - best.carbon_g,
+        meter_share=_meter_share(useful, overhead),
     )
+
+
+def _meter_share(*courses: Course) -> float:
+    """The meter's error as a share of all energy; 0 where there is none."""
+    whole = sum(int(course.energy_mj.sum()) for course in courses)
+    error = sum(float((course.energy_mj * course.uncertainty_pct).sum()) for course in courses) / 100
+    return error / whole if whole else 0.0

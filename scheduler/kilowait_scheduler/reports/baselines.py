@@ -19,6 +19,10 @@ from .units import dated
 # How far back static-clean looks for the region that is cleanest in the long run, as far as that is known everywhere.
 LONG_RUN = timedelta(days=365)
 
+# Of what is known for less, the mean says nothing of the long run: four weeks are asked for, from the first submission
+# back, so of its day a part may be missing.
+_LEAST_KNOWN = timedelta(days=27)
+
 Worked = Mapping[str, timedelta]
 
 
@@ -52,7 +56,8 @@ def run_now(
     """run-now@1 for every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
 
     `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
-    is asked about: they took home's GPUs all the same. `elsewhere`: (region, grounds) in place of home, by job id.
+    is asked about: they took home's GPUs all the same, those without readings for as long as their runs did what was
+    kept. `elsewhere`: (region, grounds) in place of home, by job id.
     """
     capacity = {region.name: region.capacity_gpus for region in regions}
     there = elsewhere or {}
@@ -62,8 +67,8 @@ def run_now(
         region, _ = there.get(record.id, (record.home, ""))
         if not record.state.phase.final and record.gpus <= capacity.get(region, 0):
             still_open.setdefault(region, _place(record))
-        if worked.get(record.id):
-            length, earliest = worked[record.id], record.spec.earliest
+        if length := worked.get(record.id) or _ran(record):
+            earliest = record.spec.earliest
             arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, region, earliest))
     starts = run_now_starts(arrivals, capacity=capacity)
     return {
@@ -74,7 +79,18 @@ def run_now(
             grounds=there.get(arrival.job_id, ("", ""))[1],
         )
         for arrival in arrivals
+        if worked.get(arrival.job_id)
     }
+
+
+def _ran(record: JobRecord) -> timedelta:
+    """How long its runs that have ended did what was kept."""
+    spans = [
+        (run.kept_until or run.ended_at) - run.started_at
+        for run in record.state.runs
+        if run.started_at is not None and run.ended_at is not None
+    ]
+    return sum(spans, timedelta(0))
 
 
 def mean_start(worked: Worked, *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
@@ -94,8 +110,9 @@ def static_clean(
     """static-clean@1: as run-now, in the allowed region with the lowest mean intensity times PUE before that day.
 
     `intensity`: all that is known, by region name. The mean is over the same span for all regions: up to a year before
-    the day (UTC) of the submission, as far as all are known without a gap. A region of which nothing is known by then
-    is not looked at; where home is the only one left, the job stays there.
+    the day (UTC) of the submission, as far as all are known without a gap. A region of which less than four weeks are
+    known by then is not looked at where another is known for longer, and one of which nothing is known never; where
+    home is the only one left, the job stays there.
     """
     chosen: dict[tuple[datetime, str, tuple[str, ...]], tuple[str, str]] = {}
     elsewhere = {}
@@ -121,11 +138,18 @@ def _cleanest(
     }
     if not since:
         return record.home, "no intensity is known from before its day: it stays at home"
+    short = [name for name in since if day - since[name] < _LEAST_KNOWN]
+    if len(short) < len(since):
+        since = {name: begin for name, begin in since.items() if name not in short}
+    else:
+        short = []
     first = max(since.values())
     means = {name: intensity[name].mean(first, day) * pue[name] for name in since}
     best = min(means, key=means.__getitem__)
     said = ", ".join(f"{name} {means[name]:.0f}" for name in means)
-    return best, f"means of {format_duration(day - first)} before {day:%Y-%m-%d}, PUE included, in g/kWh: {said}"
+    left_out = f"; left out, as less than four weeks are known: {', '.join(short)}" if short else ""
+    span = format_duration(day - first)
+    return best, f"means of {span} before {day:%Y-%m-%d}, PUE included, in g/kWh: {said}{left_out}"
 
 
 def by_policy(
@@ -167,17 +191,24 @@ def _known(
     forecast = archive(record) if archive is not None else None
     realised = intensity.get(record.home)
     if forecast is not None and (realised is None or realised.signal == forecast.series.signal):
-        series = forecast.series
+        series, late = forecast.series, False
         if chance.ready < series.start and realised is not None:
-            series = series.extended(realised.between(chance.ready, series.start))  # the hour that it was made in
-        if series.covers(chance.ready, max(chance.due, chance.ready + chance.length)):
+            before = realised.between(chance.ready, series.start)
+            late = len(before.slots) > 1  # the slot that it was made in can be known; what follows could not
+            series = series.extended(before)
+        if not late and series.covers(chance.ready, max(chance.due, chance.ready + chance.length)):
             return series, f"on the forecast of {dated(forecast.issued_at)} UTC by {forecast.source}"
     if realised is None:
         raise Gap(f"no intensity for region {record.home}")
     if archive is None:
         return realised, "on intensity as it came"
-    short = "ends before its deadline" if forecast is not None else "is not archived"
-    return realised, f"on realised intensity, as the forecast of its time {short}"
+    return realised, f"on realised intensity, as the forecast of its time {_lacks(forecast, chance)}"
+
+
+def _lacks(forecast: Known | None, chance: Chance) -> str:
+    if forecast is None:
+        return "is not archived"
+    return "ends before its deadline" if forecast.series.end < chance.due else "begins too late"
 
 
 def _chance(record: JobRecord, length: timedelta) -> Chance:
