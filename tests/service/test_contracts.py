@@ -7,14 +7,18 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kilowait_scheduler.core.carbon import MJ_PER_KWH
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
+from kilowait_scheduler.service.contracted import contracted
 from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, START, World, make_world
 
@@ -131,9 +135,9 @@ def test_market_based_figures_are_recomputed_from_the_evidence(world: World, tmp
         ResidualMix(region="aa", start=START, end=START + 3 * HOUR, g_per_kwh=650, source="AIB")
     )
     folder = written(world, tmp_path / "all")
-    assert recompute(folder) == (13 * 3 + 12 + 3, [])
+    assert recompute(folder) == (16 * 3 + 15 + 6 + 2, [])
     team = written(world, tmp_path / "team", team="vision")
-    assert recompute(team) == (13 + 12 + 3, [])
+    assert recompute(team) == (16 + 15 + 6 + 2, [])
     told = json.loads((folder / "report.json").read_text())
     told["jobs"][0]["market_based"]["carbon_g"] *= 1.01
     (folder / "report.json").write_text(json.dumps(told))
@@ -145,3 +149,26 @@ def test_a_contract_removed_is_in_no_report_any_more(world: World) -> None:
     assert report(world).scope2 != ()
     world.server.store.remove_clean_supply("ppa")
     assert report(world).scope2 == ()
+
+
+def test_volumes_that_overlap_cover_the_same_of_an_hour_in_every_report() -> None:
+    """Two volumes of 10 and 5 kWh share January: no more is covered than was supplied, whichever month is asked for."""
+    november, january, march = (datetime(*month, 10, tzinfo=UTC) for month in ((2025, 11), (2026, 1), (2026, 3)))
+    loads = [(at, at + HOUR, 10 * MJ_PER_KWH) for at in (november, january, march)]
+    volumes = [
+        CleanSupply(id=name, region="aa", start=datetime(*a, 1, tzinfo=UTC), end=datetime(*b, 1, tzinfo=UTC), wh=(wh,))
+        for name, a, b, wh in (("winter", (2025, 11), (2026, 2), 10_000), ("year", (2026, 1), (2027, 1), 5_000))
+    ]
+    store: Any = SimpleNamespace(
+        clean_supplies=lambda: volumes,
+        residual_mixes=list,
+        region_load=lambda _region, *, start, end: [span for span in loads if span[0] < end and span[1] > start],
+    )
+    region: Any = SimpleNamespace(name="aa", pue=1.0)
+    uncovered = {
+        at: contracted(store, [region], start=at, end=at + HOUR, now=datetime(2026, 6, 1, tzinfo=UTC))
+        .clean["aa"]
+        .uncovered[at]
+        for at in (november, january, march)
+    }
+    assert sum(10 * (1 - share) for share in uncovered.values()) == pytest.approx(15)

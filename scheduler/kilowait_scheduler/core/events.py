@@ -105,8 +105,8 @@ class NeverStarted(_Event):
 
 
 class Observed(_Event):
-    """The cluster's own word on a run. `user_error`: the program failed, not the cluster. `began`: its program was begun,
-    also where nobody looked while it ran."""
+    """The cluster's own word on a run. `user_error`: the program failed, not the cluster. `began`: it was begun, also
+    where nobody looked while it ran."""
 
     type: Literal["observed"] = "observed"
     run: int

@@ -1,7 +1,7 @@
 """A report in the shapes in which AWS and Google export carbon: one row per account (our project), region and month.
 
-Both count the jobs that have figures, by when their energy was drawn. A part without a reading is only in Google's, which
-has a column for the making of its GPUs. docs/exports.md says what each column holds.
+Both count the jobs that have figures, by when their energy was drawn. A part without a reading is only in
+Google's, which has a column for the making of its GPUs. docs/exports.md says what each column holds.
 """
 
 from __future__ import annotations

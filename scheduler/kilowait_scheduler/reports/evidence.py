@@ -53,7 +53,7 @@ class Evidence:
             "intensity.csv": _csv(
                 ("region", "start", "end", "g_per_kwh", "estimated"),
                 (
-                    (name, slot.start.isoformat(), slot.end.isoformat(), repr(slot.g_per_kwh), _word(slot.estimated))
+                    (name, slot.start.isoformat(), slot.end.isoformat(), slot.g_per_kwh, _word(slot.estimated))
                     for name, series in sorted(self.intensity.items())
                     for slot in series.slots
                 ),
@@ -71,7 +71,7 @@ class Evidence:
                 (row for job in jobs for row in _sizes(job)),
             ),
             "regions.csv": _csv(
-                ("region", "zone", "pue"), ((region.name, region.zone, repr(region.pue)) for region in self.regions)
+                ("region", "zone", "pue"), ((region.name, region.zone, region.pue) for region in self.regions)
             ),
             "report.json": to_json(self.report),
             **self.contracted.files(),
@@ -94,7 +94,7 @@ class Evidence:
                 archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
         return out.getvalue()
 
-    def _ceiling(self, job: Measured) -> Iterable[tuple[str, ...]]:
+    def _ceiling(self, job: Measured) -> Iterable[tuple[object, ...]]:
         """The stretches of its best schedule, in order; none where there is none to tell."""
         ceiling = self.ceilings.get(job.record.id)
         for stay in ceiling.stays if ceiling is not None else ():
@@ -103,7 +103,7 @@ class Evidence:
             span = (stay.start.isoformat(), stay.end.isoformat())
             yield job.record.id, stay.region, *span, str(restart_us), str(energy_mj), _word(job.in_time)
 
-    def _baseline(self, job: Measured) -> Iterable[tuple[str, ...]]:
+    def _baseline(self, job: Measured) -> Iterable[tuple[object, ...]]:
         """The windows of its counterfactual, in order."""
         against = self.baselines[job.record.id]
         slack_us = against.slack // timedelta(microseconds=1)
@@ -119,7 +119,7 @@ class Evidence:
             )
 
 
-def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:
+def _intervals(job: Measured) -> Iterable[tuple[object, ...]]:
     useful, overhead = job.useful_and_overhead
     for part, intervals in (("useful", useful.sorted()), ("overhead", overhead)):
         for one in intervals:
@@ -130,19 +130,19 @@ def _intervals(job: Measured) -> Iterable[tuple[str, ...]]:
                 one.end.isoformat(),
                 str(one.energy_mj),
                 one.region,
-                repr(one.uncertainty_pct),
+                one.uncertainty_pct,
                 _word(one.estimated),
             )
 
 
-def _sizes(job: Measured) -> Iterable[tuple[str, ...]]:
+def _sizes(job: Measured) -> Iterable[tuple[object, ...]]:
     """Of an elastic job: on how many GPUs and how fast it worked from when on, and on how many others would have."""
     record = job.record
     if job.resized is None:
         return
     for stint in stints_of(record.state):
         sizes = (stint.gpus, record.gpus, record.best_size)
-        pairs = ((str(gpus), repr(record.state.speed_on(gpus))) for gpus in sizes)
+        pairs = ((str(gpus), record.state.speed_on(gpus)) for gpus in sizes)
         yield record.id, from_us(stint.since_us).isoformat(), *(cell for pair in pairs for cell in pair)
 
 
@@ -150,5 +150,5 @@ def _word(value: bool) -> str:  # noqa: FBT001 - it is the value to be written
     return "true" if value else "false"
 
 
-def _csv(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return csv_text(names, (dict(zip(names, row, strict=True)) for row in rows))

@@ -75,11 +75,15 @@ class _Names:
 
     def of(self, theirs_g: float, ours_g: float) -> str | None:
         """What a figure of theirs is of ours, where it is that to a thousandth; None where it is ours itself to one."""
+
+        def is_that(figure_g: float | None) -> bool:
+            return figure_g is not None and _same(theirs_g, figure_g) and not _same(figure_g, ours_g)
+
         if _same(theirs_g, ours_g):
             return None
-        if self.other_g is not None and _same(theirs_g, self.other_g):
+        if is_that(self.other_g):
             return f"method: what they call {self.method}-based is ours {OTHER[self.method]}-based"
-        if self.pue is not None and _same(theirs_g, ours_g / self.pue):
+        if self.pue is not None and is_that(ours_g / self.pue):
             return f"PUE: theirs is ours without the region's PUE of {self.pue:g}"
         for factor in (1e3, 1e6):
             if _same(theirs_g, ours_g * factor):

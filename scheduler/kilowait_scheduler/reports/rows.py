@@ -128,7 +128,7 @@ def ran_s(job: JobLine, use: Use, report: Report) -> float:
 
 
 def to_codecarbon(report: Report) -> str:
-    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran or has figures; energy is kWh with PUE."""
+    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran or has figures; kWh with PUE."""
     ran = (job for job in report.jobs if job.runs or job.energy_kwh is not None)
     return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in ran))
 
