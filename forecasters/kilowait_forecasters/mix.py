@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 from .intensity import Slot, require_utc
 from .signal import Scope
@@ -27,9 +28,16 @@ FACTORS: Mapping[str, tuple[float, float]] = {
 STORED = "stored"
 
 _DAY = timedelta(days=1)
-# A source that gave this share at the same time on one of the days before is missed where it is absent.
+# A source that gave this share at the same time on one of the last days it was reported is missed where it is absent.
 _LEAST_SHARE_MISSED = 0.02
-_DAYS_REMEMBERED = 3
+_DAYS_COMPARED = 3
+# After so long without a report a plant has closed; outages of reporting are over by then.
+LONGEST_ABSENCE = timedelta(days=14)
+# What is asked for anew before the moments wanted: late reports, and corrections.
+_CONTEXT = timedelta(days=3)
+
+# When a source was last reported, and whether it had weight then and on the days it was reported before.
+_Reports = tuple[datetime, tuple[bool, ...]]
 
 
 @dataclass(frozen=True)
@@ -60,22 +68,57 @@ def by_fuel(slots: Iterable[MixSlot], fuels: Mapping[str, str]) -> list[MixSlot]
     return found
 
 
-def whole(slots: Sequence[MixSlot]) -> list[MixSlot]:
-    """Those of `slots` (in order of time) that lack no source of weight.
+def whole(slots: Sequence[MixSlot], *, before: Sequence[MixSlot] = ()) -> list[MixSlot]:
+    """Those of `slots` that lack no source of weight, in light of what was generated `before`; both in order of time.
 
     Services publish the newest moments source by source; without a coal plant that has not reported, a grid looks
-    clean. Missed is what gave 2 % or more at the same time on one of the three days before or, at the start, the day
-    after.
+    clean. Missed is what gave 2 % or more at the same time on one of the last three days on which it was reported, the
+    last of them not over 14 days ago; at the start, where there are none, what did on the day after.
     """
-    weighty = {slot.start: _weighty(slot) for slot in slots}
+    weighty = {slot.start: _weighty(slot) for slot in (*before, *slots)}
     ever = set().union(*weighty.values())
+    # By time of day and source: when it was last reported, and whether it had weight on the last days it was.
+    reported: defaultdict[time, dict[str, _Reports]] = defaultdict(dict)
+    for slot in before:
+        _report(reported[slot.start.timetz()], slot, weighty[slot.start])
     found = []
     for slot in slots:
-        days = [weighty[day] for n in range(1, _DAYS_REMEMBERED + 1) if (day := slot.start - n * _DAY) in weighty]
-        days = days or [weighty.get(slot.start + _DAY, ever)]
-        if slot.mw and all(day <= slot.mw.keys() for day in days):
+        known = reported[slot.start.timetz()]
+        missed = (
+            {source for source, (last, days) in known.items() if any(days) and slot.start - last <= LONGEST_ABSENCE}
+            if known
+            else weighty.get(slot.start + _DAY, ever)
+        )
+        if slot.mw and missed <= slot.mw.keys():
             found.append(slot)
+        _report(known, slot, weighty[slot.start])
     return found
+
+
+class Seen:
+    """What was generated in each zone of late, remembered from question to question so that its sources are known."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, dict[datetime, MixSlot]] = {}
+
+    def asked_from(self, zone: str, start: datetime) -> datetime:
+        """From when to ask for what was generated in order to know what is whole from `start` on."""
+        known = self._slots.get(zone)
+        if known and min(known) <= start - LONGEST_ABSENCE and max(known) >= start - _CONTEXT:
+            return start - _CONTEXT
+        return start - LONGEST_ABSENCE
+
+    def whole(self, zone: str, slots: Sequence[MixSlot]) -> list[MixSlot]:
+        """Those of `slots` (in order of time) that lack no source of weight; all are remembered."""
+        if not slots:
+            return []
+        known = self._slots.get(zone, {})
+        before = [known[at] for at in sorted(known) if at < slots[0].start]
+        found = whole(slots, before=before)
+        merged = known | {slot.start: slot for slot in slots}
+        oldest = max(merged) - LONGEST_ABSENCE - _CONTEXT
+        self._slots[zone] = {at: slot for at, slot in merged.items() if at >= oldest}
+        return found
 
 
 def intensities(slots: Iterable[MixSlot], *, scope: Scope, provisional_from: datetime) -> list[Slot]:
@@ -97,3 +140,9 @@ def intensities(slots: Iterable[MixSlot], *, scope: Scope, provisional_from: dat
 def _weighty(slot: MixSlot) -> set[str]:
     total = sum(abs(value) for value in slot.mw.values())
     return {code for code, value in slot.mw.items() if abs(value) >= _LEAST_SHARE_MISSED * total > 0}
+
+
+def _report(known: dict[str, _Reports], slot: MixSlot, weighty: set[str]) -> None:
+    for source in slot.mw:
+        _, days = known.get(source, (slot.start, ()))
+        known[source] = slot.start, (*days, source in weighty)[-_DAYS_COMPARED:]

@@ -58,7 +58,7 @@ async def test_the_question_names_the_value_the_respondent_and_the_ends_of_the_h
         "frequency": "hourly",
         "data[]": "value",
         "facets[respondent][]": "CISO",
-        "start": "2026-09-13T07",  # the hour from six on, a day before the first one asked for
+        "start": "2026-08-31T07",  # the hour from six on, two weeks before the first one asked for
         "end": "2026-09-14T10",
         "sort[0][column]": "period",
         "sort[0][direction]": "asc",
@@ -94,6 +94,23 @@ async def test_an_hour_whose_gas_is_not_reported_yet_is_no_clean_hour(eia: Eia, 
 
     series = await eia.history(CISO, start=now - 3 * HOUR, end=now, now=now)
     assert series.end == hour_of(now) - HOUR
+
+
+@pytest.mark.parametrize("silent_for", [20 * HOUR, 26 * HOUR, 3 * DAY, 6 * DAY, 13 * DAY])
+@pytest.mark.parametrize("back", [3 * HOUR, 3 * DAY, 5 * DAY])
+async def test_a_source_silent_for_over_a_day_makes_no_clean_grid(
+    eia: Eia, grid: FakeGrid, now: datetime, silent_for: timedelta, back: timedelta
+) -> None:
+    def answer(question: Question) -> Reply:
+        asked = datetime.strptime(question.params["start"], "%Y-%m-%dT%H").replace(tzinfo=now.tzinfo)
+        ends = [asked + n * HOUR for n in range((hour_of(now) - asked) // HOUR + 1)]
+        rows = [rows_of(at, COL="500" if at <= now - silent_for else None, WND="500") for at in ends]
+        return Reply(body=body_of([row for of_hour in rows for row in of_hour]))
+
+    grid.answer = answer
+    for _ in range(2):
+        mix = await eia.mix(CISO, start=now - back, end=now, now=now)
+        assert all(slot.mw == {"coal": 500, "wind": 500} for slot in mix)
 
 
 async def test_a_year_comes_page_by_page_without_a_hole(eia: Eia, grid: FakeGrid, now: datetime) -> None:

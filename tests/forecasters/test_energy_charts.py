@@ -165,7 +165,7 @@ async def test_generation_by_source_leaves_out_load_and_stores(
     mix = await charts.mix(DE, start=now - 5 * HOUR, end=now, now=now)
 
     assert [question.path for question in grid.questions] == ["/public_power"]
-    assert grid.questions[0].params == {"country": "de", "start": "2026-09-13T04:00Z", "end": "2026-09-14T09:14Z"}
+    assert grid.questions[0].params == {"country": "de", "start": "2026-08-31T04:00Z", "end": "2026-09-14T09:14Z"}
     assert mix[0].start <= now - 5 * HOUR < mix[0].end
     assert all(slot.end <= now - HOUR / 2 for slot in mix)
     assert all(slot.mw == {"coal": 300 + slot.start.hour, "wind": 500 + slot.start.hour} for slot in mix)

@@ -53,7 +53,7 @@ async def test_the_question_is_for_realised_generation_of_the_area_in_their_spel
         "documentType": "A75",
         "processType": "A16",
         "in_Domain": AREAS["DE"],
-        "periodStart": "202609130400",  # a day of context, which shows what is missing
+        "periodStart": "202608310400",  # two weeks of context, which show what is missing
         "periodEnd": "202609141014",
         "securityToken": SECURITY_TOKEN,
     }

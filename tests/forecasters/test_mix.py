@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilowait_forecasters.mix import FACTORS, STORED, MixSlot, by_fuel, intensities, whole
+from kilowait_forecasters.mix import FACTORS, STORED, MixSlot, Seen, by_fuel, intensities, whole
 from kilowait_forecasters.signal import Scope
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -74,11 +74,40 @@ def test_the_sun_is_not_missed_at_night_where_it_is_left_out_every_night() -> No
     assert len(whole(hours(*day, *day))) == 48
 
 
-def test_a_plant_that_has_closed_is_missed_for_three_days_and_then_no_more() -> None:
-    slots = hours(*[{"nuclear": 50.0, "wind": 50.0}] * 48, *[{"wind": 50.0}] * 24 * 5)
+def test_a_plant_that_is_reported_no_more_is_missed_for_two_weeks_and_then_has_closed() -> None:
+    slots = hours(*[{"nuclear": 50.0, "wind": 50.0}] * 48, *[{"wind": 50.0}] * 24 * 18)
 
     missing = {slot.start for slot in slots} - {slot.start for slot in whole(slots)}
-    assert missing == {START + 2 * DAY + n * HOUR for n in range(72)}
+    assert missing == {START + 2 * DAY + n * HOUR for n in range(24 * 14)}
+
+
+def test_a_plant_that_is_reported_as_zero_for_three_days_is_missed_no_more() -> None:
+    slots = hours(
+        *[{"nuclear": 50.0, "wind": 50.0}] * 48, *[{"nuclear": 0.0, "wind": 5.0}] * 72, *[{"wind": 50.0}] * 48
+    )
+
+    assert whole(slots) == slots
+
+
+@pytest.mark.parametrize("silent_days", [2, 4, 6, 13])
+def test_a_source_that_is_silent_for_days_does_not_vouch_for_itself(silent_days: int) -> None:
+    given = hours(*[{"coal": 50.0, "wind": 50.0}] * 24 * 7)
+    silent = hours(*[{"wind": 50.0}] * 24 * silent_days, start=START + 7 * DAY)
+
+    assert whole([*given, *silent]) == given
+
+
+def test_sources_are_remembered_from_question_to_question() -> None:
+    seen = Seen()
+    given = hours(*[{"coal": 50.0, "wind": 50.0}] * 24 * 15)
+    assert seen.asked_from("DE", given[-1].start) == given[-1].start - 14 * DAY
+    assert seen.whole("DE", given) == given
+
+    for day in range(10):
+        silent = hours(*[{"wind": 50.0}] * 24, start=START + (15 + day) * DAY)
+        assert seen.asked_from("DE", silent[0].start) == silent[0].start - 3 * DAY
+        assert seen.whole("DE", silent) == []
+    assert seen.whole("FR", silent) == silent
 
 
 def test_values_are_provisional_from_a_moment_on() -> None:

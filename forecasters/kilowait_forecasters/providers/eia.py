@@ -12,7 +12,7 @@ import httpx
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.mix import STORED, MixSlot, by_fuel, intensities, whole
+from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel, intensities
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
@@ -63,8 +63,6 @@ _FUELS = {
     "WNB": "wind",
     **dict.fromkeys(("BAT", "PS", "UES"), STORED),
 }
-# Sources come with hours to a day of delay; the day before shows which are missing.
-_DAY_BEFORE = timedelta(days=1)
 _REVISED_FOR = timedelta(days=2)
 
 
@@ -92,6 +90,7 @@ class Eia:
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
+        self._seen = Seen()
         self._http = Http(
             client,
             base_url,
@@ -132,9 +131,11 @@ class Eia:
         if start >= last:
             return []
         mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
-        async for ends, code, value in self._rows(zone, start=hour_of(start) - _DAY_BEFORE, end=last):
+        async for ends, code, value in self._rows(zone, start=self._seen.asked_from(zone.id, hour_of(start)), end=last):
             mw[ends - HOUR][code] = value
-        slots = by_fuel(whole([MixSlot(hour, hour + HOUR, mw[hour]) for hour in sorted(mw)]), _FUELS)
+        slots = by_fuel(
+            self._seen.whole(zone.id, [MixSlot(hour, hour + HOUR, mw[hour]) for hour in sorted(mw)]), _FUELS
+        )
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
     async def _rows(self, zone: Zone, *, start: datetime, end: datetime) -> AsyncIterator[tuple[datetime, str, float]]:

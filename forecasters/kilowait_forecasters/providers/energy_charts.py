@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import httpx
 from kilowait_forecasters.errors import Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.mix import MixSlot, by_fuel, whole
+from kilowait_forecasters.mix import MixSlot, Seen, by_fuel
 from kilowait_forecasters.signal import AVERAGE_OPERATIONAL
 from kilowait_forecasters.zone import Zone
 
@@ -53,8 +54,6 @@ _FUELS = {
     "Others": "unknown",
     "Other renewables": "unknown",
 }
-# The newest moments lack sources; the day before shows which.
-_DAY_BEFORE = timedelta(days=1)
 _STEPS = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))
 
 
@@ -75,6 +74,7 @@ class EnergyCharts:
         quota: Quota | None = None,
         patience: Patience | None = None,
     ) -> None:
+        self._seen = Seen()
         self._http = Http(
             client,
             base_url,
@@ -130,17 +130,18 @@ class EnergyCharts:
         require_span(start, end)
         require_served(self, zone)
         generated: dict[datetime, MixSlot] = {}
-        at, last = hour_of(start) - _DAY_BEFORE, min(end, now)
+        at, last = self._seen.asked_from(zone.id, hour_of(start)), min(end, now)
         while start < last and at < last:
             upto = min(at + _LONGEST_RANGE, last)
             query = {"country": COUNTRIES[zone.id], "start": _stamp(at), "end": _stamp(upto)}
             body = await self._http.get("public_power", query, about=f"zone {zone}")
-            generated |= {slot.start: slot for slot in self._generated(body, who=self._who(zone))}
+            generated |= await asyncio.to_thread(self._generated, body, who=self._who(zone))
             at = upto
-        slots = by_fuel(whole([generated[at] for at in sorted(generated)]), _FUELS)
+        ordered = [generated[at] for at in sorted(generated)]
+        slots = await asyncio.to_thread(lambda: by_fuel(self._seen.whole(zone.id, ordered), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    def _generated(self, body: Any, *, who: str) -> Iterator[MixSlot]:
+    def _generated(self, body: Any, *, who: str) -> dict[datetime, MixSlot]:
         """Generation by production type on each slot; types that are no generation are left out."""
         stamps = [payload.unix_moment(value, who=who) for value in payload.first_list(body, "unix_seconds", who=who)]
         columns: dict[str, list[float | None]] = {}
@@ -150,9 +151,11 @@ class EnergyCharts:
                 columns[named["name"]] = self._column(named, "data", count=len(stamps), who=who)
         ordered = sorted(set(stamps))
         ends = dict(zip(ordered, _ends(ordered, who=who), strict=True))
+        found = {}
         for index, start in enumerate(stamps):
             mw = {name: value for name, values in columns.items() if (value := values[index]) is not None}
-            yield MixSlot(start, ends[start], mw)
+            found[start] = MixSlot(start, ends[start], mw)
+        return found
 
     async def _ask(self, zone: Zone, *, start: datetime, end: datetime) -> Any:
         query = {"country": COUNTRIES[zone.id], "start": _stamp(start), "end": _stamp(end)}

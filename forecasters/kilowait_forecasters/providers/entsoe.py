@@ -12,7 +12,7 @@ import httpx
 from kilowait_forecasters.errors import Permanent, Refused
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.mix import STORED, MixSlot, by_fuel, intensities, whole
+from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel, intensities
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
@@ -66,8 +66,6 @@ _FUELS = {
 }
 # A year may be asked for at once, but thirty days of quarter-hours by fifteen sources are some 3 MB of XML already.
 _LONGEST_RANGE = timedelta(days=30)
-# The newest moments lack sources; the day before shows which.
-_DAY_BEFORE = timedelta(days=1)
 # Late reports are added and corrected; until then values are provisional.
 _REVISED_FOR = timedelta(days=2)
 
@@ -96,6 +94,7 @@ class Entsoe:
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
+        self._seen = Seen()
         self._http = Http(
             client,
             base_url,
@@ -136,12 +135,12 @@ class Entsoe:
         require_span(start, end)
         require_served(self, zone)
         found: list[MixSlot] = []
-        at, last = hour_of(start) - _DAY_BEFORE, min(end, now)
+        at, last = self._seen.asked_from(zone.id, hour_of(start)), min(end, now)
         while start < last and at < last:
             upto = min(at + _LONGEST_RANGE, last)
             found += await self._generation(zone, start=at, end=upto)
             at = upto
-        slots = await asyncio.to_thread(lambda: by_fuel(whole(found), _FUELS))
+        slots = await asyncio.to_thread(lambda: by_fuel(self._seen.whole(zone.id, found), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
     async def _generation(self, zone: Zone, *, start: datetime, end: datetime) -> list[MixSlot]:
