@@ -136,6 +136,28 @@ async def test_an_hour_of_which_a_quarter_is_missing_is_not_whole(
     assert [slot.start for slot in await entsoe.mix(DE, start=MIDNIGHT, end=now, now=now)] == [MIDNIGHT]
 
 
+@pytest.mark.parametrize("finer_first", [True, False])
+async def test_of_one_source_in_two_resolutions_the_finer_counts_where_it_is_whole(
+    entsoe: Entsoe, grid: FakeGrid, now: datetime, finer_first: bool
+) -> None:
+    points = {n + 1: 200.0 for n in range(8) if n != 6}
+    finer = Series("B05", points, MIDNIGHT, MIDNIGHT + 2 * HOUR, resolution="PT15M")
+    two = [finer, flat("B05", 500, hours=3)]
+    answers(grid, document([*(two if finer_first else two[::-1]), flat("B19", 500, hours=4)]))
+
+    mix = await entsoe.mix(DE, start=MIDNIGHT, end=now, now=now)
+    assert [slot.mw["coal"] for slot in mix] == [200, 500, 500]  # the fourth hour lacks coal
+
+
+async def test_even_a_small_source_given_in_part_makes_its_hour_a_gap(
+    entsoe: Entsoe, grid: FakeGrid, now: datetime
+) -> None:
+    oil = Series("B06", {n + 1: 1.0 for n in range(7)}, MIDNIGHT, MIDNIGHT + 2 * HOUR, resolution="PT15M")
+    answers(grid, document([oil, flat("B05", 500, hours=2)]))
+
+    assert [slot.start for slot in await entsoe.mix(DE, start=MIDNIGHT, end=now, now=now)] == [MIDNIGHT]
+
+
 async def test_quarter_hours_alone_stay_quarter_hours(entsoe: Entsoe, grid: FakeGrid, now: datetime) -> None:
     points = {n + 1: 100.0 for n in range(8)}
     answers(

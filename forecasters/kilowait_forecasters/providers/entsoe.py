@@ -163,30 +163,30 @@ class Entsoe:
 def _joined(given: Iterable[Curve]) -> list[MixSlot]:
     """Curves of all types as slots of the coarsest step there is; finer values are averaged where all are there.
 
-    What was consumed, to pump or to run the plants, is left out.
+    Of a type given in several steps, the finest that fills a slot says it. A slot that a type is given for, but not
+    wholly in any step, is a gap. What was consumed, to pump or to run the plants, is left out.
     """
-    listed = [curve for curve in given if not curve.consumed]
-    if not listed:
-        return []
-    step = max(curve.step for curve in listed)
-    values: dict[tuple[str, datetime], float] = {}
-    steps: dict[tuple[str, datetime], timedelta] = {}
-    for curve in listed:
-        # A series that occurs twice says the same, or better.
-        values |= {(curve.psr_type, at): value for at, value in curve.values.items()}
-        steps |= {(curve.psr_type, at): curve.step for at in curve.values}
-    sums: defaultdict[tuple[datetime, str], float] = defaultdict(float)
-    filled: defaultdict[tuple[datetime, str], timedelta] = defaultdict(timedelta)
-    for (psr_type, at), value in values.items():
-        length = steps[psr_type, at]
-        start = at - (at - hour_of(at)) % step
-        sums[start, psr_type] += value * (length / step)
-        filled[start, psr_type] += length
+    curves_of: defaultdict[str, defaultdict[timedelta, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
+    for curve in given:
+        if not curve.consumed:
+            # A series that occurs twice says the same, or better.
+            curves_of[curve.psr_type][curve.step].update(curve.values)
+    step = max((each for by_step in curves_of.values() for each in by_step), default=HOUR)
     mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
-    for (start, psr_type), total in sums.items():
-        if filled[start, psr_type] == step:
-            mw[start][psr_type] = total
-    return [MixSlot(start, start + step, mw[start]) for start in sorted(mw)]
+    gaps: set[datetime] = set()
+    for psr_type, by_step in curves_of.items():
+        starts: set[datetime] = set()
+        # The coarsest first, so that finer ones write over it.
+        for each in sorted(by_step, reverse=True):
+            parts: defaultdict[datetime, list[float]] = defaultdict(list)
+            for at, value in by_step[each].items():
+                parts[at - (at - hour_of(at)) % step].append(value)
+            starts |= parts.keys()
+            for start, values in parts.items():
+                if len(values) == step // each:
+                    mw[start][psr_type] = sum(values) / len(values)
+        gaps |= {start for start in starts if psr_type not in mw[start]}
+    return [MixSlot(start, start + step, mw[start]) for start in sorted(mw) if start not in gaps]
 
 
 def _stamp(moment: datetime) -> str:
