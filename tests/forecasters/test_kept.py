@@ -46,6 +46,17 @@ async def test_who_wants_to_see_farther_is_not_given_a_short_answer(now: datetim
     assert provider.asked == 2
 
 
+async def test_a_forecast_that_is_over_is_not_given_though_no_newer_one_is_due(now: datetime) -> None:
+    provider = Scripted(horizon_h=0, age=HOUR)  # published late: the next is looked for in a quarter of an hour
+    kept = Kept(provider, every=HOUR)
+    await kept.forecast(DE, now=now + 45 * MINUTE, until=now + 2 * HOUR)
+    provider.horizon_h = 24
+    end = now.replace(minute=0, second=0, microsecond=0) + HOUR
+
+    assert (await kept.forecast(DE, now=end, until=end + MINUTE)).series.covers(end, end + HOUR)
+    assert provider.asked == 2
+
+
 async def test_zones_do_not_come_due_together(now: datetime) -> None:
     provider = Scripted()
     kept = Kept(provider, every=HOUR)

@@ -50,10 +50,10 @@ class Kept(Generic[K]):
         return self._provider.zones()
 
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
-        """The forecast in hand where none newer can exist and it was asked for as far; else the provider's answer."""
+        """The forecast in hand where none newer can exist, it was asked for as far and holds `now`; else a new answer."""
         require_span(now, until)
         kept = self._kept.get(zone)
-        if kept is not None and kept.at <= now < kept.renewed_at and until <= kept.until:
+        if kept is not None and kept.at <= now < kept.renewed_at and until <= kept.until and _holds(kept.forecast, now):
             return kept.forecast
         reach = until + self._every
         fresh = await self._provider.forecast(zone, now=now, until=reach)
@@ -69,3 +69,7 @@ class Kept(Generic[K]):
         due = forecast.issued_at + self._every
         share = zlib.crc32(f"{self.name} {zone}".encode()) / 2**32
         return (due if due > now else now + self._every / 4) + self._every * share / 10
+
+
+def _holds(forecast: Forecast[K], now: datetime) -> bool:
+    return forecast.series.covers(now, now + timedelta(microseconds=1))
