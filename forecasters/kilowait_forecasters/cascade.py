@@ -198,9 +198,9 @@ class Cascade:
             self._pauses.failed(provider.name, error, now=now)
             raise
         except ForecastersError:
-            self._pauses.answered(provider.name)
+            self._pauses.answered(provider.name, now=now)
             raise
-        self._pauses.answered(provider.name)
+        self._pauses.answered(provider.name, now=now)
         return fresh
 
     def _require_good(self, forecast: Forecast, *, now: datetime, name: str) -> None:

@@ -20,6 +20,7 @@ class _Trouble:
     failures: int = 0
     last: datetime | None = None
     until: datetime | None = None
+    wished_until: datetime | None = None
 
 
 class Pauses:
@@ -42,9 +43,14 @@ class Pauses:
                 retry_after_s=(trouble.until - now).total_seconds(),
             )
 
-    def answered(self, name: str) -> None:
-        """The source answered, whatever it said."""
-        self._troubles.pop(name, None)
+    def answered(self, name: str, *, now: datetime) -> None:
+        """The source answered, whatever it said; a wait it asked for meanwhile, in another zone's answer, stays."""
+        trouble = self._troubles.pop(name, None)
+        if trouble is None or trouble.last is None or trouble.wished_until is None:
+            return
+        if trouble.last <= now < trouble.wished_until:
+            until = trouble.wished_until
+            self._troubles[name] = _Trouble(last=trouble.last, until=until, wished_until=until)
 
     def failed(self, name: str, error: Transient, *, now: datetime) -> None:
         """The source did not answer. One wait it asks for is kept to at once; without one, failures in a row count."""
@@ -57,3 +63,5 @@ class Pauses:
         wish = timedelta(seconds=min(error.retry_after_s or 0.0, _LONGEST_WISH.total_seconds()))
         if (wait := max(pause, wish)) > timedelta():
             trouble.until = now + wait
+        if wish > timedelta():
+            trouble.wished_until = now + wish

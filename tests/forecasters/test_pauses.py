@@ -50,10 +50,22 @@ def test_an_answer_makes_it_as_new() -> None:
     pauses = Pauses()
     for minute in range(3):
         pauses.failed("em", DOWN, now=NOW + minute * MINUTE)
-    pauses.answered("em")
+    pauses.answered("em", now=NOW)
     assert is_open(pauses, NOW + 3 * MINUTE)
     pauses.failed("em", DOWN, now=NOW + 3 * MINUTE)
     assert is_open(pauses, NOW + 3 * MINUTE)
+
+
+def test_an_answer_that_was_under_way_does_not_end_a_wait_that_was_asked_for() -> None:
+    pauses = Pauses()
+    pauses.failed("em", Transient("429", retry_after_s=600), now=NOW)
+    pauses.answered("em", now=NOW)
+    assert not is_open(pauses, NOW + 9 * MINUTE)
+    assert is_open(pauses, NOW + 10 * MINUTE)
+    pauses.answered("em", now=NOW + 10 * MINUTE)
+    for minute in (11, 12):
+        pauses.failed("em", DOWN, now=NOW + minute * MINUTE)
+        assert is_open(pauses, NOW + minute * MINUTE)
 
 
 def test_a_wait_that_is_asked_for_is_kept_to_at_once_but_not_for_ever() -> None:
