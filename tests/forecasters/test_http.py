@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -173,6 +174,20 @@ async def test_a_wish_to_wait_longer_than_we_are_willing_to_ends_the_attempts_an
     assert len(grid.questions) == 1
 
 
+async def test_while_a_service_wants_to_be_left_alone_it_is_asked_nothing_else(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", patience=patience, busy_s=600)
+    always(grid, Reply(429, "Max allowed requests per minute"))
+
+    for path in ("forecast", "history", "mix", "history"):
+        with pytest.raises(Transient) as caught:
+            await service.get(path)
+        assert caught.value.retry_after_s == pytest.approx(600, abs=30)
+    assert "not asked, as it wished; free again in" in str(caught.value)
+    assert len(grid.questions) == 1
+
+
 async def test_a_short_wish_to_wait_is_honoured_before_the_next_attempt(grid: FakeGrid, ask: Callable[[], Any]) -> None:
     grid.faults = [Reply(429, "", {"Retry-After": "0"})]
     always(grid, Reply(body=[]))
@@ -285,6 +300,18 @@ async def test_a_key_among_the_parameters_goes_with_every_question_and_into_no_m
     (question,) = grid.questions
     assert question.path == "/api"
     assert question.params == {"in": "DE", "securityToken": SECRET}
+
+
+@pytest.mark.parametrize("key", ["ab+c/d=e", "ab&c d%e"])
+async def test_a_key_that_the_service_repeats_as_in_the_address_is_cut_out_too(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience, key: str
+) -> None:
+    service = Http(client, grid.url, name="grid", setting="", key={"k": key}, patience=patience)
+    address = httpx.URL(grid.url, params={"k": key})
+    always(grid, Reply(400, f"no {address} nor {str(address).lower()} nor {quote(key, safe='')}"))
+
+    with pytest.raises(Permanent, match=r"^grid: 400: no \S+\?k=\*\*\* nor \S+\?k=\*\*\* nor \*\*\*$"):
+        await service.get_text("")
 
 
 async def test_a_text_is_given_as_it_is_and_bytes_that_are_none_are_a_passing_failure(

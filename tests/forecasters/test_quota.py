@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 
 import httpx
@@ -77,6 +78,7 @@ def test_no_span_ever_sees_more_than_its_limit_and_the_wait_told_is_enough(
         ({"ratelimit-remaining": "0", "ratelimit-reset": "12"}, 12),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000090"}, 90),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9999999999"}, 86_400),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800000090000"}, 90),  # in milliseconds
         ({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "30"}, None),
         ({"x-ratelimit-remaining": "0"}, None),
         ({"x-ratelimit-remaining": "none", "x-ratelimit-reset": "soon"}, None),
@@ -119,6 +121,23 @@ async def test_what_the_quota_does_not_allow_does_not_reach_the_service(
     with pytest.raises(Transient, match="grid intensity for zone DE: not asked, its quota is used up"):
         await service.get("intensity", about="zone DE")
     assert len(grid.questions) == 2
+
+
+async def test_questions_wait_in_turn_for_a_quota_that_has_one_in_time(
+    grid: FakeGrid, client: httpx.AsyncClient, patience: Patience
+) -> None:
+    grid.answer = lambda _: Reply(200, {})
+    clock = Clock()
+
+    async def sleep(wait_s: float) -> None:
+        clock.at += wait_s
+
+    quota = Quota(Limit(1, 1.0), clock=clock, sleep=sleep)
+    service = Http(client, grid.url, name="grid", setting="", quota=quota, patience=patience)
+    # Far more than there are attempts, each within the patience there is.
+    await asyncio.gather(*(service.get("intensity") for _ in range(10)))
+    assert len(grid.questions) == 10
+    assert clock.at == pytest.approx(9, abs=0.1)
 
 
 async def test_each_attempt_counts(grid: FakeGrid, client: httpx.AsyncClient, patience: Patience) -> None:

@@ -91,13 +91,14 @@ class Eia:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
         self._seen = Seen()
+        self._quota = quota or Quota(*LIMITS)
         self._http = Http(
             client,
             base_url,
             name=self.name,
             setting=setting,
             key={"api_key": key.strip()},
-            quota=quota or Quota(*LIMITS),
+            quota=self._quota,
             patience=patience,
         )
 
@@ -174,6 +175,7 @@ class Eia:
             body = await self._http.get("electricity/rto/fuel-type-data/data/", query, about=f"zone {zone}")
         except Permanent as error:
             if error.status == 403 and _ABOUT_THE_KEY not in str(error):
+                self._quota.close(_SUSPENDED_S)
                 raise Transient(f"{error}; taken for a pause", retry_after_s=_SUSPENDED_S) from error
             raise
         told = payload.mapping(body, who=who)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote, quote_plus
 
 import httpx
 import stamina
@@ -89,8 +91,8 @@ class Http:
     async def get_text(self, path: str, params: Mapping[str, str] | None = None, *, about: str = "") -> str:
         """The document at `path`. `about` names the input in messages, e.g. `zone DE`.
 
-        Tries again on Transient only, and not where the service wants us back later than we are willing to wait.
-        Raises Transient or Permanent.
+        Waits for its turn where the quota has one in time. Tries again on Transient only, and not where the service
+        wants us back later than we are willing to wait; until then it is not asked anything else either. Raises Transient or Permanent.
         """
         return await self._ask(path, params, about=about, read=self._decoded)
 
@@ -100,6 +102,8 @@ class Http:
         who = " ".join(filter(None, (self.name, path, f"for {about}" if about else "")))
         patience = self._patience
         last: Transient | None = None
+        loop = asyncio.get_running_loop()
+        by = loop.time() + patience.total_s
         try:
             async with asyncio.timeout(patience.total_s):
                 async for attempt in stamina.retry_context(
@@ -110,6 +114,8 @@ class Http:
                     wait_jitter=patience.first_wait_s,
                     wait_max=patience.longest_wait_s,
                 ):
+                    # Waiting for the quota is no attempt: nothing was asked.
+                    await self._quota.turn(who, within_s=by - loop.time())
                     with attempt:
                         try:
                             return await self._once(path, params, who=who, read=read)
@@ -133,7 +139,6 @@ class Http:
         self, path: str, params: Mapping[str, str] | None, *, who: str, read: Callable[[bytes, str], T]
     ) -> T:
         patience = self._patience
-        self._quota.take(who)
         try:
             async with self._client.stream(
                 "GET",
@@ -192,6 +197,8 @@ class Http:
             after_s = retry_after_s(response.headers)
             if status == 429 and after_s is None:
                 after_s = self._busy_s
+            if after_s is not None:
+                self._quota.close(after_s)
             wish = f"; asked to wait {after_s:g} s" if after_s is not None else ""
             raise Transient(f"{said}{wish}", retry_after_s=after_s)
         if status in (400, 404) and sentence.lower().startswith(self._passing):
@@ -213,7 +220,9 @@ class Http:
 
     def _safe(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, "***")
+            # Services repeat addresses too, in which it is written with % and +.
+            for written in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}:
+                text = re.sub(re.escape(written), "***", text, flags=re.IGNORECASE)
         return text
 
 
