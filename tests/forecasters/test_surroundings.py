@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -161,6 +162,34 @@ async def test_the_past_is_asked_for_once_and_then_only_what_is_new() -> None:
     starts = {what: [start for kind, start, _ in source.asked if kind == what] for what in ("mix", "weather")}
     assert starts["mix"][0] == starts["weather"][0] == hour_start(hours.first)
     assert all(start >= NOW - 3 * DAY for what in starts for start in starts[what][1:])
+
+
+async def test_a_model_with_a_longer_past_is_given_all_of_it_though_another_asked_first_for_less() -> None:
+    hours = made_up(DAYS)
+    source = World(hours, asked=[])
+    surroundings = around(source)
+    cut = 80 * 24
+    short = Hours(first=hours.first + cut, g_per_kwh=hours.g_per_kwh[cut:])
+    for asked_at_once in ((short, hours), (short, hours)):
+        found = await asyncio.gather(
+            *(surroundings.around(DE, one, until=hour_number(NOW) + 96, now=NOW) for one in asked_at_once)
+        )
+        for seen in found:
+            assert seen.weather
+            assert all(np.isfinite(values).all() for values in (*seen.mix.values(), *seen.weather.values()))
+    assert source.asked is not None
+    starts = [start for kind, start, _ in source.asked if kind == "mix"]
+    assert starts.count(hour_start(hours.first)) == 1
+
+
+async def test_what_lies_over_a_year_back_is_forgotten() -> None:
+    hours = made_up(DAYS)
+    surroundings = around(World(hours))
+    await surroundings.around(DE, hours.before(hour_number(NOW)), until=hour_number(NOW) + 96, now=NOW)
+    later = NOW + 330 * DAY
+    seen = await surroundings.around(DE, hours, until=hour_number(later) + 96, now=later)
+    assert np.isnan(seen.mix["wind"][: 53 * 24]).all()
+    assert np.isfinite(seen.mix["wind"][54 * 24 :]).all()
 
 
 async def test_a_mix_that_was_known_stays_while_its_source_is_down() -> None:

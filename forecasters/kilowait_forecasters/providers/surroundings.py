@@ -21,6 +21,8 @@ from .open_meteo import Columns, Place
 
 # Values are corrected for a day or two; so much of the past is asked for again each time.
 _REVISED_FOR = timedelta(days=2)
+# The past that models learn from is a year at the most, and a day of slack.
+REMEMBERED_H = 366 * 24
 # With less of its past the model would learn from weather that it had to make up.
 _LEAST_KNOWN = 0.95
 
@@ -53,36 +55,56 @@ class Surroundings:
         self._mixes = dict(mixes or {})
         self._weather = weather
         self._places = dict(places or {})
-        self._generated: dict[str, Columns] = {}
-        self._forecast: dict[str, Columns] = {}
+        self._generated: defaultdict[str, Columns] = defaultdict(dict)
+        self._forecast: defaultdict[str, Columns] = defaultdict(dict)
+        # From which hour on each zone's mix and weather have been answered for, and up to which weather is settled.
+        self._mix_from: dict[str, int] = {}
+        self._weather_from: dict[str, int] = {}
         self._settled: dict[str, int] = {}
+        # Models of one zone ask at once; the second finds what the first was told.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def around(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Hours:
         """`hours` with the mix of its past, and the weather from its start to hour `until`, as far as there is any."""
-        mix = await self._mix(zone, hours, now=now)
-        weather = await self._ahead(zone, hours, until=until, now=now)
+        async with self._locks[zone.id]:
+            mix = await self._mix(zone, hours, now=now)
+            weather = await self._ahead(zone, hours, until=until, now=now)
         return replace(hours, mix=mix, weather=weather)
 
     async def _mix(self, zone: Zone, hours: Hours, *, now: datetime) -> Mapping[str, Floats]:
-        source, known = self._mixes.get(zone.id), self._generated.setdefault(zone.id, {})
-        if source is None:
+        if zone.id not in self._mixes:
             return {}
+        oldest = hour_number(now) - REMEMBERED_H
+        known = self._generated[zone.id] = _since(self._generated[zone.id], oldest)
         newest = max((max(values) for values in known.values() if values), default=None)
-        start = hour_start(hours.first) if newest is None else hour_start(newest) - _REVISED_FOR
+        first, covered = max(hours.first, oldest), max(self._mix_from.get(zone.id, 0), oldest)
+        if newest is None:
+            await self._ask_mix(zone, first=first, end=now, now=now)
+        else:
+            await self._ask_mix(zone, first=newest - _REVISED_FOR // HOUR, end=now, now=now)
+            if first < covered:
+                await self._ask_mix(zone, first=first, end=hour_start(covered), now=now)
+        return _arrays(known, first=hours.first, end=hours.end)
+
+    async def _ask_mix(self, zone: Zone, *, first: int, end: datetime, now: datetime) -> None:
+        known = self._generated[zone.id]
         # Where it does not answer, what was known stays; where nothing is, the model does without.
         with suppress(ForecastersError):
-            slots = await source.mix(zone, start=start, end=now, now=now)
+            slots = await self._mixes[zone.id].mix(zone, start=hour_start(first), end=end, now=now)
             for fuel, values in (await asyncio.to_thread(by_hour, slots)).items():
                 known.setdefault(fuel, {}).update(values)
-        return _arrays(known, first=hours.first, end=hours.end)
+            self._mix_from[zone.id] = min(first, self._mix_from.get(zone.id, first))
 
     async def _ahead(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
         places = self._places.get(zone.id)
         if self._weather is None or not places:
             return {}
-        known = self._forecast.setdefault(zone.id, {})
+        oldest = hour_number(now) - REMEMBERED_H
+        known = _since(self._forecast[zone.id], oldest)
+        first = max(hours.first, oldest)
         # Past days are kept as they were forecast; the last two, today and what is to come are asked for anew.
-        start = max(self._settled.get(zone.id, 0), hours.first)
+        start = self._settled.get(zone.id, first)
+        covered = max(self._weather_from.get(zone.id, first), oldest)
         try:
             fresh = await self._weather.weather(places, start=hour_start(start), end=hour_start(until), now=now)
         except ForecastersError:
@@ -90,9 +112,21 @@ class Surroundings:
         for column, values in fresh.items():
             known[column] = {hour: value for hour, value in known.get(column, {}).items() if hour < start} | values
         self._settled[zone.id] = hour_number(now) // 24 * 24 - _REVISED_FOR // HOUR
+        if first < covered:
+            with suppress(ForecastersError):
+                before = await self._weather.weather(places, start=hour_start(first), end=hour_start(covered), now=now)
+                for column, values in before.items():
+                    known[column] = values | known.get(column, {})
+                covered = first
+        self._forecast[zone.id], self._weather_from[zone.id] = known, covered
         columns = _arrays(known, first=hours.first, end=until)
         past = [np.isfinite(values[: len(hours.g_per_kwh)]).mean() for values in columns.values()]
         return columns if past and min(past) >= _LEAST_KNOWN else {}
+
+
+def _since(known: Columns, oldest: int) -> Columns:
+    """What is known from hour `oldest` on; so that nothing grows for ever."""
+    return {name: {hour: value for hour, value in values.items() if hour >= oldest} for name, values in known.items()}
 
 
 def _arrays(known: Columns, *, first: int, end: int) -> dict[str, Floats]:
