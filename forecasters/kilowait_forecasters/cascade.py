@@ -129,7 +129,8 @@ class Cascade:
     async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> HistoryAnswer:
         """Realised slots that overlap [start, end), ended by `now`; gaps where no provider has a value.
 
-        The first provider that answers leads, the next ones fill what it left open. Raises as `forecast` does.
+        The first provider that ever tells leads; the next ones fill what it leaves open, and what they say is
+        `estimated`: they count otherwise, and the leader may still answer. Raises as `forecast` does.
         """
         require_span(start, end)
         log = _Log(zone)
@@ -253,6 +254,7 @@ class Cascade:
         self, zone: Zone, *, start: datetime, end: datetime, now: datetime, log: _Log
     ) -> IntensitySeries | None:
         found: IntensitySeries | None = None
+        leading = True
         for provider in self._providers.get(zone, ()):
             if found is not None and found.covers(start, end):
                 break
@@ -260,10 +262,14 @@ class Cascade:
                 require_served(provider, zone)
                 series = await provider.history(zone, start=start, end=end, now=now)
                 require_plausible(series, name=provider.name)
-                found = series if found is None else found.extended(series)
+                found = series if leading else _with_estimates(found, series)
                 log.answered(provider)
+            except Permanent as error:
+                log.failed(provider, error)
+                continue  # one that never tells what has been does not lead
             except ForecastersError as error:
                 log.failed(provider, error)
+            leading = False
         return found
 
     async def _from_resort(self, resort: Provider, zone: Zone, *, now: datetime, until: datetime) -> Forecast:

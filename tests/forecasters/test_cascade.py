@@ -465,3 +465,22 @@ async def test_a_zone_that_was_never_anything_but_flat_is_believed(now: datetime
     for hours_on in range(0, 100, 10):
         later = now + hours_on * HOUR
         assert (await cascade.forecast(DE, now=later, until=later + HOUR)).forecast.source == "scripted"
+
+
+async def test_what_another_than_the_first_provider_says_has_been_is_an_estimate(now: datetime) -> None:
+    first, second = Scripted(name="first", value=400), Scripted(name="second", value=300)
+    cascade = Cascade({"DE": [first, second]})
+    start, end = now - 6 * HOUR, now - HOUR
+    first.fails = Transient("down")
+    answer = await cascade.realised(DE, start=start, end=end, now=now)
+    assert {(slot.g_per_kwh, slot.estimated) for slot in answer.series.slots} == {(300, True)}
+
+    first.fails, first.without = None, {(now - 3 * HOUR).replace(minute=0, second=0)}
+    answer = await cascade.realised(DE, start=start, end=end, now=now)
+    assert {(slot.g_per_kwh, slot.estimated) for slot in answer.series.slots} == {(400, False), (300, True)}
+
+
+async def test_where_the_first_provider_never_tells_what_has_been_the_next_one_leads(now: datetime) -> None:
+    cascade = Cascade({"DE": [Scripted(name="first", fails=Permanent("no history")), Scripted(name="second")]})
+    answer = await cascade.realised(DE, start=now - 6 * HOUR, end=now - HOUR, now=now)
+    assert not any(slot.estimated for slot in answer.series.slots)
