@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from advised import facts
@@ -55,6 +55,7 @@ def test_a_wider_choice_of_regions_is_measured_by_the_grid() -> None:
     assert found.by_energy_g == pytest.approx(0)
 
 
+@example(watts=100, minutes=1, grams=1, other_grams=95, work=0.5)  # what rounding a part once broke
 @given(st.integers(100, 690), st.integers(1, 90), st.integers(1, 500), st.integers(1, 500), st.floats(0.1, 5))
 @settings(max_examples=40, deadline=None)
 def test_the_part_by_energy_and_the_part_by_the_grid_add_up(

@@ -79,7 +79,7 @@ def compare(advice: Advice, facts: Facts, other: Facts, *, work: float, applied:
     if facts.carbon_g is not None and other.carbon_g is not None:
         g_per_kwh = facts.carbon_g / energy_kwh
         by_energy_g = saved_kwh * g_per_kwh
-        by_grid_g = round(g_per_kwh * other_kwh - other.carbon_g / work, 6)  # to the microgram, as the books are
+        by_grid_g = g_per_kwh * other_kwh - other.carbon_g / work
     kinds = tuple(dict.fromkeys(applied)) or shown(facts, other)
     said = {lever.kind: lever for lever in advice.levers}
     return Outcome(

@@ -89,20 +89,25 @@ def _show_outcome(outcome: dict[str, Any]) -> None:
     title = f"\nBeside {outcome['other_id']}: {outcome['shown_by']}"
     shown = table("lever", ">predicted", ">measured", title=title)
     for one in outcome["applied"]:
-        predicted, measured = _carbon(one["carbon_g"]), grams(one["measured_g"])
+        predicted, measured = _carbon(one["carbon_g"]), _difference(one["measured_g"])
         if one["energy_kwh"] is not None and one["energy_kwh"]["high"]:
             predicted = f"{_kwh(one['energy_kwh'])} kWh, {predicted}"
         if one["measured_kwh"]:
             measured = f"{one['measured_kwh']:.3g} ± {outcome['uncertainty_kwh']:.2g} kWh, {measured}"
         shown.add_row(one["kind"], predicted, measured)
     output.out.print(shown)
-    parts = f"{grams(outcome['by_energy_g'])} by energy, {grams(outcome['by_grid_g'])} by the grid"
+    parts = f"{_difference(outcome['by_energy_g'])} by energy, {_difference(outcome['by_grid_g'])} by the grid"
     output.out.print(
         f"for the same work {outcome['saved_kwh']:.3g} kWh less ({outcome['saved_pct']:.1f} %); "
-        f"{grams(outcome['saved_g'])} less: {parts}",
+        f"{_difference(outcome['saved_g'])} less: {parts}",
         markup=False,
         highlight=False,
     )
+
+
+def _difference(value: float | None) -> str:
+    """Grams to the microgram: what is left of equal numbers by their rounding is nothing, not a figure."""
+    return grams(None if value is None else round(value, 6) + 0.0)
 
 
 def _kwh(value: dict[str, float]) -> str:
