@@ -92,7 +92,8 @@ class Http:
         """The document at `path`. `about` names the input in messages, e.g. `zone DE`.
 
         Waits for its turn where the quota has one in time. Tries again on Transient only, and not where the service
-        wants us back later than we are willing to wait; until then it is not asked anything else either. Raises Transient or Permanent.
+        wants us back later than we are willing to wait; until then it is not asked anything else either. Raises
+        Transient or Permanent.
         """
         return await self._ask(path, params, about=about, read=self._decoded)
 

@@ -50,7 +50,7 @@ class Kept(Generic[K]):
         return self._provider.zones()
 
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
-        """The forecast in hand where none newer can exist, it was asked for as far and holds `now`; else a new answer."""
+        """The forecast in hand where none newer can exist and it reaches from `now` to `until`; else a new answer."""
         require_span(now, until)
         kept = self._kept.get(zone)
         if kept is not None and kept.at <= now < kept.renewed_at and until <= kept.until and _holds(kept.forecast, now):
