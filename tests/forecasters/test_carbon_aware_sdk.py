@@ -145,3 +145,18 @@ async def test_a_forecast_from_the_future_is_not_believed(sdk: CarbonAwareSdk, g
 
     with pytest.raises(Transient, match="check the clocks"):
         await sdk.forecast(DE, now=now, until=now + HOUR)
+
+
+async def test_numbers_of_a_region_of_watttime_are_no_averages(
+    sdk: CarbonAwareSdk, grid: FakeGrid, now: datetime
+) -> None:
+    row = {**point(hour_of(now), 60), "location": "CAISO_NORTH"}
+    except_locations(grid, Reply(200, forecast_of([row], now)))
+    with pytest.raises(Permanent, match="CAISO_NORTH, a region of WattTime, which gives margins"):
+        await sdk.forecast(DE, now=now, until=now + HOUR)
+
+    except_locations(
+        grid, Reply(200, [{"location": "PJM_DC", "time": now.isoformat(), "rating": 1, "duration": "01:00:00"}])
+    )
+    with pytest.raises(Permanent, match="PJM_DC, a region of WattTime"):
+        await sdk.history(DE, start=now - HOUR, end=now, now=now)

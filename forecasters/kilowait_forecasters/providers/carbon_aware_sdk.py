@@ -6,16 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Any, Generic
 
 import httpx
 
-from kilowait_forecasters.cloud import nearest
+from kilowait_forecasters.cloud import cloud_regions, nearest
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import K, Signal
+from kilowait_forecasters.signal import K, Kind, Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
@@ -72,6 +73,7 @@ class CarbonAwareSdk(Generic[K]):
         if not isinstance(body, list) or len(body) != 1:
             raise Transient(f"{who}: expected one forecast in a list, got {payload.shown(body)}")
         told = payload.mapping(body[0], who=who)
+        self._require_no_margin(payload.first_list(told, "forecastData", who=who), who=who)
         slots = list(self._forecast_slots(told, who=who))
         series = payload.series_of(slots, zone=zone, signal=self.signal, source=self.name)
         issued_at = payload.moment(told.get("generatedAt"), who=who)
@@ -102,10 +104,22 @@ class CarbonAwareSdk(Generic[K]):
         body = await self._http.get("emissions/bylocation", query, about=f"zone {zone}")
         if not isinstance(body, list):
             raise Transient(f"{who}: expected a list, got {payload.shown(body)}")
+        self._require_no_margin(body, who=who)
         past = ended(self._past_slots(body, who=who), start=start, end=end, now=now)
         if not past:
             raise none_realised(self.name, zone, start=start, end=end, now=now)
         return payload.series_of(past, zone=zone, signal=self.signal, source=self.name)
+
+    def _require_no_margin(self, rows: list[Any], *, who: str) -> None:
+        """Raise Permanent where averages are wanted and the grids in the answer are WattTime's: its are margins."""
+        if self.signal.kind is not Kind.AVERAGE:
+            return
+        named = {str(row.get("location")) for row in rows if isinstance(row, Mapping)}
+        if found := sorted(named & _margins()):
+            raise Permanent(
+                f"{who}: answers for {payload.shown(', '.join(found))}, a region of WattTime, which gives margins; "
+                "set the host up with another source, or leave the provider out"
+            )
 
     async def _location(self, zone: Zone) -> str:
         if self._locations is None:
@@ -170,6 +184,13 @@ class CarbonAwareSdk(Generic[K]):
 
     def _who(self, zone: Zone) -> str:
         return f"{self.name} for zone {zone}"
+
+
+@cache
+def _margins() -> frozenset[str]:
+    """WattTime's names of its regions, without those of two letters: countries are called so by all."""
+    named = (region.watttime_region for region in cloud_regions())
+    return frozenset(name for name in named if name is not None and len(name) > 2)
 
 
 def _coordinate(place: Mapping[str, Any], name: str) -> float | None:
