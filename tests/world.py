@@ -173,9 +173,7 @@ def make_world(
         server.store.put_region(
             Region(name=name, zone=zone, address="http://127.0.0.1:1", capacity_gpus=capacity, pue=1.0)
         )
-    from kilowait_scheduler.service.sources import cascade_of
-
-    server.grid.use(cascade_of(server.settings, server.store.regions()))
+    server.grid.use(server.sources.cascade(server.store.regions()))
     server.clusters()
     world = World(server, clusters, wall)
     holder.append(world)

@@ -67,7 +67,8 @@ class Cascade:
     """Providers per zone id in order of preference, and `last_resorts` for every zone.
 
     `stale_after` is the age from its issue time at which a forecast is no longer used. Remembers the last good
-    forecasts in memory. Raises SignalMismatch where a zone's providers do not share one signal.
+    forecasts, and who is left alone, in memory; takes over what `after` remembers. Raises SignalMismatch where a zone's
+    providers do not share one signal.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Cascade:
         last_resorts: Sequence[Provider] = (),
         signal: Signal = AVERAGE_LIFECYCLE,
         stale_after: timedelta = timedelta(hours=6),
+        after: Cascade | None = None,
     ) -> None:
         for zone_id, listed in providers.items():
             for provider in listed:
@@ -89,9 +91,14 @@ class Cascade:
         self.last_resorts = tuple(last_resorts)
         self._signal = signal
         self._stale_after = stale_after
-        self._last: dict[tuple[Zone, str], Forecast] = {}
-        self._seen: dict[Zone, IntensitySeries] = {}
-        self._pauses = Pauses()
+        before = (dict(after._last), dict(after._seen)) if after is not None else ({}, {})
+        self._last: dict[tuple[Zone, str], Forecast] = {
+            key: last for key, last in before[0].items() if last.signal == self.signal_of(key[0])
+        }
+        self._seen: dict[Zone, IntensitySeries] = {
+            zone: seen for zone, seen in before[1].items() if seen.signal == self.signal_of(zone)
+        }
+        self._pauses: Pauses = after._pauses if after is not None else Pauses()
 
     def signal_of(self, zone: Zone) -> Signal:
         """The signal of every value this cascade gives for `zone`."""

@@ -53,8 +53,8 @@ class Settings(BaseSettings):
     eia_key: SecretStr | None = Field(default=None, description="Key for the U.S. EIA's API.")
     eia_url: str = Field(default="https://api.eia.gov/v2", description="Base URL of EIA.")
     carbon_aware_sdk_url: str | None = Field(default=None, description="Base URL of your Carbon Aware SDK WebAPI.")
-    carbon_aware_sdk_signal: str = Field(
-        default="average/lifecycle", description="What its source gives: average/lifecycle or average/direct."
+    carbon_aware_sdk_signal: str | None = Field(
+        default=None, description="What its source gives, needed: average/lifecycle or average/direct."
     )
     watttime_user: str | None = Field(default=None, description="User of WattTime (marginal intensity, to look at).")
     watttime_password: SecretStr | None = Field(default=None, description="Password for WattTime.")

@@ -219,6 +219,15 @@ def test_a_region_with_live_runs_cannot_move_to_another_cluster(make: Make) -> N
     assert world.server.store.regions()[0].pue == 1.3
 
 
+def test_whom_to_ask_is_decided_anew_only_where_something_about_the_grid_has_changed(make: Make) -> None:
+    world = make({"AA": [300.0] * 24})
+    region, before = world.server.store.regions()[0], world.server.grid.cascade
+    world.server.add_region(region.model_copy(update={"capacity_gpus": 99, "pue": 1.3}))
+    assert world.server.grid.cascade is before
+    world.server.add_region(region.model_copy(update={"intensity_g_per_kwh": 77.0}))
+    assert world.server.grid.cascade is not before
+
+
 def test_two_submissions_at_once_are_not_both_given_the_last_gpus(make: Make) -> None:
     world = make({"AA": [300.0] * 24})
     world.run(timedelta(0))

@@ -13,7 +13,7 @@ import stamina
 from pydantic import SecretStr
 
 from forecasters.fake_grid import TOKEN, FakeGrid, Question, Reply, hour_of
-from kilowait_scheduler.service.sources import cascade_of
+from kilowait_scheduler.service.sources import Sources
 from world import HOUR, START, World, make_world
 
 JOB = {"name": "train", "resources": {"gpus": 4}, "duration": "1h", "within": "2h"}
@@ -61,7 +61,7 @@ def world(tmp_path: Path, service: FakeGrid) -> Iterator[World]:
     asked = made.server.settings.model_copy(
         update={"intensity": None, "electricity_maps_url": service.url, "electricity_maps_token": SecretStr(TOKEN)}
     )
-    made.server.grid.use(cascade_of(asked, made.server.store.regions()))
+    made.server.grid.use(Sources(asked).cascade(made.server.store.regions()))
     yield made
     made.close()
 

@@ -18,7 +18,7 @@ from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.service.entitlement import grants
-from kilowait_scheduler.service.sources import cascade_of, marginal_of, probes_of
+from kilowait_scheduler.service.sources import Sources
 from kilowait_scheduler.settings import Settings
 
 NOW = datetime(2026, 9, 14, 9, 14, 25, tzinfo=UTC)
@@ -50,6 +50,7 @@ def all_of(grid: FakeGrid, tmp_path: Path, **more: Any) -> Settings:
             "energy_charts": "on",
             "energy_charts_url": grid.url,
             "carbon_aware_sdk_url": f"{grid.url}/casdk",
+            "carbon_aware_sdk_signal": "average/lifecycle",
             "watttime_user": USER,
             "watttime_password": PASSWORD,
             "watttime_url": f"{grid.url}/watttime",
@@ -60,7 +61,7 @@ def all_of(grid: FakeGrid, tmp_path: Path, **more: Any) -> Settings:
 
 def asked(settings: Settings, one: Region) -> list[str]:
     """Names of the providers of the zone, in order, by making all of them fail."""
-    cascade = cascade_of(settings, [one])
+    cascade = Sources(settings).cascade([one])
     return [provider.name for provider in cascade.providers_of(Zone(one.zone))]
 
 
@@ -71,7 +72,7 @@ def test_providers_come_in_the_settings_order_as_far_as_they_know_the_zone_and_s
     assert asked(settings, region("DE")) == ["electricity-maps", "entsoe", "carbon-aware-sdk"]
     assert asked(settings, region("US-CAL-CISO")) == ["electricity-maps", "eia", "carbon-aware-sdk"]
     assert asked(all_of(grid, tmp_path, providers="energy-charts, neso, entsoe"), region("DE")) == ["energy-charts"]
-    assert cascade_of(settings, [region("DE")]).signal_of(Zone("DE")) == AVERAGE_LIFECYCLE
+    assert Sources(settings).cascade([region("DE")]).signal_of(Zone("DE")) == AVERAGE_LIFECYCLE
 
 
 def test_a_regions_own_list_wins(grid: FakeGrid, tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_a_regions_own_list_wins(grid: FakeGrid, tmp_path: Path) -> None:
     assert asked(settings, region("DE", providers=("entsoe", "electricity-maps"))) == ["entsoe", "electricity-maps"]
     one = region("GB", providers=("neso",))
     assert asked(settings, one) == ["neso"]
-    assert cascade_of(settings, [one]).signal_of(Zone("GB")) == AVERAGE_OPERATIONAL
+    assert Sources(settings).cascade([one]).signal_of(Zone("GB")) == AVERAGE_OPERATIONAL
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,7 @@ def test_a_regions_own_list_wins(grid: FakeGrid, tmp_path: Path) -> None:
             {"carbon_aware_sdk_signal": "marginal/direct"},
             "kept in average; leave its URL out",
         ),
+        ([region()], {"carbon_aware_sdk_signal": None}, "carbon_aware_sdk_signal: say what the source behind its URL"),
         ([region()], {"carbon_aware_sdk_signal": "dirty"}, "write average/lifecycle or average/direct"),
         ([region()], {"quotas": "entsoe many"}, "quotas: entsoe: 'many' is no limit"),
         ([region()], {"quotas": "tea-leaves 5/day"}, "quotas: 'tea-leaves' is none of"),
@@ -119,7 +121,7 @@ def test_what_cannot_be_asked_is_refused_in_one_line(
     grid: FakeGrid, tmp_path: Path, regions: list[Region], more: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(BadInput, match=told) as caught:
-        cascade_of(all_of(grid, tmp_path, **more), regions)
+        Sources(all_of(grid, tmp_path, **more)).cascade(regions)
     assert "\n" not in str(caught.value)
 
 
@@ -129,7 +131,7 @@ async def test_the_next_provider_answers_where_the_first_is_down_and_says_so(gri
         return Reply(401, {"error": "Invalid auth-token"}) if down else grid.well_behaved(question)
 
     grid.answer = answer
-    cascade = cascade_of(all_of(grid, tmp_path), [region("DE")])
+    cascade = Sources(all_of(grid, tmp_path)).cascade([region("DE")])
     answered = await cascade.forecast(Zone("DE"), now=NOW, until=NOW + 20 * HOUR)
 
     assert answered.forecast.source == "carbon-aware-sdk"
@@ -145,7 +147,7 @@ async def test_our_own_model_forecasts_from_the_history_of_one_that_forecasts_no
         return grid.well_behaved(question) if young else Reply(200, NO_DATA)
 
     grid.answer = answer
-    cascade = cascade_of(all_of(grid, tmp_path), [region("DE", providers=("entsoe",))])
+    cascade = Sources(all_of(grid, tmp_path)).cascade([region("DE", providers=("entsoe",))])
     for resort in cascade.last_resorts:
         if isinstance(resort, OwnForecasts):
             resort.wait_s = 60
@@ -159,7 +161,7 @@ async def test_our_own_model_forecasts_from_the_history_of_one_that_forecasts_no
 
 async def test_a_stated_quota_is_kept_to_and_the_last_forecast_goes_on(grid: FakeGrid, tmp_path: Path) -> None:
     settings = all_of(grid, tmp_path, quotas="electricity-maps 1/day", providers="electricity-maps")
-    cascade = cascade_of(settings, [region("DE")])
+    cascade = Sources(settings).cascade([region("DE")])
     first = await cascade.forecast(Zone("DE"), now=NOW, until=NOW + 5 * HOUR)
     later = await cascade.forecast(Zone("DE"), now=NOW + 3 * HOUR, until=NOW + 8 * HOUR)
 
@@ -170,15 +172,45 @@ async def test_a_stated_quota_is_kept_to_and_the_last_forecast_goes_on(grid: Fak
     assert len([q for q in grid.questions if q.path.endswith("/forecast")]) == 1
 
 
+async def test_quotas_forecasts_and_pauses_outlive_a_change_of_the_regions(grid: FakeGrid, tmp_path: Path) -> None:
+    sources = Sources(all_of(grid, tmp_path, quotas="electricity-maps 2/day", providers="electricity-maps"))
+    regions = [region("DE")]
+    cascade = sources.cascade(regions)
+    for n in range(4):
+        regions.append(region("FR", f"fr-{n}", intensity_g_per_kwh=50 + n))
+        cascade = sources.cascade(regions, after=cascade)
+        answered = await cascade.forecast(Zone("DE"), now=NOW, until=NOW + 5 * HOUR)
+        assert answered.forecast.source == "electricity-maps"
+    assert len(grid.questions) == 1
+    later = await cascade.forecast(Zone("DE"), now=NOW + 3 * HOUR, until=NOW + 8 * HOUR)
+    assert later.answers[0].error is None
+    much_later = NOW + 6 * HOUR
+    cascade = sources.cascade(regions, after=cascade)
+    kept = await cascade.forecast(Zone("DE"), now=much_later, until=much_later + 5 * HOUR)
+    assert "its quota is used up" in str(kept.answers[0].error)
+    assert len(grid.questions) == 2
+    await sources.close()
+
+
+def test_models_outlive_a_change_of_the_regions(grid: FakeGrid, tmp_path: Path) -> None:
+    sources = Sources(all_of(grid, tmp_path, providers="entsoe"))
+    (before,), (after,) = (
+        [resort for resort in sources.cascade(given).last_resorts if isinstance(resort, OwnForecasts)]
+        for given in ([region("DE")], [region("DE"), region("FR", "fr")])
+    )
+    assert before is after
+    assert after.zones() == {"DE", "FR"}
+
+
 async def test_a_margin_is_there_to_be_looked_at_and_nothing_stands_in_for_it(grid: FakeGrid, tmp_path: Path) -> None:
     settings = all_of(grid, tmp_path)
-    marginal = marginal_of(settings)
+    marginal = Sources(settings).marginal
     assert marginal is not None
     forecast = await marginal.forecast(Zone("CAISO_NORTH"), now=NOW, until=NOW + 5 * HOUR)
     assert forecast.signal == MARGINAL_DIRECT
     with pytest.raises(Exception, match="403: Forbidden"):
         await marginal.forecast(Zone("US-SE-SOCO"), now=NOW, until=NOW + 5 * HOUR)
-    assert marginal_of(all_of(grid, tmp_path, watttime_user=None)) is None
+    assert Sources(all_of(grid, tmp_path, watttime_user=None)).marginal is None
 
 
 async def test_grants_are_what_the_services_say_zone_by_zone(grid: FakeGrid, tmp_path: Path) -> None:
@@ -188,7 +220,7 @@ async def test_grants_are_what_the_services_say_zone_by_zone(grid: FakeGrid, tmp
         return grid.well_behaved(question)
 
     grid.answer = answer
-    probes = probes_of(all_of(grid, tmp_path))
+    probes = Sources(all_of(grid, tmp_path)).probes
     found = await grants(probes, ["CAISO_NORTH", "DE", "US-MIDA-PJM"], now=NOW)
 
     assert [(one.provider, one.zone, one.forecast, one.history) for one in found] == [
@@ -207,12 +239,12 @@ async def test_a_service_that_does_not_say_what_it_grants_is_told_and_no_failure
     grid: FakeGrid, tmp_path: Path
 ) -> None:
     settings = all_of(grid, tmp_path, electricity_maps_token="wrong", watttime_password="wrong")
-    found = await grants(probes_of(settings), ["DE"], now=NOW)
+    found = await grants(Sources(settings).probes, ["DE"], now=NOW)
 
     assert [one.forecast for one in found] == [None, None]
     assert "404" in str(found[0].problem)
     assert "403: Forbidden" in str(found[1].problem)
-    assert await grants(probes_of(Settings(state_dir=tmp_path)), ["DE"], now=NOW) == []
+    assert await grants(Sources(Settings(state_dir=tmp_path)).probes, ["DE"], now=NOW) == []
 
 
 def test_keys_are_in_no_representation_of_the_settings(grid: FakeGrid, tmp_path: Path) -> None:

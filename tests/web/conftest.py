@@ -26,7 +26,6 @@ from kilowait_scheduler.api.app import create_app
 from kilowait_scheduler.core.budget import Budget, BudgetScope, Enforcement
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.service.sources import cascade_of
 from kilowait_scheduler.service.tokens import Role
 from world import World, make_world
 
@@ -67,7 +66,7 @@ def _world(folder: Path) -> World:
     world = make_world(folder, {"DE": dirty_day, "SE": [30.0] * 24}, gpus={"de": 16, "se": 8})
     us = Region(name="us-east", zone="US-MIDA-PJM", address="http://127.0.0.1:1", capacity_gpus=8, pue=1.2)
     world.server.store.put_region(us)
-    world.server.grid.use(cascade_of(world.server.settings, world.server.store.regions()))
+    world.server.grid.use(world.server.sources.cascade(world.server.store.regions()))
     soft = Budget(id="all", scope=BudgetScope.ORGANISATION, name="all", limit_g=60_000, enforcement=Enforcement.SOFT)
     world.server.store.put_budget(soft)
     world.server.store.put_budget(Budget(id="bio", scope=BudgetScope.TEAM, name="bio", limit_g=10))

@@ -62,6 +62,10 @@ class OwnForecasts:
         self._made: dict[str, _Made] = {}
         self._tasks: dict[tuple[str, int], asyncio.Task[_Made]] = {}
 
+    def use(self, sources: Mapping[str, Provider]) -> None:
+        """Forecast these zones from now on, from sources of the same signal; what was learned of them stays."""
+        self._sources = dict(sources)
+
     def zones(self) -> frozenset[str] | None:
         """The zones that have a source."""
         return frozenset(self._sources)

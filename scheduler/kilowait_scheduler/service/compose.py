@@ -39,7 +39,7 @@ from .jobs import Jobs
 from .monthly import Monthly
 from .planning import Planning
 from .reporting import Reporting
-from .sources import cascade_of, marginal_of, probes_of
+from .sources import Sources
 from .ticker import Ticker
 from .tokens import Tokens
 
@@ -53,6 +53,7 @@ class Server:
     settings: Settings
     clock: GridClock
     store: Store
+    sources: Sources
     grid: Grid
     allowances: Allowances
     planning: Planning
@@ -64,15 +65,17 @@ class Server:
     ticker: Ticker
     clusters: Clusters
     leadership: Leadership
-    probes: Sequence[Probe] = ()
 
     def add_region(self, region: Region) -> None:
         """Add or replace a region; the next round asks for its grid and its cluster, and plans with it."""
         require_same_cluster(self.store, region)
-        regions = [*(known for known in self.store.regions() if known.name != region.name), region]
-        cascade = cascade_of(self.settings, regions)
-        self.store.put_region(region)
-        self.grid.use(cascade)
+        before = {known.name: known for known in self.store.regions()}
+        if region.name in before and _about_grid(before[region.name]) == _about_grid(region):
+            self.store.put_region(region)
+        else:
+            cascade = self.sources.cascade([*(before | {region.name: region}).values()], after=self.grid.cascade)
+            self.store.put_region(region)
+            self.grid.use(cascade)
         self.control.want_plan()
         self.ticker.wake()
 
@@ -80,6 +83,10 @@ class Server:
         """Give the database back. The ticker must have stopped."""
         self.leadership.release()
         self.store.engine.dispose()
+
+    @property
+    def probes(self) -> Sequence[Probe]:
+        return self.sources.probes
 
     @property
     def packages(self) -> Path:
@@ -142,9 +149,8 @@ def compose(
     )
     book = Book(store, policy=policy)
     budgets = Budgets(store)
-    grid = Grid(
-        cascade_of(settings, store.regions()), store, every=settings.forecast_every, marginal=marginal_of(settings)
-    )
+    sources = Sources(settings)
+    grid = Grid(sources.cascade(store.regions()), store, every=settings.forecast_every, marginal=sources.marginal)
     accounting = Accounting(store=store, grid=grid, budgets=budgets, to_grid=clock.grid)
     leadership = Leadership(engine)
     clusters = Clusters(store, make_executor or ray_executor)
@@ -173,7 +179,11 @@ def compose(
         if monthly is not None:
             await monthly.write_due()
 
-    ticker = Ticker(control, every=settings.tick, hourly=(count, write_months), at_end=clusters.close)
+    async def at_end() -> None:
+        await clusters.close()
+        await sources.close()
+
+    ticker = Ticker(control, every=settings.tick, hourly=(count, write_months), at_end=at_end)
 
     def wake() -> None:
         control.want_plan()
@@ -193,6 +203,7 @@ def compose(
         settings,
         clock,
         store,
+        sources,
         grid,
         allowances,
         planning,
@@ -204,7 +215,6 @@ def compose(
         ticker,
         clusters,
         leadership,
-        probes_of(settings),
     )
 
 
@@ -217,6 +227,11 @@ def monthly_of(
     return Monthly(
         reporting=reporting, clock=clock, folder=settings.reports_dir, zone=settings.reports_timezone, may_act=may_act
     )
+
+
+def _about_grid(region: Region) -> object:
+    """What of a region decides whom to ask about its grid."""
+    return region.zone, region.providers, region.intensity_g_per_kwh
 
 
 def require_same_cluster(store: Store, region: Region) -> None:

@@ -69,7 +69,7 @@ class Grid:
     def __init__(
         self, cascade: Cascade, store: Store, *, every: timedelta, marginal: Provider[Marginal] | None = None
     ) -> None:
-        self._cascade = cascade
+        self.cascade = cascade
         self._marginal = marginal
         self._store = store
         self._every = every
@@ -84,12 +84,12 @@ class Grid:
 
     def use(self, cascade: Cascade) -> None:
         """Ask other sources from now on: the regions have changed. What was last known stays until they answer."""
-        self._cascade = cascade
+        self.cascade = cascade
         self._fetched.clear()
         self._asked.clear()
 
     def signal_of(self, zone: str) -> Signal:
-        return self._cascade.signal_of(Zone(zone))
+        return self.cascade.signal_of(Zone(zone))
 
     async def refresh(self, zones: Iterable[str], *, now: datetime, until: datetime) -> set[str]:
         """Fetch what is missing, old or too short; the zones whose forecast changed."""
@@ -120,7 +120,7 @@ class Grid:
     async def _fetch(self, zone: str, *, now: datetime, until: datetime) -> ZoneView:
         self._fetched[zone] = (now, until)
         try:
-            answer = await self._cascade.forecast(Zone(zone), now=now, until=until)
+            answer = await self.cascade.forecast(Zone(zone), now=now, until=until)
         except ForecastersError as error:
             return ZoneView(zone, None, (), problem=str(error))
         return ZoneView(zone, answer.forecast, answer.answers)
@@ -150,7 +150,7 @@ class Grid:
         self._judge_at[zone] = now + _JUDGE_EVERY
         start = now - _JUDGED_FOR
         try:
-            came = (await self._cascade.history(Zone(zone), start=start - _JUDGE_EVERY, end=now, now=now)).series
+            came = (await self.cascade.history(Zone(zone), start=start - _JUDGE_EVERY, end=now, now=now)).series
         except ForecastersError as error:
             log.info("the forecasts of %s are judged tomorrow again: %s", zone, error)
             return
@@ -209,7 +209,7 @@ class Grid:
             if before.error is not None and start <= before.start and before.end <= end:
                 raise before.error.with_traceback(None)
         try:
-            answer = (await self._cascade.realised(Zone(zone), start=start, end=end, now=now)).series
+            answer = (await self.cascade.realised(Zone(zone), start=start, end=end, now=now)).series
         except ForecastersError as error:
             asked.append(_Asked(now, start, end, error=error))
             raise
@@ -240,7 +240,7 @@ class Grid:
         self._revise_at[zone] = now + _REVISE_EVERY
         start, end, _ = seen
         try:
-            answer = await self._cascade.history(Zone(zone), start=start, end=end, now=now)
+            answer = await self.cascade.history(Zone(zone), start=start, end=end, now=now)
         except ForecastersError as error:
             log.info("the last days of %s are looked at for revisions tomorrow again: %s", zone, error)
             return False

@@ -9,7 +9,7 @@ import httpx
 from pydantic import SecretStr
 
 from kilowait_forecasters.cascade import Cascade
-from kilowait_forecasters.cloud import places_in
+from kilowait_forecasters.cloud import cloud_regions, places_in
 from kilowait_forecasters.errors import ForecastersError, SignalMismatch
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import Provider
@@ -32,7 +32,6 @@ from kilowait_forecasters.providers.surroundings import MixSource, Surroundings
 from kilowait_forecasters.providers.watttime import LIMITS as WATTTIME_LIMITS
 from kilowait_forecasters.providers.watttime import WattTime, region_of
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Marginal, Scope, Signal, require_average
-from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.settings import Settings
@@ -66,109 +65,116 @@ _LIMITS: Mapping[str, tuple[Limit, ...]] = {
 }
 
 
-def cascade_of(settings: Settings, regions: Sequence[Region]) -> Cascade:
-    """Providers per zone: a recording alone, or the region's list, or the setting's; then what stands in.
+class Sources:
+    """All that can be asked, made once: connections, quotas, forecasts kept and models learned outlive the regions.
 
-    Our own model learns from the history of each of a zone's providers, and stands in before typical days and
-    configured means do. Raises BadInput where the recording cannot be read or a list names what cannot be asked.
+    Raises BadInput where the recording or a setting cannot be read.
     """
-    replay = _replay(settings)
-    try:
-        plain = _providers(settings)
-    except ForecastersError as error:
-        raise BadInput(str(error)) from None
-    every = _ISSUES_EVERY
-    made = {name: Kept(one, every=every[name]) if name in every else one for name, one in plain.items()}
-    listed: dict[str, list[Provider]] = {}
-    for zone in dict.fromkeys(region.zone for region in regions):
-        if replay is not None and zone in (replay.zones() or ()):
-            listed[zone] = [replay]
-        elif found := _in_order(zone, settings, regions, made):
-            listed[zone] = found
-    around = _around(settings, list(listed), plain)
-    resorts: list[Provider] = []
-    depth = max((len(providers) for providers in listed.values()), default=0)
-    # The model of a zone's first provider comes first; each learns from one alone, for their levels differ.
-    for place in range(depth):
-        sources = {zone: providers[place] for zone, providers in listed.items() if len(providers) > place}
-        resorts += [
-            OwnForecasts({zone: source for zone, one in sources.items() if one is source}, around=around)
-            for source in dict.fromkeys(sources.values())
-            if source is not replay
-        ]
-    resorts += [TypicalDays(), TypicalDays(scope=Scope.DIRECT)]
-    signals = {zone: providers[0].signal for zone, providers in listed.items()}
-    means = {r.zone: r.intensity_g_per_kwh for r in regions if r.intensity_g_per_kwh is not None}
-    for signal in sorted({AVERAGE_LIFECYCLE, *signals.values()}):
-        # A configured mean is taken to be of the signal that its zone's provider has.
-        chosen = {zone: mean for zone, mean in means.items() if signals.get(zone, AVERAGE_LIFECYCLE) == signal}
-        if chosen:
-            resorts.append(Static(chosen, signal=signal))
-    return Cascade(listed, last_resorts=resorts, stale_after=settings.stale_after)
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._replay = _replay(settings)
+        self._client = httpx.AsyncClient()
+        try:
+            quota = _quotas(settings)
+            plain = _providers(settings, self._client, quota)
+            watttime = _watttime(settings, self._client, quota)
+            self._around = _around(settings, plain, self._client, quota)
+        except ForecastersError as error:
+            raise BadInput(str(error)) from None
+        every = _ISSUES_EVERY
+        self._made = {name: Kept(one, every=every[name]) if name in every else one for name, one in plain.items()}
+        # WattTime, to look at; None without an account. Nothing stands in for a margin.
+        self.marginal: Provider[Marginal] | None = None
+        # Those of the providers configured that say what they grant.
+        self.probes: list[Probe] = []
+        if isinstance(maps := plain.get("electricity-maps"), ElectricityMaps):
+            self.probes.append(Probe(maps.name, lambda _now: maps.access(), lambda zone: zone.id))
+        if watttime is not None:
+            self.marginal = Kept(watttime, every=every[watttime.name])
+            self.probes.append(Probe(watttime.name, lambda now: watttime.access(now=now), region_of))
+        self._models: dict[tuple[int, str], OwnForecasts] = {}
+        self._typical = (TypicalDays(), TypicalDays(scope=Scope.DIRECT))
+
+    def cascade(self, regions: Sequence[Region], *, after: Cascade | None = None) -> Cascade:
+        """Providers per zone: a recording alone, or the region's list, or the setting's; then what stands in.
+
+        Our own model learns from the history of each of a zone's providers, and stands in before typical days and
+        configured means do. What `after` remembers goes on. Raises BadInput where a list names what cannot be asked.
+        """
+        replay = self._replay
+        listed: dict[str, list[Provider]] = {}
+        for zone in dict.fromkeys(region.zone for region in regions):
+            if replay is not None and zone in (replay.zones() or ()):
+                listed[zone] = [replay]
+            elif found := _in_order(zone, self._settings, regions, self._made):
+                listed[zone] = found
+        resorts: list[Provider] = []
+        depth = max((len(providers) for providers in listed.values()), default=0)
+        # The model of a zone's first provider comes first; each learns from one alone, for their levels differ.
+        for place in range(depth):
+            sources = {zone: providers[place] for zone, providers in listed.items() if len(providers) > place}
+            resorts += [
+                self._model(place, {zone: source for zone, one in sources.items() if one is source})
+                for source in dict.fromkeys(sources.values())
+                if source is not replay
+            ]
+        resorts += self._typical
+        signals = {zone: providers[0].signal for zone, providers in listed.items()}
+        means = {r.zone: r.intensity_g_per_kwh for r in regions if r.intensity_g_per_kwh is not None}
+        for signal in sorted({AVERAGE_LIFECYCLE, *signals.values()}):
+            # A configured mean is taken to be of the signal that its zone's provider has.
+            chosen = {zone: mean for zone, mean in means.items() if signals.get(zone, AVERAGE_LIFECYCLE) == signal}
+            if chosen:
+                resorts.append(Static(chosen, signal=signal))
+        return Cascade(listed, last_resorts=resorts, stale_after=self._settings.stale_after, after=after)
+
+    def _model(self, place: int, sources: Mapping[str, Provider]) -> OwnForecasts:
+        """The model of the provider that all of `sources` are, with what it has learned so far."""
+        key = (place, next(iter(sources.values())).name)
+        if key not in self._models:
+            self._models[key] = OwnForecasts(sources, around=self._around)
+        self._models[key].use(sources)
+        return self._models[key]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
 
 
-def marginal_of(settings: Settings) -> Provider[Marginal] | None:
-    """WattTime, to look at; None without an account. Nothing stands in for a margin."""
-    watttime = _watttime(settings)
-    return None if watttime is None else Kept(watttime, every=_ISSUES_EVERY[watttime.name])
-
-
-def probes_of(settings: Settings) -> list[Probe]:
-    """Those of the providers configured that say what they grant."""
-    found = []
-    maps, watttime = _electricity_maps(settings, httpx.AsyncClient(), _quotas(settings)), _watttime(settings)
-    if maps is not None:
-        found.append(Probe(maps.name, lambda _now: maps.access(), lambda zone: zone.id))
-    if watttime is not None:
-        found.append(Probe(watttime.name, lambda now: watttime.access(now=now), region_of))
-    return found
-
-
-def _watttime(settings: Settings) -> WattTime | None:
+def _watttime(settings: Settings, client: httpx.AsyncClient, quota: Callable[[str], Quota]) -> WattTime | None:
     username, password = settings.watttime_user, _secret(settings.watttime_password)
     if username is None or password is None:
         return None
     return WattTime(
-        httpx.AsyncClient(),
+        client,
         username=username,
         password=password,
         base_url=settings.watttime_url,
         setting="KILOWAIT_WATTTIME_USER and KILOWAIT_WATTTIME_PASSWORD",
-        quota=_quotas(settings)("watttime"),
+        quota=quota("watttime"),
     )
 
 
-def _electricity_maps(
-    settings: Settings, client: httpx.AsyncClient, quota: Callable[[str], Quota]
-) -> ElectricityMaps | None:
-    token = _secret(settings.electricity_maps_token)
-    if token is None:
-        return None
-    return ElectricityMaps(
-        client,
-        token=token,
-        base_url=settings.electricity_maps_url,
-        setting=NEEDS["electricity-maps"],
-        quota=quota("electricity-maps"),
-    )
-
-
-def _around(settings: Settings, zones: Sequence[str], made: Mapping[str, Provider]) -> Surroundings:
+def _around(
+    settings: Settings, made: Mapping[str, Provider], client: httpx.AsyncClient, quota: Callable[[str], Quota]
+) -> Surroundings:
     """Generation by source from whoever gives it, and the weather where the zone's data centres are."""
     mixes: dict[str, MixSource] = {}
     # Energy-Charts passes on what ENTSO-E has, and is asked where that is not.
     for source in reversed(list(made.values())):
         if isinstance(source, Entsoe | Eia | EnergyCharts):
-            mixes |= {zone: source for zone in zones if _serves(source, zone)}
+            mixes |= dict.fromkeys(source.zones() or (), source)
     weather = None
     if settings.open_meteo == "on":
         weather = OpenMeteo(
-            httpx.AsyncClient(),
+            client,
             base_url=settings.open_meteo_url,
             past_url=settings.open_meteo_past_url,
-            quota=_quotas(settings)("open-meteo"),
+            quota=quota("open-meteo"),
         )
-    return Surroundings(mixes=mixes, weather=weather, places={zone: places_in(Zone(zone)) for zone in zones})
+    zones = {region.zone for region in cloud_regions()}
+    return Surroundings(mixes=mixes, weather=weather, places={zone.id: places_in(zone) for zone in zones})
 
 
 def _replay(settings: Settings) -> Replay | None:
@@ -180,13 +186,19 @@ def _replay(settings: Settings) -> Replay | None:
         raise BadInput(f"intensity: {error}") from None
 
 
-def _providers(settings: Settings) -> dict[str, Provider]:
+def _providers(settings: Settings, client: httpx.AsyncClient, quota: Callable[[str], Quota]) -> dict[str, Provider]:
     """All that can be asked, by name."""
-    client = httpx.AsyncClient()
-    quota = _quotas(settings)
     found: list[Provider] = []
-    if (maps := _electricity_maps(settings, client, quota)) is not None:
-        found.append(maps)
+    if (token := _secret(settings.electricity_maps_token)) is not None:
+        found.append(
+            ElectricityMaps(
+                client,
+                token=token,
+                base_url=settings.electricity_maps_url,
+                setting=NEEDS["electricity-maps"],
+                quota=quota("electricity-maps"),
+            )
+        )
     if settings.neso == "on":
         found.append(Neso(client, base_url=settings.neso_url, quota=quota("neso")))
     if (token := _secret(settings.entsoe_token)) is not None:
@@ -221,7 +233,10 @@ def _in_order(zone: str, settings: Settings, regions: Sequence[Region], made: Ma
         return found
     if len(set(lists.values())) > 1:
         alike = " and ".join(sorted(lists))
-        raise BadInput(f"regions {alike}: providers: they share zone {zone} and list others; give both the same list")
+        raise BadInput(
+            f"regions {alike}: providers: they share zone {zone} and list others; "
+            "leave one list empty, for that region follows the other"
+        )
     region, given = next(iter(lists.items()))
     where = f"region {region}: providers"
     chosen = []
@@ -253,7 +268,12 @@ def _serves(provider: Provider, zone: str) -> bool:
     return zones is None or zone in zones
 
 
-def _average(text: str) -> Signal:
+def _average(text: str | None) -> Signal:
+    if text is None:
+        raise BadInput(
+            "carbon_aware_sdk_signal: say what the source behind its URL gives: average/lifecycle or average/direct; "
+            "if that is WattTime, it is marginal: leave the URL out"
+        )
     try:
         return require_average(Signal.parse(text))
     except SignalMismatch as error:

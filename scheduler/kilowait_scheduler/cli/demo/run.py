@@ -24,7 +24,7 @@ from kilowait_scheduler.dispatch.local_heads import missing
 from kilowait_scheduler.dispatch.ray_packages import pack
 from kilowait_scheduler.planner.joint import warm_up
 from kilowait_scheduler.planner.knowledge import Rules
-from kilowait_scheduler.service.sources import cascade_of
+from kilowait_scheduler.service.sources import Sources
 from kilowait_scheduler.settings import Settings
 
 from .scenario import HOUR, REGION_NAMES, START_S, Part, Scenario, choose
@@ -117,7 +117,7 @@ def _scenario(intensity: Path, *, speed: float) -> Scenario:
     rules = Rules(slot=settings.slot, margin=settings.margin, wait_share_per_h=settings.wait_share_per_h)
     zones, starts = _recorded(intensity, settings)
     places = [Region(name=f"r{i}", zone=z, address="http://127.0.0.1:1", capacity_gpus=1) for i, z in enumerate(zones)]
-    return asyncio.run(choose(cascade_of(settings, places), zones=zones, starts=starts, speed=speed, using=rules))
+    return asyncio.run(choose(Sources(settings).cascade(places), zones=zones, starts=starts, speed=speed, using=rules))
 
 
 def _recorded(intensity: Path, settings: Settings) -> tuple[list[str], Sequence[datetime]]:
