@@ -81,6 +81,7 @@ class World:
     async def _round(self) -> None:
         """A control round, and the accounting that it started: virtual time stands still until both are done."""
         await self.server.control.tick()
+        await self.server.grid.judged()
         await self.server.control.settled()
 
     def finish(self, *job_ids: str, within: timedelta = timedelta(days=4)) -> None:

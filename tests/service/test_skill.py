@@ -64,6 +64,7 @@ def test_after_a_day_the_error_of_the_forecasts_used_is_shown_beside_that_of_yes
         for hour in range(30):
             now = START + timedelta(hours=hour)
             await grid.refresh(["DE"], now=now, until=now + 24 * HOUR)
+            await grid.judged()
             if hour < 24:
                 assert grid.view("DE").skill is None
 
@@ -75,3 +76,24 @@ def test_after_a_day_the_error_of_the_forecasts_used_is_shown_beside_that_of_yes
     assert optimist.asked_for_past == 1, "once a day"
     shown = forecast_shape(grid.view("DE"), now=START + 30 * HOUR)
     assert shown["skill"]["error_pct"] == skill.error_pct
+
+
+def test_a_source_that_is_slow_about_the_past_holds_no_round_up(world: World) -> None:
+    class Slow(Optimist):
+        async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
+            await answered.wait()
+            return await super().history(zone, start=start, end=end, now=now)
+
+    answered, grid = asyncio.Event(), world.server.grid
+    grid.use(Cascade({"DE": [Slow()]}))
+
+    async def live() -> None:
+        for hour in range(30):
+            now = START + timedelta(hours=hour)
+            await grid.refresh(["DE"], now=now, until=now + 24 * HOUR)
+        assert grid.view("DE").skill is None
+        answered.set()
+        await grid.judged()
+        assert grid.view("DE").skill is not None
+
+    asyncio.run(live())

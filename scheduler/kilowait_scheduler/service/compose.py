@@ -181,6 +181,7 @@ def compose(
 
     async def at_end() -> None:
         await clusters.close()
+        await grid.judged()
         await sources.close()
 
     ticker = Ticker(control, every=settings.tick, hourly=(count, write_months), at_end=at_end)

@@ -79,6 +79,7 @@ class Grid:
         self._revise_at: dict[str, datetime] = {}
         self._judge_at: dict[str, datetime] = {}
         self._skills: dict[str, Skill | None] = {}
+        self._judging: set[asyncio.Task[None]] = set()
         # One question about a zone's past at a time, so that the next one finds its answer; a lock lives while in use.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -105,8 +106,25 @@ class Grid:
             if view.forecast is not None and not _same(view.forecast, before.forecast if before else None):
                 changed.add(view.zone)
                 await asyncio.to_thread(self._store.add_forecast, view.forecast)
-        await asyncio.gather(*(self.judge(zone, now=now) for zone in due))
+        self._judge_beside(due, now=now)
         return changed
+
+    def _judge_beside(self, zones: list[str], *, now: datetime) -> None:
+        """Judge while the round goes on: a source that is slow about the past holds no plan up."""
+        for zone in zones:
+            task = asyncio.create_task(self.judge(zone, now=now))
+            self._judging.add(task)
+            task.add_done_callback(self._judged)
+
+    async def judged(self) -> None:
+        """Wait for the judging that is under way."""
+        while self._judging:
+            await asyncio.wait(self._judging)
+
+    def _judged(self, task: asyncio.Task[None]) -> None:
+        self._judging.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("judging forecasts failed; it is tried again tomorrow", exc_info=error)
 
     def _due(self, zone: str, *, now: datetime, until: datetime) -> bool:
         if zone not in self._fetched:
