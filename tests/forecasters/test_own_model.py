@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -156,6 +157,19 @@ async def test_a_source_that_is_down_from_the_start_is_named() -> None:
     own = OwnForecasts({"DE": Past(down=Transient("past: down"))}, wait_s=60)
     with pytest.raises(Transient, match="past: down"):
         await own.forecast(DE, now=NOW, until=NOW + 24 * HOUR)
+
+
+async def test_an_error_of_learning_that_nobody_waited_for_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
+    source = Past(held=asyncio.Event(), down=Transient("past: down"))
+    own = OwnForecasts({"DE": source}, wait_s=0)
+    with pytest.raises(Transient, match="still learning"):
+        await own.forecast(DE, now=NOW, until=NOW + 24 * HOUR)
+    source.held.set()
+    (learning,) = own._tasks.values()
+    await asyncio.wait({learning})
+    del learning, own
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_sources_of_two_signals_are_refused() -> None:

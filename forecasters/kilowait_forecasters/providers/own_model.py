@@ -114,6 +114,7 @@ class OwnForecasts:
         if task is None or task.done():
             self._tasks = {key: one for key, one in self._tasks.items() if not one.done()}
             task = self._tasks[zone.id, hour] = asyncio.create_task(self._make(zone, now=now))
+            task.add_done_callback(_collected)
         done, _ = await asyncio.wait({task}, timeout=self.wait_s)
         if done and not task.cancelled() and task.exception() is None:
             return task.result()
@@ -153,8 +154,9 @@ class OwnForecasts:
                 if not isinstance(error, Permanent):
                     break  # the source is down; a Permanent says that this plan does not sell so much of the past
             else:
-                self._past[zone.id] = answer if known is None else answer.extended(known)
-                return self._past[zone.id]
+                # A year of quarter-hours takes a while to join.
+                past = self._past[zone.id] = await asyncio.to_thread(_joined, answer, known, since=now - _SPANS[0])
+                return past
         if known is None:
             assert problem is not None
             raise problem
@@ -167,6 +169,21 @@ class OwnForecasts:
             for i, value in enumerate(values)
         ]
         return IntensitySeries(zone=zone, signal=self.signal, source=self.name, slots=slots)
+
+
+def _joined(answer: IntensitySeries, known: IntensitySeries | None, *, since: datetime) -> IntensitySeries:
+    """What is known by now, without what is older than any model learns from."""
+    joined = answer if known is None else answer.extended(known)
+    kept = [slot for slot in joined.slots if slot.end > since]
+    if not kept or len(kept) == len(joined.slots):
+        return joined
+    return IntensitySeries(zone=joined.zone, signal=joined.signal, source=joined.source, slots=kept)
+
+
+def _collected(task: asyncio.Task[_Made]) -> None:
+    """Take notice of an error that nobody waited for: the next question finds out anew."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _seen(hours: Hours, issued: int) -> str:
