@@ -251,3 +251,18 @@ def test_a_zone_of_ours_in_one_region_of_theirs_is_that_one_and_in_several_it_is
 
 async def test_what_the_account_may_ask_for_is_what_they_say(watttime: WattTime, grid: FakeGrid, now: datetime) -> None:
     assert await watttime.access(now=now) == [Access("CAISO_NORTH", MARGINAL_DIRECT, forecast=True, history=True)]
+
+
+async def test_a_log_in_that_failed_is_not_tried_again_by_each_zone_but_soon(
+    watttime: WattTime, grid: FakeGrid, now: datetime
+) -> None:
+    grid.answer = lambda _: Reply(403, "Forbidden")
+    asked = (watttime.forecast(Zone(f"R{n}"), now=now, until=now + HOUR) for n in range(8))
+    failures = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(failure, Permanent) for failure in failures)
+    assert paths(grid) == ["/login"]
+
+    grid.answer = None
+    later = now + timedelta(seconds=10)
+    await watttime.forecast(CAISO, now=later, until=later + HOUR)
+    assert grid.watttime.logins == 1

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from kilowait_forecasters.cloud import cloud_regions
-from kilowait_forecasters.errors import Permanent, Transient
+from kilowait_forecasters.errors import ForecastersError, Permanent, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import MARGINAL_DIRECT, Marginal
@@ -34,6 +34,8 @@ _SIGNAL_TYPE = "co2_moer"
 _TOKEN_FOR = timedelta(minutes=29)
 # A token refused when it is younger than this is not the problem: the plan is, or the account.
 _TOKEN_TRUSTED_FOR = timedelta(minutes=5)
+# A log-in that failed is not tried again at once: many zones ask, each would wait for its own.
+_LOGIN_AGAIN = timedelta(seconds=10)
 _LONGEST_HORIZON_H = 72
 # `historical` refuses more than 32 days, and gives both ends of the range.
 _LONGEST_RANGE = timedelta(days=31)
@@ -76,6 +78,7 @@ class WattTime:
         )
         self._http = Http(client, base_url, name=self.name, setting=setting, quota=quota, patience=patience)
         self._token_from: datetime | None = None
+        self._refused: tuple[datetime, ForecastersError] | None = None
         self._logging_in = asyncio.Lock()
 
     def zones(self) -> frozenset[str] | None:
@@ -180,14 +183,25 @@ class WattTime:
         """Since when the token is held, a new one where it is older: many zones ask at once, one logs in."""
         async with self._logging_in:
             held = self._token_from
-            if held is None or not timedelta() <= now - held < younger_than:
-                body = payload.mapping(await self._login.get("login"), who=f"{self.name} login")
-                token = body.get("token")
-                if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
-                    raise Transient(f"{self.name} login: the answer holds no token")
-                self._http.use_token(token)
-                held = self._token_from = now
-            return held
+            if held is not None and timedelta() <= now - held < younger_than:
+                return held
+            if self._refused is not None and timedelta() <= now - self._refused[0] < _LOGIN_AGAIN:
+                raise self._refused[1].with_traceback(None)
+            try:
+                token = await self._new_token()
+            except ForecastersError as error:
+                self._refused = (now, error)
+                raise
+            self._http.use_token(token)
+            self._token_from, self._refused = now, None
+            return now
+
+    async def _new_token(self) -> str:
+        body = payload.mapping(await self._login.get("login"), who=f"{self.name} login")
+        token = body.get("token")
+        if not (isinstance(token, str) and token.isascii() and token.isprintable() and token):
+            raise Transient(f"{self.name} login: the answer holds no token")
+        return token
 
     def _meta(self, body: Mapping[str, Any], region: str, zone: Zone) -> Mapping[str, Any]:
         """What the values are, checked to be what was asked for."""
