@@ -365,3 +365,8 @@ def test_whatever_text_comes_the_answer_is_curves_or_one_of_our_errors(text: str
         curves(text, who="entsoe")
     except ForecastersError as error:
         assert "\n" not in str(error)
+
+
+def test_an_acknowledgement_without_a_reason_is_not_taken_for_no_data() -> None:
+    with pytest.raises(Transient, match="does not say of what"):
+        curves('<Acknowledgement_MarketDocument xmlns="urn"/>', who="entsoe")

@@ -54,7 +54,10 @@ def _root(text: str, *, who: str) -> ElementTree.Element:
 
 
 def _require_no_data(root: ElementTree.Element, *, who: str) -> None:
-    for reason in _all(root, "Reason"):
+    reasons = _all(root, "Reason")
+    if not reasons:
+        raise Transient(f"{who}: an acknowledgement came that does not say of what")
+    for reason in reasons:
         said = payload.shown(_text(reason, "text"), longest=200)
         if _text(reason, "code") != _NO_DATA or "no matching data" not in said.lower():
             raise Permanent(f"{who}: {said or 'refused without a reason'}")
