@@ -411,3 +411,12 @@ def test_an_odd_throughput_curve_costs_no_slot_of_time(restart: timedelta | None
     decisions = replan([tight, patient], known=known, rules=Rules())
     assert [decision.late_by for decision in decisions] == [None, None]
     assert decisions[0].energy_kwh == pytest.approx(2 * 2 * 0.4)
+
+
+def test_an_elastic_job_that_only_many_gpus_finish_in_time_is_given_them() -> None:
+    job = record(work=2 * MINUTE, within=182 * MINUTE, **ELASTIC[0])
+    job = job.model_copy(update={"spec": job.spec.model_copy(update={"earliest": T0 + 181 * MINUTE})})
+    known = knowledge()
+    (decision,) = replan([job], known=known, rules=RULES)
+    assert [window.gpus for window in decision.windows] == [8]
+    assert_sound([decision], known)

@@ -103,7 +103,8 @@ class Grid:
         """
         step, step_s = self.rules.slot, self.rules.slot.total_seconds()
         spec, state = record.spec, record.state
-        fastest = max(state.speed_on(size) for size in record.sizes)
+        sizes = record.sizes
+        fastest = max(state.speed_on(size) for size in sizes)
         left_s = self._left_s(record)
         work = self._slots_of(record, left_s)
         due = (spec.due - self.start) // step
@@ -117,9 +118,12 @@ class Grid:
             earliest = (ready - self.start) // step
             over_s = (ready - self.start - earliest * step).total_seconds()
             work = self._slots_of(record, over_s * fastest + left_s)
-            least = math.ceil(work / fastest - 1e-9)
-            if earliest + least > due and ready + timedelta(seconds=left_s / fastest) <= spec.due:
-                due = earliest + least
+            in_time = self._in_time(record, left_s=left_s, ready=ready)
+            least = math.ceil(work / max((state.speed_on(size) for size in in_time), default=fastest) - 1e-9)
+            if earliest + least > due and in_time:
+                due, sizes = earliest + least, in_time
+        if len(sizes) == 1:
+            work = math.ceil(work / state.speed_on(sizes[0]) - 1e-6) * state.speed_on(sizes[0])
         ran_in = state.runs[-1].region if any(run.started_at for run in state.runs) or running else None
         allowed = self._allowed(record, ran_in=ran_in if running else None)
         weight = self._price_factor(record, allowed)
@@ -131,7 +135,7 @@ class Grid:
         live = state.live_run if running else None
         return Task(
             id=record.id,
-            sizes=tuple(Size(size, record.power_kw(size), state.speed_on(size)) for size in record.sizes),
+            sizes=tuple(Size(size, record.power_kw(size), state.speed_on(size)) for size in sizes),
             work=work,
             earliest=earliest,
             deadline=min(due, self.slots),
@@ -153,6 +157,12 @@ class Grid:
             stays=running,
             budget=self.known.budget_of.get(record.id),
         )
+
+    def _in_time(self, record: JobRecord, *, left_s: float, ready: datetime) -> tuple[int, ...]:
+        """The numbers of GPUs on which it ends by its deadline if it goes on, or begins, at once."""
+        state, live = record.state, record.state.live_run
+        sizes = record.sizes if live is None or not holds_gpus(record) else (record.gpus_of(live),)
+        return tuple(n for n in sizes if ready + timedelta(seconds=left_s / state.speed_on(n)) <= record.spec.due)
 
     def _left_s(self, record: JobRecord) -> float:
         """Seconds of work that are still to be done, a running restart counted as if it did some."""
