@@ -12,7 +12,6 @@ import pytest
 from kilowait_scheduler.core.energy import Reading, RunShare
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.reporting import Asked
-from kilowait_scheduler.service.sources import cascade_of
 from world import HOUR, START, World, make_world
 
 Make = Callable[..., World]
@@ -98,7 +97,7 @@ def test_what_is_known_of_a_span_counts_although_its_beginning_is_not(make: Make
     known = [row for row in rows if not "2026-11-22T23" < row < "2026-11-23T06"]
     world.submit(**job("a", regions=AT_HOME, within="2h30m"))
     path.write_text("\n".join([header, *known]) + "\n")
-    world.server.grid.use(cascade_of(world.server.settings, world.server.store.regions()))
+    world.server.grid.use(world.server.sources.cascade(world.server.store.regions()))
     world.run(40 * HOUR, every=HOUR)
     late = world.submit(**job("c", regions=AT_HOME, within="2h30m"))
     world.finish(late.id)
