@@ -97,7 +97,7 @@ def assert_sound(decisions: Sequence[Decision], known: Knowledge) -> None:
             length = window.end - max(window.start, known.now) - restart
             room += length * job.state.speeds[window.gpus]
         need = timedelta(seconds=job.state.work_ahead_s(known.now))
-        assert room >= need - timedelta(milliseconds=1)
+        assert room >= need - timedelta(microseconds=10)
         done = finish(decision, known)
         if decision.late_by is None:
             assert done <= job.spec.due + timedelta(microseconds=10)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused, Transient
-from kilowait_forecasters.forecast import Forecast
-from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel, intensities
+from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
-from .base import HOUR, ended, hour_of, no_forecast, none_realised, require_served, require_span
+from .base import HOUR, hour_of, require_served, require_span
+from .from_mix import FromMix
 from .http import Http, Patience
 from .quota import Limit, Quota
 
@@ -63,10 +62,9 @@ _FUELS = {
     "WNB": "wind",
     **dict.fromkeys(("BAT", "PS", "UES"), STORED),
 }
-_REVISED_FOR = timedelta(days=2)
 
 
-class Eia:
+class Eia(FromMix):
     """Realised generation by source, hourly, an hour to a day late, and its intensity by factors (docs/providers.md).
 
     Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
@@ -105,24 +103,6 @@ class Eia:
     def zones(self) -> frozenset[str] | None:
         """The zones of the balancing authorities that report."""
         return frozenset(RESPONDENTS)
-
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
-        """Raises Permanent: they forecast demand for a day, not intensity."""
-        require_span(now, until)
-        require_served(self, zone)
-        raise no_forecast(self.name, zone)
-
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
-        """Intensity of what was generated; `estimated` for two days, while it is corrected.
-
-        Hours that lack a source of weight are gaps.
-        """
-        generated = await self.mix(zone, start=start, end=end, now=now)
-        slots = intensities(generated, scope=self.signal.scope, provisional_from=now - _REVISED_FOR)
-        past = ended(slots, start=start, end=end, now=now)
-        if not past:
-            raise none_realised(self.name, zone, start=start, end=end, now=now)
-        return payload.series_of(past, zone=zone, signal=self.signal, source=self.name)
 
     async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
         """Generation by fuel in hours that overlap [start, end) and had ended by `now`, in order; may be none."""

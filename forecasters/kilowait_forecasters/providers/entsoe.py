@@ -10,15 +10,13 @@ from datetime import datetime, timedelta
 import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused
-from kilowait_forecasters.forecast import Forecast
-from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel, intensities
+from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
-from . import payload
-from .base import HOUR, ended, hour_of, no_forecast, none_realised, require_served, require_span
+from .base import HOUR, hour_of, require_served, require_span
 from .entsoe_xml import Curve, curves
+from .from_mix import FromMix
 from .http import Http, Patience
 from .quota import Limit, Quota
 
@@ -66,11 +64,9 @@ _FUELS = {
 }
 # A year may be asked for at once, but thirty days of quarter-hours by fifteen sources are some 3 MB of XML already.
 _LONGEST_RANGE = timedelta(days=30)
-# Late reports are added and corrected; until then values are provisional.
-_REVISED_FOR = timedelta(days=2)
 
 
-class Entsoe:
+class Entsoe(FromMix):
     """Realised generation by source, quarter-hourly to hourly, and its intensity by factors (docs/providers.md).
 
     Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
@@ -111,24 +107,6 @@ class Entsoe:
     def zones(self) -> frozenset[str] | None:
         """The zones whose area code is known."""
         return frozenset(AREAS)
-
-    async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
-        """Raises Permanent: they forecast load, wind and sun for tomorrow, not intensity."""
-        require_span(now, until)
-        require_served(self, zone)
-        raise no_forecast(self.name, zone)
-
-    async def history(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> IntensitySeries:
-        """Intensity of what was generated; `estimated` for two days, while it is corrected.
-
-        Moments that lack a source of weight are gaps.
-        """
-        generated = await self.mix(zone, start=start, end=end, now=now)
-        slots = intensities(generated, scope=self.signal.scope, provisional_from=now - _REVISED_FOR)
-        past = ended(slots, start=start, end=end, now=now)
-        if not past:
-            raise none_realised(self.name, zone, start=start, end=end, now=now)
-        return payload.series_of(past, zone=zone, signal=self.signal, source=self.name)
 
     async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
         """Generation by fuel on whole slots that overlap [start, end) and had ended by `now`, in order; may be none."""
