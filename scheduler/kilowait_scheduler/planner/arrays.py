@@ -167,26 +167,27 @@ class _Pair(NamedTuple):
 def _pairs(task: Task, there: Mapping[str, list[tuple[int, Pool]]]) -> list[_Pair]:
     """The pools it may use, by its regions, with the sizes that go together there, smallest first."""
     usable = [(index, pool) for name in task.regions for index, pool in there.get(name, ()) if task.fits(pool)]
-    known = any(pool.region == task.ran_in for _, pool in usable)
-    home = task.home_of([pool for _, pool in usable])
+    fresh = task.ran_in is None
+    known = not fresh and any(pool.region == task.ran_in for _, pool in usable)
     count = len(task.sizes)
     ranges = [(s, s + 1) for s in range(count)] if task.resize_restarts else [(0, count)]
     runs_at = next((s for s, size in enumerate(_sorted(task)) if size.gpus == task.ran_gpus), 0)
+    home = None if fresh else task.home_of([pool for _, pool in usable])
     found = []
     for (start, to), (index, pool) in product(ranges, usable):
+        mode = FRESH
+        if not fresh:
+            mode = _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known)
+        if mode == RUNNING and not start <= runs_at < to:
+            mode = BESIDE if task.suspendable else CLOSED
         factor = task.kw_factor.get(pool.gpu_type or "", 1.0)
-        move_g = float(task.relocation_g.get(pool.region, 0.0))
-        move_slots = int(task.relocation_slots.get(pool.region, 0))
-        mode = _mode(task, here=pool is home if task.running else task.ran_in == pool.region, known=known)
-        beside = mode == RUNNING and not start <= runs_at < to
-        here = (BESIDE if task.suspendable else CLOSED) if beside else mode
-        found.append(_Pair(index, start, to, factor, move_g, move_slots, here))
+        move_g, move_slots = task.relocation_g.get(pool.region, 0.0), task.relocation_slots.get(pool.region, 0)
+        found.append(_Pair(index, start, to, factor, move_g, move_slots, mode))
     return found
 
 
 def _mode(task: Task, *, here: bool, known: bool) -> int:
-    if task.ran_in is None:
-        return FRESH
+    """Of a task that ran before: `here` where it did, `known` if that is a pool it may still use."""
     if here:
         return RUNNING if task.running else PARKED
     if not task.suspendable:

@@ -21,7 +21,7 @@ def diagnose(task: Task, problem: Problem) -> Unplaced | None:
     room = min(task.deadline, problem.slots) - max(task.earliest, 0)
     if slots < 1 or room < slots:
         return Unplaced(task, Reason.WINDOW_TOO_SHORT, f"needs {slots} slots, has {max(room, 0)} before its deadline")
-    largest = max(int(pool.capacity.max(initial=0)) for pool in fitting)
+    largest = max(pool.largest for pool in fitting)
     if largest < task.least_gpus:
         detail = f"needs {task.least_gpus} GPUs, the largest allowed region has {largest}"
         return Unplaced(task, Reason.GANG_TOO_LARGE, detail)

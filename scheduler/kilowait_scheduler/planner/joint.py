@@ -15,11 +15,9 @@ from .arrays import Arrays
 from .diagnose import diagnose
 from .prices import LocalRound, Round
 from .problem import Floats, Plan, Pool, Prices, Problem, Task
-from .search import COLD, WARM, Effort, Search, Start
+from .search import COLD, FEW, WARM, Effort, Search, Start
 
 __all__ = ["COLD", "WARM", "Effort", "Start", "plan", "warm_up"]
-
-_SMALL = 64  # tasks up to which it is first tried whether everyone can have their best: no kernels, no waiting
 
 
 def plan(
@@ -40,7 +38,7 @@ def plan(
     tasks = tuple(task for task in problem.tasks if task.id not in impossible)
     possible = Problem(problem.slot_h, problem.slots, problem.pools, tasks, problem.budgets_g)
     search = Search(possible, seed=seed)
-    bound = search.everyone_has_their_best(enough) if len(tasks) <= _SMALL else None
+    bound = search.everyone_has_their_best(enough) if len(tasks) <= FEW else None
     if bound is not None:
         return search.made(impossible, bound=bound, prices=None)
     effort = effort or (COLD if start is None or start.prices is None else WARM)

@@ -25,7 +25,7 @@ _SHRINK, _PATIENCE, _WORTH = 0.6, 6, 0.05  # of the level: after so many rounds 
 _FINE = 2e-5  # of the value: steps that aim at less than this are not worth a round
 _GROW = 1.05  # of the level after a round that gained as much: one that only shrinks stalls short of the best
 _MEMORY = 0.65  # share of the last direction in the next
-_CHUNKS = 8  # fixed, so that sums come out the same however many threads there are
+_CHUNKS, _CHUNK = 8, 250  # at most, jobs at least: so that sums come out the same however many threads there are
 
 
 class Round(Protocol):
@@ -37,7 +37,7 @@ class Round(Protocol):
 
 def edges(jobs: int) -> list[int]:
     """Where the jobs are cut into chunks that are priced apart and added up in order."""
-    cuts: list[int] = np.linspace(0, jobs, min(_CHUNKS, max(1, jobs // 50)) + 1).astype(int).tolist()
+    cuts: list[int] = np.linspace(0, jobs, min(_CHUNKS, max(1, jobs // _CHUNK)) + 1).astype(int).tolist()
     return cuts
 
 

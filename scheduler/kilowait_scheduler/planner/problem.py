@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,11 @@ class Pool:
     capacity: Ints
     gpu_type: str | None = None
     price_g_per_kwh: Floats | None = None
+
+    @cached_property
+    def largest(self) -> int:
+        """The most GPUs that may be used in any slot."""
+        return int(self.capacity.max(initial=0))
 
 
 @dataclass(frozen=True)

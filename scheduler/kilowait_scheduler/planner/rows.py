@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,23 @@ def rows_of(
     return where, size
 
 
-def placement_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> Placement:
-    """Rows as segments with their cost."""
+def placement_of(
+    problem: Problem, p: Arrays, j: int, where: Row, size: Row, cost: tuple[float, float] | None = None
+) -> Placement:
+    """Rows as segments with their `cost`, carbon and other, where that is known already."""
     task = problem.tasks[j]
-    busy = np.flatnonzero(where >= 0)
-    key = where[busy].astype(np.int64) * 1000 + size[busy]
-    cuts = np.flatnonzero((np.diff(busy) != 1) | (np.diff(key) != 0)) + 1
-    segments = []
-    for a, b in pairwise([0, *cuts.tolist(), len(busy)]):
-        pool = problem.pools[where[busy[a]]]
-        gpus = int(p.size_gpus[p.size_at[j] + size[busy[a]]])
-        segments.append(Segment(pool.region, int(busy[a]), int(busy[b - 1]) + 1, gpus, pool.gpu_type))
+    segments: list[Segment] = []
+    before, begin = (-1, 0), 0
+    window = slice(int(p.first[j]), int(p.last[j]))
+    of_slots = zip(where[window].tolist(), size[window].tolist(), strict=True)
+    for slot, now in enumerate([*of_slots, (-1, 0)], window.start):
+        if now == before or (now[0] < 0 and before[0] < 0):
+            continue
+        if before[0] >= 0:
+            pool = problem.pools[before[0]]
+            gpus = int(p.size_gpus[p.size_at[j] + before[1]])
+            segments.append(Segment(pool.region, begin, slot, gpus, pool.gpu_type))
+        before, begin = now, slot
     starts = sum(
         1
         for index, segment in enumerate(segments)
@@ -55,5 +60,5 @@ def placement_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> 
     goes_on = home is not None and (first.region, first.gpu_type) == (home.region, home.gpu_type)
     goes_on = goes_on and first.start == p.first[j] and (not task.resize_restarts or first.gpus == task.ran_gpus)
     restarts = starts - (1 if task.ran_in is None or goes_on else 0)
-    carbon, price = weighed(p, j, where, size)
+    carbon, price = cost or weighed(p, j, where, size)
     return Placement(task, tuple(segments), carbon, price, restarts)

@@ -16,7 +16,7 @@ from .arrays import arrays_of, left_out_g
 from .check import faults
 from .conflicts import tightened
 from .prices import Ascent, Round, ascend, scale_of
-from .problem import Floats, Ints, Placement, Plan, Prices, Problem, Segment, Unplaced
+from .problem import Floats, Ints, Plan, Prices, Problem, Segment, Unplaced
 from .rows import Row, placement_of, rows_of
 from .schedule import weighed
 
@@ -48,18 +48,20 @@ class Start:
 
 
 COLD = Effort()
-WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.005)
+WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.003)
+FEW = 64  # tasks up to which it is first tried whether everyone can have their best: no kernels, no waiting
 _GREEDY_ROUNDS = 12
 _LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
-_AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time
-_FEW = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
+_AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time,
+_FRUITLESS = 2  # until so many times in a row have gained nothing
+_TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
 _DEARER = 10  # rounds in which a budget that is overdrawn raises its price
-_NEAR, _NEAR_ENOUGH = 1e-6, 1e-4  # relative gap, per job and at most, at which a plan is not improved further
+_NEAR, _NEAR_ENOUGH = 1e-7, 1e-3  # relative gap, times the jobs squared and at most, at which a plan is good enough
 _CLOSED = 1e-9  # relative gap at which a plan is proven best
 
 
@@ -128,7 +130,18 @@ class Search:
 
     def total(self) -> float:
         """The objective of what is placed, budget prices left out."""
-        return sum((self.placement(j).objective_g for j in self._placed()), 0.0)
+        carbon, other = self._grams()
+        return float(carbon.sum() + other.sum())
+
+    def _grams(self) -> tuple[Floats, Floats]:
+        """Carbon and other prices of each placed job; of few jobs without kernels, which may have to be compiled."""
+        work, placed = self.work, self._placed()
+        if len(self.problem.tasks) <= FEW:
+            found = [weighed(self.p, j, work.where[j], work.size[j]) for j in placed]
+            return np.array([one[0] for one in found]), np.array([one[1] for one in found])
+        carbon, other = np.zeros(len(work.placed)), np.zeros(len(work.placed))
+        sweeps.costs(self.p, work.where, work.size, work.placed, carbon, other)
+        return carbon[placed], other[placed]
 
     def worth(self) -> float:
         """What the search lowers: the scaled objective, with what is left out counted at its drop."""
@@ -183,9 +196,13 @@ class Search:
         least = self.worth()
         cold = begin is None
 
+        near = max(_CLOSED, min(_NEAR * len(order) ** 2, _NEAR_ENOUGH))
+
         def closed(bound: float) -> bool:
-            whole = bool(self.work.placed[order].all()) and self._within_budgets()
-            return enough() or (whole and least - bound <= _CLOSED * max(1.0, abs(bound)))
+            if enough():
+                return True
+            good = self.work.placed[order].all() and self.worth() - bound <= near * max(1.0, abs(bound))
+            return bool(good) and self._within_budgets()
 
         wanted = possible.astype(np.int64)
         found = self._priced(look, begin, wanted, effort.iterations, least=least, enough=closed)
@@ -193,17 +210,15 @@ class Search:
             self._rescale(found.budget)
             if cold:
                 self._at_prices(order, found.gpu_g)
-            near = min(_NEAR * len(order), _NEAR_ENOUGH) * abs(found.bound)
-
-            def good() -> bool:
-                return enough() or bool(self.work.placed[order].all() and self.worth() - found.bound <= near)
-
-            self._improve(found.gpu_g, effort, good)
+            self._improve(found.gpu_g, effort, lambda: closed(found.bound))
             rounds = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
+            fruitless = 0
             for extra in range(math.ceil(self.cheap * rounds)):
-                if good():
+                if closed(found.bound) or fruitless == _FRUITLESS:
                     break
-                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), good)
+                before = self.worth()
+                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), lambda: closed(found.bound))
+                fruitless = 0 if self.worth() < before else fruitless + 1
         self._keep_budgets(found, order, effort, enough)
         self._let_go_on()
         if self.work.placed[order].all():
@@ -228,7 +243,7 @@ class Search:
 
         `least`: what a plan of theirs is known to cost.
         """
-        few = len(wanted) <= _FEW
+        few = len(wanted) <= _TIGHTENED
         iterations = max(iterations, _FEWEST_ROUNDS) if few else iterations
         rounds = iterations // _OF_PRICES if few else iterations
         limits = self.limits_g
@@ -329,11 +344,9 @@ class Search:
                 self.restore(kept)
 
     def _spent_g(self) -> Floats:
-        spent = np.zeros(len(self.limits_g))
-        for j in self._placed():
-            if self.p.budget[j] >= 0:
-                spent[self.p.budget[j]] += self._carbon_g(j)
-        return spent
+        budget = self.p.budget[self.work.placed]
+        grams = self._grams()[0][budget >= 0]
+        return np.bincount(budget[budget >= 0], grams, minlength=len(self.limits_g)).astype(np.float64)
 
     def _carbon_g(self, j: int) -> float:
         return weighed(self.p, j, self.work.where[j], self.work.size[j])[0]
@@ -380,11 +393,12 @@ class Search:
                 self.over_budget.add(j)
                 spent -= grams[j]
 
-    def placement(self, j: int) -> Placement:
-        return placement_of(self.problem, self.p, j, self.work.where[j], self.work.size[j])
-
     def made(self, impossible: Mapping[str, Unplaced], *, bound: float, prices: Prices | None) -> Plan:
-        placements = tuple(self.placement(j) for j in self._placed())
+        work, grams = self.work, self._grams()
+        placements = tuple(
+            placement_of(self.problem, self.p, j, work.where[j], work.size[j], (float(carbon), float(other)))
+            for j, carbon, other in zip(self._placed(), *grams, strict=True)
+        )
         unplaced = [*impossible.values()]
         for j in np.flatnonzero(~self.work.placed):
             task = self.problem.tasks[j]

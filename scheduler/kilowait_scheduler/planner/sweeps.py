@@ -169,6 +169,15 @@ def price_round(
 
 
 @jit
+def costs(p: Arrays, where: Any, size: Any, placed: Any, carbon: Floats, other: Floats) -> None:
+    """(J,) grams of carbon and other prices of every placed job's schedule."""
+    for j in range(len(p.first)):
+        if placed[j]:
+            carbon[j] = carbon_of(p, j, where[j], size[j])
+            other[j] = cost_of(p, j, 1.0, where[j], size[j]) - carbon[j]
+
+
+@jit
 def take(p: Arrays, work: Work, j: int) -> None:
     """Take the GPUs of job j's schedule."""
     work.placed[j] = True
