@@ -27,10 +27,10 @@ from .test_evidence import CHECKPOINT, HERE, THERE, recompute, written
 __all__ = ["recompute"]
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two jobs at once in aa, then one that moves between aa and bb."""
-    world = make_world(tmp_path, {"AA": HERE, "BB": THERE}, gpus={"aa": 8, "bb": 8})
+    world = make_world(tmp_path_factory.mktemp("world"), {"AA": HERE, "BB": THERE}, gpus={"aa": 8, "bb": 8})
     here = {"home": "aa", "any_of": ["aa"]}
     jobs = [
         world.submit(name="large", duration="2h", within="2h40m", resources={"gpus": 4}, regions=here),
@@ -48,6 +48,17 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.run(6 * HOUR)
     yield world
     world.close()
+
+
+@pytest.fixture
+def world(trained: World) -> Iterator[World]:
+    """What was trained, without contracts at first."""
+    yield trained
+    store = trained.server.store
+    for supply in store.clean_supplies():
+        store.remove_clean_supply(supply.id)
+    for mix in store.residual_mixes():
+        store.remove_residual_mix(mix.region, start=mix.start)
 
 
 def report(world: World, **options: Any) -> Report:

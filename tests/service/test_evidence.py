@@ -44,10 +44,10 @@ def recompute() -> Any:
     return module.recompute
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Two regions in which one job moved and paused, one waited, one ran at once, and one grew."""
-    world = make_world(tmp_path, {"AA": HERE, "BB": THERE})
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two regions in which one job moved and paused, one waited, one ran at once, and one grew. Tests only read it."""
+    world = make_world(tmp_path_factory.mktemp("world"), {"AA": HERE, "BB": THERE})
     where = {"home": "aa", "any_of": ["aa", "bb"]}
     common = {"resources": {"gpus": 4}, "regions": where}
     jobs = [
