@@ -17,7 +17,8 @@ unit: prepare-dev
 	$(VENV)/pytest -q -n 2 -m "not ray and not browser and not postgres and not helm and not prometheus and not cpsat and not peers and not network"
 
 real: prepare-dev prepare-oracles prepare-peers
-	$(VENV)/pytest -q -m "ray or browser or postgres or helm or prometheus or cpsat or peers or network"
+	$(VENV)/pytest -q -n 2 -m "not ray and (browser or postgres or helm or prometheus or cpsat or peers or network)"
+	$(VENV)/pytest -q -m ray  # one after the other: each starts clusters
 
 check: lint types wheel  ## everything CI checks besides the tests
 
