@@ -21,8 +21,8 @@ from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import JobState, Phase, Run, RunPhase
-from kilowait_scheduler.reports.measured import Measured
 from moment import T0
+from one_job import measured_of
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 REGIONS = [
@@ -120,7 +120,7 @@ def facts(
         (f"kw-{job_id}-1",) if rows else (),
     )
     return Facts(
-        job=Measured(record, course),
+        job=measured_of(record, course),
         held=held,
         gpu=H100 if gpu else None,
         idle_w=idle_w,

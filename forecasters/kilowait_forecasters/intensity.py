@@ -167,7 +167,10 @@ class IntensitySeries(Generic[K]):
             slot = self.slots[index]
             if slot.start >= end:
                 return
-            yield Slot(max(slot.start, start), min(slot.end, end), slot.g_per_kwh, slot.estimated)
+            if slot.start >= start and slot.end <= end:
+                yield slot
+            else:
+                yield Slot(max(slot.start, start), min(slot.end, end), slot.g_per_kwh, slot.estimated)
 
     def between(self, start: datetime, end: datetime) -> IntensitySeries[K]:
         """The part on [start, end). Raises OutOfRange or Gap."""

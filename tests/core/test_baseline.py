@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Arrival, compact, laid, mean_start_emissions, run_now_starts
+from kilowait_scheduler.core.baseline import Arrival, mean_start_emissions, run_now_starts
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission
-from kilowait_scheduler.core.course import Course, Integral
+from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.integral import Integral
+from one_job import compact, laid
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

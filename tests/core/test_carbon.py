@@ -15,10 +15,11 @@ from kilowait_forecasters.errors import Gap, OutOfRange
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Counterfactual, laid
+from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emission, emissions
-from kilowait_scheduler.core.course import Course, Integral
-from kilowait_scheduler.core.savings import savings
+from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.integral import Integral
+from one_job import laid, saved
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -127,7 +128,7 @@ def test_the_start_intensity_shortcut_gets_the_sign_wrong_where_the_slots_do_not
         ran = [interval((start + h) * 3600, 3600, MJ_PER_KWH) for h in range(length)]
         truth = sum(values[submit : submit + length]) - sum(values[start : start + length])
         shortcut = (values[submit] - values[start]) * length
-        ours = savings(
+        ours = saved(
             useful=Course.of(ran),
             overhead=Course.of([]),
             against=Counterfactual("aa", ((T0 + submit * HOUR, T0 + submit * HOUR),)),

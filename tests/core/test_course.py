@@ -13,7 +13,9 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval, emissions
-from kilowait_scheduler.core.course import Course, Integral, emission_of, joined, to_us
+from kilowait_scheduler.core.course import Course, joined, to_us
+from kilowait_scheduler.core.integral import Integral, emission_of
+from one_job import split
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -68,7 +70,7 @@ def test_a_course_split_at_any_edges_is_the_same_energy_to_the_millijoule(
 ) -> None:
     course = Course.of(intervals)
     at = [to_us(T0 + edge * timedelta(seconds=1)) for edge in edges]
-    pieces = course.split(at)
+    pieces = split(course, at)
     assert int(pieces.energy_mj.sum()) == sum(one.energy_mj for one in intervals)
     assert int((pieces.end_us - pieces.start_us).sum()) == int((course.end_us - course.start_us).sum())
     assert not any(start < edge < end for start, end in zip(pieces.start_us, pieces.end_us, strict=True) for edge in at)

@@ -13,11 +13,12 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Baseline, Counterfactual, laid
+from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emissions
-from kilowait_scheduler.core.course import Course, Integral
+from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.policies import POLICIES, Chance, lowest_window, threshold, wait_awhile
-from kilowait_scheduler.core.savings import savings
+from one_job import laid, saved
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -104,7 +105,7 @@ def test_a_job_that_ran_exactly_as_the_policy_says_saves_exactly_nothing(
     ran = [
         EnergyInterval(start, end, ((end - start) // MINUTE) * MJ_PER_KWH // 60, "aa") for start, end in against.windows
     ]
-    found = savings(
+    found = saved(
         useful=Course.of(ran),
         overhead=Course.of([]),
         against=against,

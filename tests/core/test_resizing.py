@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.baseline import Counterfactual, compact
+from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
-from kilowait_scheduler.core.course import Course, Integral, to_us
+from kilowait_scheduler.core.course import Course, to_us
+from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.resizing import Size, Stint, as_long_as_on, gpu_hours, on_size, stints_of
-from kilowait_scheduler.core.savings import Resized, savings
+from kilowait_scheduler.core.savings import Resized
 from kilowait_scheduler.core.state import JobState, Run, RunPhase
+from one_job import compact, saved
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -63,7 +65,7 @@ def test_what_only_more_gpus_cost_is_told_apart_from_what_clean_hours_saved() ->
     grid = {"aa": integral([400.0] * 3 + [100.0] * 2 + [400.0] * 10)}
     small = Size(2, 1.0)
     resized = Resized(on_size(WORK, STINTS, small), as_long_as_on(WORK, STINTS, small), on_size(WORK, STINTS, small))
-    found = savings(
+    found = saved(
         useful=WORK, overhead=Course.of([]), against=Counterfactual("aa", ((T0, T0 + 4 * HOUR),)),
         intensity=grid, pue={"aa": 1.0}, resized=resized,
     )  # fmt: skip
@@ -92,7 +94,7 @@ def test_levers_of_a_resized_job_add_up_to_its_saving(data: st.DataObject) -> No
     ]
     base, best = Size(2, 1.0), Size(8, speeds[8])
     resized = Resized(on_size(work, stints, base), as_long_as_on(work, stints, base), on_size(work, stints, best))
-    found = savings(
+    found = saved(
         useful=work, overhead=Course.of([]), against=Counterfactual("bb", ((T0, T0 + HOUR),)),
         intensity=grid, pue={"aa": 1.1, "bb": 1.4}, resized=resized,
     )  # fmt: skip

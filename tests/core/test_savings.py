@@ -14,9 +14,10 @@ from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval, emissions
-from kilowait_scheduler.core.course import Course, Integral
-from kilowait_scheduler.core.savings import savings, useful_and_overhead
+from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.state import Run, RunPhase
+from one_job import saved, useful_and_overhead
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -101,7 +102,7 @@ def test_the_levers_add_up_to_what_was_saved(
     start_min: int,
 ) -> None:
     useful, overhead = useful_and_overhead(Course.of(intervals), runs=runs(pieces), restart_s=300)
-    found = savings(
+    found = saved(
         useful=useful,
         overhead=overhead,
         against=begun(T0 + MINUTE * start_min),
@@ -132,9 +133,7 @@ def test_a_job_that_ran_exactly_as_run_now_saves_exactly_nothing(
         ]
         at += length
     rng.shuffle(without_pause)  # type: ignore[attr-defined]
-    found = savings(
-        useful=Course.of(without_pause), overhead=NOTHING, against=begun(T0), intensity=known(grids), pue=PUE
-    )
+    found = saved(useful=Course.of(without_pause), overhead=NOTHING, against=begun(T0), intensity=known(grids), pue=PUE)
     assert found.saved_g == 0.0
     assert (found.time_shift_g, found.region_shift_g, found.overheads_g) == (0.0, 0.0, 0.0)
 
@@ -179,7 +178,7 @@ def test_work_after_a_stop_signal_that_ended_the_job_is_useful() -> None:
 def test_the_interval_of_a_job_on_a_grid_without_carbon_is_that_of_its_meter() -> None:
     grid = known({"aa": series([500.0] * 4 + [0.0] * 20)})
     late = Course.of([EnergyInterval(T0 + 4 * HOUR, T0 + 5 * HOUR, MJ_PER_KWH, "aa", 5.0)])
-    found = savings(useful=late, overhead=NOTHING, against=begun(T0), intensity=grid, pue=PUE)
+    found = saved(useful=late, overhead=NOTHING, against=begun(T0), intensity=grid, pue=PUE)
     assert found.actual.carbon_g == 0.0
     assert found.uncertainty_g == pytest.approx(0.05 * found.saved_g)
 
@@ -187,7 +186,7 @@ def test_the_interval_of_a_job_on_a_grid_without_carbon_is_that_of_its_meter() -
 def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:
     grid = {"aa": series([100.0] * 12 + [400.0] * 12)}
     late = [EnergyInterval(T0 + 12 * HOUR, T0 + 13 * HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=Course.of(late), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
+    found = saved(useful=Course.of(late), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
     assert found.saved_g == pytest.approx(-300)
     assert found.saved_pct == pytest.approx(-300)
 
@@ -195,7 +194,7 @@ def test_a_delay_into_dirtier_hours_is_a_negative_saving() -> None:
 def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> None:
     ran = [EnergyInterval(T0, T0 + HOUR, MJ_PER_KWH, "aa")]
     with pytest.raises(ForecastersError):
-        savings(
+        saved(
             useful=Course.of(ran),
             overhead=NOTHING,
             against=begun(T0 - HOUR),
@@ -207,5 +206,5 @@ def test_a_baseline_without_realised_values_is_an_error_and_not_a_figure() -> No
 def test_no_share_of_nothing_is_given_in_percent() -> None:
     grid = {"aa": series([0.0] * 24)}
     ran = [EnergyInterval(T0, T0 + HOUR, MJ_PER_KWH, "aa")]
-    found = savings(useful=Course.of(ran), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
+    found = saved(useful=Course.of(ran), overhead=NOTHING, against=begun(T0), intensity=known(grid), pue={"aa": 1.0})
     assert found.saved_pct is None

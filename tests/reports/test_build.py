@@ -26,6 +26,7 @@ from kilowait_scheduler.reports.baselines import mean_start, queue_for, run_now
 from kilowait_scheduler.reports.build import build
 from kilowait_scheduler.reports.measured import Measured
 from kilowait_scheduler.reports.model import By, JobLine, Report
+from one_job import measured_of
 
 T0 = datetime(2026, 11, 23, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -82,7 +83,7 @@ def measured(told: Told) -> Measured:
         state=state,
     )
     ran = [EnergyInterval(begin, end, told.ran * MJ_PER_KWH, told.region)] if told.ran else []
-    return Measured(record, Course.of(ran))
+    return measured_of(record, Course.of(ran))
 
 
 def grid(hours: int = 400) -> dict[str, IntensitySeries]:

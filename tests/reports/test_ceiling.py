@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
-from kilowait_scheduler.core.course import Course, Integral
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.reports.baselines import run_now
@@ -23,8 +23,6 @@ from kilowait_scheduler.reports.model import JobLine, Report
 from kilowait_scheduler.reports.words import little_to_gain
 
 from .test_build import FAR, HOUR, REGIONS, T0, Told, grid, measured
-
-PUE = {region.name: region.pue for region in REGIONS}
 
 
 def job(
@@ -61,10 +59,6 @@ def known(*values: list[float]) -> dict[str, IntensitySeries]:
     }
 
 
-def integrals(intensity: dict[str, IntensitySeries]) -> dict[str, Integral]:
-    return {name: Integral(series) for name, series in intensity.items()}
-
-
 def best(one: Measured, intensity: dict[str, IntensitySeries]) -> Ceiling:
     return ceilings([one], regions=REGIONS, intensity=intensity, now=FAR)["a"]
 
@@ -73,7 +67,7 @@ def test_the_best_schedule_waits_moves_and_pauses_where_a_restart_is_worth_it() 
     hours = [500.0] * 4 + [100.0] + [500.0] * 5 + [90.0] + [500.0] * 13
     here, there = known(hours, [400.0] * 6 + [80.0] * 2 + [400.0] * 16).values()
     whole = best(job(ran=2), {"aa": here})
-    assert whole.carbon_g(job(ran=2), intensity=integrals({"aa": here}), pue=PUE) == pytest.approx(590)
+    assert whole.carbon_g == pytest.approx(590)
     moved = best(job(ran=2, regions=("aa", "bb")), {"aa": here, "bb": there})
     assert [(stay.region, stay.start, stay.end) for stay in moved.stays] == [("bb", T0 + 6 * HOUR, T0 + 8 * HOUR)]
     pausing = job(ran=2, restart="6m")
@@ -83,7 +77,7 @@ def test_the_best_schedule_waits_moves_and_pauses_where_a_restart_is_worth_it() 
         (T0 + 10 * HOUR, T0 + 11 * HOUR),
     ]
     # A tenth of an hour of restart at 1 kW falls into the dirty hour before the second stretch.
-    assert parts.carbon_g(pausing, intensity=integrals({"aa": here}), pue=PUE) == pytest.approx(100 + 90 + 50)
+    assert parts.carbon_g == pytest.approx(100 + 90 + 50)
 
 
 HOURS = st.lists(st.integers(0, 500).map(float), min_size=24, max_size=24)
@@ -102,7 +96,7 @@ def test_no_schedule_on_the_hour_is_better_and_none_leaves_the_window(
     assert found.stays[0].start >= T0
     assert found.stays[-1].end <= T0 + due * HOUR
     assert all(b.start - a.end >= timedelta(seconds=b.restart_s) for a, b in pairwise(found.stays))
-    grams = found.carbon_g(one, intensity=integrals(intensity), pue=PUE)
+    grams = found.carbon_g
     for hours in (here, there):
         for start in range(due - ran + 1):
             assert grams <= sum(hours[start : start + ran]) + 1e-6

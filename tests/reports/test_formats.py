@@ -20,15 +20,16 @@ from kilowait_forecasters.signal import Signal
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import Emission, EnergyInterval, emissions
 from kilowait_scheduler.core.clean import MarketBased
-from kilowait_scheduler.core.course import Course, Integral
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.ranges import Range, summed
 from kilowait_scheduler.reports import parquet
 from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import By, JobLine, Report, Use
 from kilowait_scheduler.reports.render import COLUMNS
 from kilowait_scheduler.reports.sums import groups_of, totals_of
-from kilowait_scheduler.reports.uses import market_based_of, matched_of, uses_of
+from kilowait_scheduler.reports.uses import Drawn, market_based_of, matched_of, uses_of
 from reports import sample
 
 grams = st.floats(0.001, 1e7)
@@ -264,7 +265,8 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
         for a, length, energy_mj, region in spans
     ]
     whole = emissions(intervals, intensity=INTENSITY, pue=PUE)
-    parts = uses_of(Course.of(intervals), whole=whole, made={}, intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
+    drawn = Drawn(Course.of(intervals), whole, {})
+    (parts,) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
     assert sum(part.energy_kwh or 0.0 for part in parts) == pytest.approx(whole.energy_kwh, rel=1e-9)
     assert sum(part.carbon_g or 0.0 for part in parts) == pytest.approx(whole.carbon_g, rel=1e-6)
     assert len({(part.region, part.month) for part in parts}) == len(parts)
@@ -272,7 +274,8 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
 
 def test_gpus_that_were_held_without_a_reading_have_a_part_whose_energy_is_not_known() -> None:
     made = {("aa", "2026-11"): Range(1.0, 2.0, 3.0)}
-    (part,) = uses_of(Course.of([]), whole=Emission(), made=made, intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
+    drawn = Drawn(Course.of([]), Emission(), made)
+    ((part,),) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
     assert (part.energy_kwh, part.carbon_g, part.embodied_g) == (None, None, Range(1.0, 2.0, 3.0))
 
 

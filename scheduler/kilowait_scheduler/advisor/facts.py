@@ -9,9 +9,10 @@ from functools import cached_property
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_scheduler.core.course import Course, Integral, emission_of
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.gpus import Gpu
 from kilowait_scheduler.core.held import Held
+from kilowait_scheduler.core.integral import Integral, emission_of
 from kilowait_scheduler.core.ranges import Range
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.reports.measured import Measured

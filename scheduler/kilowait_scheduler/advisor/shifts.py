@@ -14,7 +14,7 @@ from kilowait_scheduler.core.job import Checkpoint
 from kilowait_scheduler.core.ranges import Range
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.reports.ceiling import ceilings
-from kilowait_scheduler.reports.measured import Measured
+from kilowait_scheduler.reports.measured import Measured, measured
 
 from .facts import Facts
 from .lever import Confidence, Kind, Lever, capped
@@ -96,7 +96,7 @@ def _best(
         return why_not
     found: dict[str, float] = {}
     for name, record in terms.items():
-        grams, why_not = _ceiling_g(facts, Measured(record, facts.job.course))
+        grams, why_not = _ceiling_g(facts, measured([(record, facts.job.course)])[0])
         if grams is not None:
             found[name] = max(0.0, present - grams)
     if not found:
@@ -127,4 +127,4 @@ def _ceiling_g(facts: Facts, job: Measured) -> tuple[float | None, str]:
         return None, "nothing was measured"
     if ceiling.why_not:
         return None, ceiling.why_not
-    return ceiling.carbon_g(job, intensity=facts.integrals, pue=facts.pue), ""
+    return ceiling.carbon_g, ""

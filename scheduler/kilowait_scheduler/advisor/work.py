@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-from kilowait_scheduler.core.course import Course, to_us
+from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.overhead import Span, spans_lost, within
 from kilowait_scheduler.core.ranges import Range
+from kilowait_scheduler.core.stack import Stack
 
 from .facts import Facts
 from .lever import Confidence, Kind, Lever, capped
-
-Span = tuple[datetime, datetime]
 
 
 def another_size(facts: Facts) -> Lever | str:
@@ -20,8 +18,7 @@ def another_size(facts: Facts) -> Lever | str:
         return "it has one size; give `gpus` as a range with `throughput` to know of others"
     if facts.job.resized is None or not len(facts.job.resized.best):
         return "no run of it was measured yet"
-    useful, _ = facts.job.useful_and_overhead
-    best = facts.job.resized.best
+    useful, best = facts.job.useful, facts.job.resized.best
     saved_kwh = useful.kwh - best.kwh
     if saved_kwh <= 0:
         return f"no one number of GPUs takes less energy than it took ({record.best_size} would be the best)"
@@ -50,14 +47,8 @@ def cheaper_restart(facts: Facts) -> Lever | str:
     begun = [run for run in state.runs if run.started_at is not None]
     if len(begun) < 2:
         return "it was never restarted"
-    again, restart = begun[1:], timedelta(seconds=state.restart_s)
-    spans: list[Span] = [(run.started_at, run.started_at + restart) for run in again if run.started_at is not None]
-    spans += [
-        (run.stop_wanted_at, run.ended_at)
-        for run in begun
-        if run.stop_wanted_at is not None and run.ended_at is not None
-    ]
-    spent = _within(facts.job.course, spans)
+    restarts, stops, _ = spans_lost(state.runs, restart_s=state.restart_s)
+    spent = _within(facts, [*restarts, *stops])
     if not len(spent):
         return "its restarts took no energy that was measured"
     return facts.lever(
@@ -79,14 +70,8 @@ def shorter_period(facts: Facts) -> Lever | str:
     state = facts.job.record.state
     if not facts.job.record.spec.suspendable:
         return "it keeps no checkpoints"
-    begun = [run for run in state.runs if run.started_at is not None]
-    last = max((run.n for run in begun), default=0)
-    spans = [
-        (run.kept_until, run.ended_at)
-        for run in begun
-        if run.n < last and run.kept_until is not None and run.ended_at is not None
-    ]
-    twice = _within(facts.job.course, spans)
+    _, _, spans = spans_lost(state.runs, restart_s=state.restart_s)
+    twice = _within(facts, spans)
     if not len(twice):
         return (
             "no work was done twice; what saving a checkpoint takes is not recorded, so a longer period is not weighed"
@@ -104,11 +89,7 @@ def shorter_period(facts: Facts) -> Lever | str:
     )
 
 
-def _within(course: Course, spans: list[Span]) -> Course:
-    """The rows of a course in any of the spans."""
-    bounds = [(to_us(start), to_us(end)) for start, end in spans if end > start]
-    pieces = course.split(edge for span in bounds for edge in span)
-    inside = pieces.start_us < pieces.start_us  # none yet
-    for start_us, end_us in bounds:
-        inside = inside | ((pieces.start_us >= start_us) & (pieces.end_us <= end_us))
-    return pieces.rows(inside)
+def _within(facts: Facts, spans: list[Span]) -> Course:
+    """What the job drew in any of the spans."""
+    _, inside = within(Stack.of([facts.job.course]), [spans])
+    return inside.rows

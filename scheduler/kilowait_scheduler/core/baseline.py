@@ -19,7 +19,9 @@ from enum import StrEnum
 import numpy as np
 
 from .carbon import Emission
-from .course import Course, Integral, emission_of, joined, to_us
+from .course import Course, to_us
+from .integral import Integral, emission_of
+from .stack import Stack, offsets
 
 
 class Baseline(StrEnum):
@@ -34,6 +36,8 @@ class Baseline(StrEnum):
 
 
 Span = tuple[datetime, datetime]
+# Region, start and end of a stretch of work.
+Stay = tuple[str, datetime, datetime]
 
 
 @dataclass(frozen=True)
@@ -151,40 +155,27 @@ def mean_start_emissions(course: Course, *, slack: timedelta, intensity: Integra
     return total
 
 
-def compact(course: Course) -> tuple[Course, timedelta]:
-    """A course of useful work pushed together without pauses, starting at its first row's start; and its length.
-
-    Simultaneous rows (several devices of one gang) stay simultaneous: only the time in which none is active is cut out.
-    """
-    if not len(course):
-        return course, timedelta(0)
-    ordered = course.sorted()
-    reach = np.maximum.accumulate(ordered.end_us)
-    pauses = np.maximum(ordered.start_us[1:] - reach[:-1], 0)
-    cut = np.concatenate(([0], np.cumsum(pauses)))
-    packed = ordered.shifted(-cut)
-    return packed, int(packed.end_us.max() - packed.start_us[0]) * _US
-
-
-def laid(course: Course, places: Sequence[tuple[str, datetime, datetime]]) -> Course:
-    """The useful work of a course done in `places` (region, start, end): without a pause but those between them.
+def laid(courses: Stack, places: Sequence[Sequence[Stay]]) -> Stack:
+    """The useful work of each course done in its own `places`, one at least: without a pause but those between them.
 
     What they do not hold goes on after the last one.
     """
-    packed, _ = compact(course)
-    if not len(packed):
-        return packed
-    done = int(packed.start_us[0])
-    if len(places) == 1:
-        region, start, _ = places[0]
-        return packed.shifted(to_us(start) - done).at(region)
-    edges = [done]
-    for _, start, end in places[:-1]:
-        edges.append(edges[-1] + (end - start) // _US)
-    pieces = packed.split(edges)
-    number = np.searchsorted(np.array(edges), pieces.start_us, side="right") - 1
-    parts = [
-        pieces.rows(number == index).shifted(to_us(start) - edges[index]).at(region)
-        for index, (region, start, _) in enumerate(places)
-    ]
-    return joined(parts).sorted()
+    packed, _ = courses.compacted()
+    stays = [stay for some in places for stay in some]
+    at = offsets([len(some) for some in places])
+    of = np.repeat(np.arange(len(places), dtype=np.int64), np.diff(at))
+    start_us = np.array([to_us(start) for _, start, _ in stays], dtype=np.int64)
+    before = offsets([(end - start) // _US for _, start, end in stays])[:-1]
+    begun = np.zeros(len(places), dtype=np.int64)
+    begun[packed.full] = packed.rows.start_us[packed.firsts]
+    edge_us = begun[of] + before - before[at[of]]  # where in the packed work each place takes over
+    later = at[of] != np.arange(len(of))
+    pieces = packed.split(edge_us[later], of[later])
+    if not len(pieces.rows):
+        return pieces
+    add = pieces.axis(edge_us, of)
+    stay = np.searchsorted(edge_us + add[of], pieces.rows.start_us + add[pieces.number], side="right") - 1
+    names = {name: index for index, name in enumerate(dict.fromkeys(region for region, _, _ in stays))}
+    place = np.array([names[region] for region, _, _ in stays], dtype=np.int64)
+    moved = pieces.rows.shifted((start_us - edge_us)[stay]).placed(place[stay], tuple(names))
+    return Stack(moved, pieces.at).sorted()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import numpy as np
 
-from .baseline import compact
 from .course import Course, Ints, joined, to_us
+from .stack import Stack
 from .state import JobState
+
+_HOUR_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def as_long_as_on(useful: Course, stints: Sequence[Stint], size: Size) -> Course
     parts: list[Course] = []
     at = int(pieces.start_us.min()) if len(pieces) else 0
     for index, stint in enumerate(stints):
-        part, _ = compact(pieces.rows(number == index))
+        part = Stack.of([pieces.rows(number == index)]).compacted()[0].rows
         if not len(part):
             continue
         rate, origin = stint.speed / size.speed, int(part.start_us[0])
@@ -73,13 +74,14 @@ def as_long_as_on(useful: Course, stints: Sequence[Stint], size: Size) -> Course
 def gpu_hours(useful: Course, stints: Sequence[Stint]) -> float:
     """Hours in which the work was done, times the GPUs that each stint had."""
     pieces, number = _by_stint(useful, stints)
-    lengths = (compact(pieces.rows(number == index))[1] for index in range(len(stints)))
-    return sum(stint.gpus * (length / timedelta(hours=1)) for stint, length in zip(stints, lengths, strict=True))
+    _, lengths = Stack.of([pieces.rows(number == index) for index in range(len(stints))]).compacted()
+    hours = [length / _HOUR_US for length in lengths.tolist()]
+    return sum(stint.gpus * some for stint, some in zip(stints, hours, strict=True))
 
 
 def _by_stint(course: Course, stints: Sequence[Stint]) -> tuple[Course, Ints]:
     """Rows that lie in one stint each, and its number; what comes before the first belongs to it."""
     since = np.array([stint.since_us for stint in stints], dtype=np.int64)
-    pieces = course.split(since[1:].tolist())
+    pieces = Stack.of([course]).split(since[1:], np.zeros(max(len(since) - 1, 0), dtype=np.int64)).rows
     number = np.maximum(np.searchsorted(since, pieces.start_us, side="right") - 1, 0)
     return pieces, number.astype(np.int64)

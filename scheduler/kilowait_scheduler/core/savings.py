@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import numpy as np
+from kilowait_forecasters.errors import ForecastersError
 
 from .baseline import Baseline, Counterfactual, laid, mean_start_emissions
 from .carbon import Emission
-from .course import Course, Integral, emission_of, to_us
-from .state import Run, RunPhase
+from .course import Course
+from .integral import Integral, emissions_of
+from .stack import Stack
 
 # Providers settle their history within days: a job is settled again, and may be corrected, for so long after its end.
 SETTLED_AFTER = timedelta(days=7)
@@ -75,62 +76,76 @@ class Savings:
         return abs(self.saved_g) * share + estimated
 
 
-def useful_and_overhead(course: Course, *, runs: Sequence[Run], restart_s: float) -> tuple[Course, Course]:
-    """Energy that went into the work, and energy that only being carbon-aware (or a failure) cost.
+@dataclass(frozen=True)
+class Case:
+    """A job's work and what was lost on top, and what a baseline would have done; `resized` of an elastic job."""
 
-    Overhead are the first `restart_s` seconds of every run after the first that began, the time between a stop signal
-    and the end of a run that did not succeed all the same, and work that no checkpoint held and a later run has to do
-    again. The two add up to the course exactly.
-    """
-    spans: list[tuple[datetime, datetime]] = []
-    first = min((run.n for run in runs if run.started_at is not None), default=0)
-    last = max((run.n for run in runs), default=0)
-    for run in runs:
-        if run.started_at is None:
-            continue
-        if run.n > first:
-            spans.append((run.started_at, run.started_at + timedelta(seconds=restart_s)))
-        in_vain = run.phase is not RunPhase.SUCCEEDED  # the work after a stop signal, if it did not end the job
-        if in_vain and run.stop_wanted_at is not None and run.ended_at is not None:
-            spans.append((run.stop_wanted_at, run.ended_at))
-        if run.n < last and run.kept_until is not None and run.ended_at is not None:
-            spans.append((run.kept_until, run.ended_at))
-    bounds = [(to_us(start), to_us(end)) for start, end in spans if end > start]
-    pieces = course.split(edge for span in bounds for edge in span)
-    lost = np.zeros(len(pieces), dtype=np.bool_)
-    for start_us, end_us in bounds:
-        lost |= (pieces.start_us >= start_us) & (pieces.end_us <= end_us)
-    return pieces.rows(~lost), pieces.rows(lost)
+    useful: Course
+    overhead: Course
+    against: Counterfactual
+    resized: Resized | None = None
 
 
 def savings(
+    cases: Sequence[Case],
     *,
-    useful: Course,
-    overhead: Course,
-    against: Counterfactual,
     intensity: Mapping[str, Integral],
     pue: Mapping[str, float],
     baseline_name: Baseline = Baseline.RUN_NOW,
-    resized: Resized | None = None,
-) -> Savings:
-    """Savings of one job against the same useful work done as `against` says, of an elastic job as it is `resized`.
+) -> list[Savings | ForecastersError]:
+    """Savings of each case against the same useful work done as its baseline says, of an elastic job as it is resized.
 
-    Raises the series' Gap or OutOfRange where realised values are missing.
+    Where realised values are missing, the series' Gap or OutOfRange stands in their place.
     """
-    useful = useful.sorted()  # baseline and actual are summed in one order, so that equal work gives equal grams
-    worked = emission_of(useful, intensity=intensity, pue=pue)
-    lost = emission_of(overhead, intensity=intensity, pue=pue)
-    there = against.region
-    alike = useful if resized is None else resized.there.sorted()
-    same = worked if resized is None else emission_of(alike, intensity=intensity, pue=pue)
-    best = same if resized is None else emission_of(resized.best, intensity=intensity, pue=pue)
+
+    def emitted(courses: Stack) -> list[Emission | ForecastersError]:
+        return emissions_of(courses, intensity=intensity, pue=pue)
+
+    # Baseline and actual are summed in one order, so that equal work gives equal grams.
+    useful = Stack.of([case.useful for case in cases]).sorted()
+    worked, lost = emitted(useful), emitted(Stack.of([case.overhead for case in cases]))
+    alike, through, same, best = useful, useful, worked, worked
+    if any(case.resized is not None for case in cases):
+        sizes = [case.resized or Resized(case.useful, case.useful, case.useful) for case in cases]
+        alike, through = (Stack.of([getattr(size, which) for size in sizes]).sorted() for which in ("there", "through"))
+        same, best = emitted(alike), emitted(Stack.of([size.best for size in sizes]).sorted())
+    regions = [case.against.region for case in cases]
     moved = laid(
-        useful if resized is None else resized.through, [(there, start, end) for start, end in against.windows]
+        through, [[(name, *span) for span in case.against.windows] for name, case in zip(regions, cases, strict=True)]
     )
-    baseline = mean_start_emissions(moved, slack=against.slack, intensity=intensity[there], pue=pue[there])
-    at_home = same if alike.used == (there,) else emission_of(alike.at(there), intensity=intensity, pue=pue)
+    baseline = emitted(moved)
+    for number in [number for number, case in enumerate(cases) if case.against.slack]:
+        baseline[number] = _mean_start(
+            moved.course(number),
+            slack=cases[number].against.slack,
+            intensity=intensity[regions[number]],
+            pue=pue[regions[number]],
+        )
+    at_home = emitted(alike.placed(regions))
+    return [
+        _split(case, *figures, name=baseline_name)
+        for case, *figures in zip(cases, worked, lost, same, best, baseline, at_home, strict=True)
+    ]
+
+
+def _mean_start(course: Course, *, slack: timedelta, intensity: Integral, pue: float) -> Emission | ForecastersError:
+    try:
+        return mean_start_emissions(course, slack=slack, intensity=intensity, pue=pue)
+    except ForecastersError as error:
+        return error
+
+
+def _split(case: Case, *figures: Emission | ForecastersError, name: Baseline) -> Savings | ForecastersError:
+    """`figures`: of the work, what was lost, the work on the baseline's and the best size, the baseline, the work at
+    home."""
+    known = []
+    for figure in figures:
+        if isinstance(figure, ForecastersError):
+            return figure
+        known.append(figure)
+    worked, lost, same, best, baseline, at_home = known
     return Savings(
-        baseline_name=baseline_name,
+        baseline_name=name,
         baseline=baseline,
         actual=worked + lost,
         time_shift_g=baseline.carbon_g - at_home.carbon_g,
@@ -138,7 +153,7 @@ def savings(
         overheads_g=-lost.carbon_g,
         resizing_g=same.carbon_g - worked.carbon_g,
         fixed_size_g=same.carbon_g - best.carbon_g,
-        meter_share=_meter_share(useful, overhead),
+        meter_share=_meter_share(case.useful, case.overhead),
     )
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from . import kernels
 from .arrays import Arrays, arrays_of
 from .jit import COMPILED
-from .problem import Ints, Placement, Problem
-from .rows import placement_of
+from .problem import Ints, Problem, Segment
+from .rows import segments_of
 from .schedule import Rows, best_rows
 
 _SMALL = 16  # tasks that are sooner done in numpy than the kernels are read from disk; elastic ones never are
@@ -34,12 +34,12 @@ class Alone:
         return value, row.where.copy(), row.size.copy()
 
 
-def best_alone(problem: Problem) -> list[Placement | None]:
-    """The cheapest way of doing each task with all GPUs that there are, in their order; None where there is none."""
+def best_alone(problem: Problem) -> list[list[Segment]]:
+    """The cheapest way of doing each task with all GPUs that there are, in their order; nothing where there is none."""
     p = arrays_of(problem)
     alone = Alone(p)
-    found: list[Placement | None] = []
+    found: list[list[Segment]] = []
     for j in range(len(problem.tasks)):
         value, where, size = alone.best(j, p.cap)
-        found.append(placement_of(problem, p, j, where, size) if np.isfinite(value) else None)
+        found.append(segments_of(problem, p, j, where, size) if np.isfinite(value) else [])
     return found

@@ -30,11 +30,8 @@ def rows_of(
     return where, size
 
 
-def placement_of(
-    problem: Problem, p: Arrays, j: int, where: Row, size: Row, cost: tuple[float, float] | None = None
-) -> Placement:
-    """Rows as segments with their `cost`, carbon and other, where that is known already."""
-    task = problem.tasks[j]
+def segments_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> list[Segment]:
+    """Rows as segments, in order."""
     segments: list[Segment] = []
     before, begin = (-1, 0), 0
     window = slice(int(p.first[j]), int(p.last[j]))
@@ -47,6 +44,14 @@ def placement_of(
             gpus = int(p.size_gpus[p.size_at[j] + before[1]])
             segments.append(Segment(pool.region, begin, slot, gpus, pool.gpu_type))
         before, begin = now, slot
+    return segments
+
+
+def placement_of(
+    problem: Problem, p: Arrays, j: int, where: Row, size: Row, cost: tuple[float, float] | None = None
+) -> Placement:
+    """Rows as segments with their `cost`, carbon and other, where that is known already."""
+    task, segments = problem.tasks[j], segments_of(problem, p, j, where, size)
     starts = sum(
         1
         for index, segment in enumerate(segments)

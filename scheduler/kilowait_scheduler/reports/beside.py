@@ -2,72 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 
-from kilowait_scheduler.core.carbon import Emission
 from kilowait_scheduler.core.clean import Clean
-from kilowait_scheduler.core.course import Integral
 from kilowait_scheduler.core.embodied import gpu_hours_embodied_g
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.gpu_table import GPUS
 from kilowait_scheduler.core.gpus import Gpu, find
-from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost
+from kilowait_scheduler.core.integral import Integral
+from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost, price_of
 from kilowait_scheduler.core.ranges import Range, summed
+from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.savings import Savings
 
 from .measured import Measured
-from .model import JobLine
-from .uses import Place, market_based_of, matched_of, months_of, uses_of
+from .model import Use
+from .uses import Drawn, Place, market_based_of, matched_of, months_of, uses_of
 
 
 def beside(
-    line: JobLine,
-    job: Measured,
+    jobs: Sequence[tuple[Measured, Savings]],
     *,
-    price: CarbonPrice | None,
-    tariffs: Mapping[str, Tariff | None],
-    gpu_types: Mapping[str, str | None],
-    pue: Mapping[str, float],
+    prices: Sequence[CarbonPrice],
+    regions: Sequence[Region],
     intensity: Mapping[str, Integral],
     clean: Mapping[str, Clean],
     now: datetime,
-) -> JobLine:
-    """The line with what stands beside its carbon: its uses, the making of its GPUs, SCI, and costs.
+) -> list[dict[str, object]]:
+    """Of each job that has figures what stands beside its carbon, as fields of its line.
 
     Carbon is priced as when the job was submitted.
     """
-    if line.carbon_g is None or line.baseline is None:
-        return line
-    held = _held(job, gpu_types, now=now)
-    embodied = summed(made for _, made in held.values())
-    useful_h = job.useful_gpu_h
-    spent = {name: job.course.rows(job.course.place == index).kwh for index, name in enumerate(job.course.regions)}
-    kwh = {name: amount * pue[name] for name, amount in spent.items() if amount}
+    pue, tariffs = {region.name: region.pue for region in regions}, {region.name: region.tariff for region in regions}
+    gpu_types = {region.name: region.gpu_type for region in regions}
+    held = [_held(job, gpu_types, now=now) for job, _ in jobs]
     uses = uses_of(
-        job.course,
-        whole=Emission(line.carbon_g, line.energy_kwh or 0.0),
-        made={where: made for where, (_, made) in held.items()},
+        [
+            Drawn(job.course, figures.actual, {where: made for where, (_, made) in there.items()})
+            for (job, figures), there in zip(jobs, held, strict=True)
+        ],
         intensity=intensity,
         pue=pue,
         tariffs=tariffs,
         clean=clean,
     )
+    return [
+        _fields(job, figures, there, some, pue=pue, tariffs=tariffs, prices=prices)
+        for (job, figures), there, some in zip(jobs, held, uses, strict=True)
+    ]
+
+
+def _fields(
+    job: Measured,
+    figures: Savings,
+    held: Mapping[Place, tuple[float, Range | None]],
+    uses: tuple[Use, ...],
+    *,
+    pue: Mapping[str, float],
+    tariffs: Mapping[str, Tariff | None],
+    prices: Sequence[CarbonPrice],
+) -> dict[str, object]:
+    carbon_g, useful_h = figures.actual.carbon_g, job.useful_gpu_h
+    embodied = summed(made for _, made in held.values())
+    price = price_of(prices, project=job.record.spec.project, at=job.record.submitted_at)
+    kwh = {name: amount * pue[name] for name, amount in job.course.kwh_by_region.items() if amount}
     matched_kwh, matched_pct = matched_of(uses)
-    return replace(
-        line,
-        uses=uses,
-        market_based=market_based_of(uses),
-        hourly_matched_kwh=matched_kwh,
-        hourly_matched_pct=matched_pct,
-        gpu_h=sum(hours for hours, _ in held.values()),
-        embodied_g=embodied,
-        sci_g_per_gpu_h=(line.carbon_g + embodied.mid) / useful_h if embodied is not None and useful_h else None,
-        energy_cost=energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),
-        carbon_cost=price.of(line.carbon_g) if price is not None else None,
-        baseline_carbon_cost=price.of(line.baseline.carbon_g) if price is not None else None,
-    )
+    return {
+        "uses": uses,
+        "market_based": market_based_of(uses),
+        "hourly_matched_kwh": matched_kwh,
+        "hourly_matched_pct": matched_pct,
+        "gpu_h": sum(hours for hours, _ in held.values()),
+        "embodied_g": embodied,
+        "sci_g_per_gpu_h": (carbon_g + embodied.mid) / useful_h if embodied is not None and useful_h else None,
+        "energy_cost": energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),
+        "carbon_cost": price.of(carbon_g) if price is not None else None,
+        "baseline_carbon_cost": price.of(figures.baseline.carbon_g) if price is not None else None,
+    }
 
 
 def _held(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import datetime
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +16,15 @@ from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.carbon import METHOD, MJ_PER_KWH
 from kilowait_scheduler.core.clean import METHOD as MARKET_METHOD
 from kilowait_scheduler.core.clean import Clean
-from kilowait_scheduler.core.course import Course, Integral, from_us
+from kilowait_scheduler.core.course import to_us
 from kilowait_scheduler.core.energy import RegionEnergy
-from kilowait_scheduler.core.money import CarbonPrice, price_of
+from kilowait_scheduler.core.integral import Integral
+from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
-from kilowait_scheduler.core.savings import SETTLED_AFTER, Savings, savings
+from kilowait_scheduler.core.savings import SETTLED_AFTER, Case, Savings, savings
+from kilowait_scheduler.core.stack import Stack
 from kilowait_scheduler.core.state import Phase
 
 from .beside import beside
@@ -61,32 +65,20 @@ def build(
     there is none; those that queue are of everyone's queue, so that a job's figures do not depend on the period or the
     team that is asked about. `ceilings`: the jobs' best schedules, by job id.
     """
-    pue = {region.name: region.pue for region in regions}
     integrals = {name: Integral(series) for name, series in intensity.items()}
     jobs = [job for job in jobs if team in (None, job.record.spec.team)]
-    tariffs = {region.name: region.tariff for region in regions}
-    lines = tuple(
-        beside(
-            _line(
-                job,
-                baselines.get(job.record.id),
-                missing=(missing or {}).get(job.record.id),
-                ceiling=(ceilings or {}).get(job.record.id),
-                name=baseline,
-                intensity=integrals,
-                pue=pue,
-                now=now,
-            ),
-            job,
-            price=price_of(prices, project=job.record.spec.project, at=job.record.submitted_at),
-            tariffs=tariffs,
-            gpu_types={region.name: region.gpu_type for region in regions},
-            pue=pue,
-            intensity=integrals,
-            clean=clean,
-            now=now,
-        )
-        for job in sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
+    jobs = sorted(jobs, key=lambda job: (job.record.submitted_at, job.record.id))
+    lines = _lines(
+        jobs,
+        baselines=baselines,
+        missing=missing or {},
+        ceilings=ceilings or {},
+        name=baseline,
+        regions=regions,
+        intensity=integrals,
+        prices=prices,
+        clean=clean,
+        now=now,
     )
     by_region = {line.region: line for line in energy}
     return Report(
@@ -116,92 +108,112 @@ def build(
     )
 
 
-def _line(
-    job: Measured,
-    baseline: Counterfactual | None,
+def _lines(
+    jobs: Sequence[Measured],
     *,
-    missing: str | None,
-    ceiling: Ceiling | None,
+    baselines: Mapping[str, Counterfactual],
+    missing: Mapping[str, str],
+    ceilings: Mapping[str, Ceiling],
     name: Baseline,
+    regions: Sequence[Region],
     intensity: Mapping[str, Integral],
-    pue: Mapping[str, float],
+    prices: Sequence[CarbonPrice],
+    clean: Mapping[str, Clean],
     now: datetime,
-) -> JobLine:
-    record, state = job.record, job.record.state
-    base = JobLine(
-        id=record.id,
-        name=record.spec.name,
-        team=record.spec.team,
-        project=record.spec.project,
-        state=state.phase.value,
-        home=record.home,
-        gpus=max((record.gpus_of(run) for run in state.runs if run.started_at), default=record.gpus),
-        submitted_at=record.submitted_at,
-        deadline=record.spec.due,
-        finished_at=state.finished_at,
-        deadline_met=_deadline_met(record, now),
-        runs=len([run for run in state.runs if run.started_at]),
-        windows=tuple(RanWindow(run.region, run.started_at, run.ended_at) for run in state.runs if run.started_at),
-        why=explained(state.reason, state.detail),
-        promised_saved_g=(
-            state.first_promise.run_now_g - state.first_promise.carbon_g if state.first_promise is not None else None
-        ),
-        measured_pct=_measured_pct(job, now),
-        final_from=state.finished_at + SETTLED_AFTER if state.finished_at is not None else None,
-    )
-    if baseline is None:
-        note = (
-            missing or ""
-            if missing or not base.runs
-            else "no meter readings for this job: is an agent running in its region?"
+) -> tuple[JobLine, ...]:
+    """A line of each job; all are reckoned in one pass."""
+    pue = {region.name: region.pue for region in regions}
+    notes: dict[str, str] = {}
+    cases: list[tuple[Measured, Case]] = []
+    for job in jobs:
+        against = baselines.get(job.record.id)
+        why_not = missing.get(job.record.id) or _why_not(
+            job, against, name=name, known=intensity.keys() & pue.keys(), now=now
         )
-        return _with(base, note=note)
-    base = _with(base, baseline_start=baseline.start)
-    if baseline.end > now:
-        later = f"not yet: under {name} its work would go on until {moment(baseline.end)} UTC"
-        return _with(base, note=f"{later}; the figure comes once that time has passed")
-    useful, overhead = job.useful_and_overhead
-    unknown = sorted({baseline.region, *job.course.used} - (intensity.keys() & pue.keys()))
+        if against is None or why_not:
+            notes[job.record.id] = why_not
+        else:
+            cases.append((job, Case(job.useful, job.overhead, against, job.resized)))
+    reckoned: dict[str, tuple[Measured, Savings]] = {}
+    for (job, _), found in zip(
+        cases, savings([case for _, case in cases], intensity=intensity, pue=pue, baseline_name=name), strict=True
+    ):
+        if isinstance(found, ForecastersError):
+            notes[job.record.id] = f"no figure yet: {found}"
+        else:
+            reckoned[job.record.id] = job, found
+    besides = beside(list(reckoned.values()), prices=prices, regions=regions, intensity=intensity, clean=clean, now=now)
+    fields = dict(zip(reckoned, besides, strict=True))
+    lines = []
+    for job, measured_pct in zip(jobs, _measured_pct(jobs, now), strict=True):
+        job_id = job.record.id
+        told = _told(job, now=now) | {"measured_pct": measured_pct, "note": notes.get(job_id, "")}
+        against = baselines.get(job_id)
+        if against is not None:
+            told["baseline_start"] = against.start
+        if against is not None and job_id in reckoned:
+            figures = reckoned[job_id][1]
+            told |= _figures(job, figures, against) | _foresight(job, ceilings.get(job_id), figures) | fields[job_id]
+        lines.append(JobLine(**told))
+    return tuple(lines)
+
+
+def _why_not(
+    job: Measured, against: Counterfactual | None, *, name: Baseline, known: AbstractSet[str], now: datetime
+) -> str:
+    """Why a job has no figures (yet); empty where nothing speaks against them, or it has not run."""
+    if against is None:
+        ran = any(run.started_at for run in job.record.state.runs)
+        return "no meter readings for this job: is an agent running in its region?" if ran else ""
+    if against.end > now:
+        later = f"not yet: under {name} its work would go on until {moment(against.end)} UTC"
+        return f"{later}; the figure comes once that time has passed"
+    unknown = sorted({against.region, *job.course.used} - known)
     if unknown:
         names = f"region{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"
-        return _with(base, note=f"no figure yet: no intensity for {names}")
-    try:
-        figures = savings(
-            useful=useful,
-            overhead=overhead,
-            against=baseline,
-            intensity=intensity,
-            pue=pue,
-            baseline_name=name,
-            resized=job.resized,
-        )
-    except ForecastersError as error:
-        return _with(base, note=f"no figure yet: {error}")
-    settled = baseline.settled and record.state.phase.final and _measured(figures)
-    base = _with(base, **_figures(figures, baseline), provisional=not settled)
-    return _with(base, **_foresight(job, ceiling, figures, intensity=intensity, pue=pue)) if ceiling else base
+        return f"no figure yet: no intensity for {names}"
+    return ""
 
 
-def _foresight(
-    job: Measured,
-    ceiling: Ceiling,
-    figures: Savings,
-    *,
-    intensity: Mapping[str, Integral],
-    pue: Mapping[str, float],
-) -> dict[str, object]:
+def _told(job: Measured, *, now: datetime) -> dict[str, Any]:
+    """What a line says of a job without any figures."""
+    record, state = job.record, job.record.state
+    ran = [run for run in state.runs if run.started_at]
+    promise = state.first_promise
+    return {
+        "id": record.id,
+        "name": record.spec.name,
+        "team": record.spec.team,
+        "project": record.spec.project,
+        "state": state.phase.value,
+        "home": record.home,
+        "gpus": max((record.gpus_of(run) for run in ran), default=record.gpus),
+        "submitted_at": record.submitted_at,
+        "deadline": record.spec.due,
+        "finished_at": state.finished_at,
+        "deadline_met": _deadline_met(record, now),
+        "runs": len(ran),
+        "windows": tuple(RanWindow(run.region, run.started_at, run.ended_at) for run in ran if run.started_at),
+        "why": explained(state.reason, state.detail),
+        "promised_saved_g": promise.run_now_g - promise.carbon_g if promise is not None else None,
+        "final_from": state.finished_at + SETTLED_AFTER if state.finished_at is not None else None,
+    }
+
+
+def _foresight(job: Measured, ceiling: Ceiling | None, figures: Savings) -> dict[str, Any]:
     """The best schedule's saving; how the job ran is a schedule too, if it met its deadline."""
+    if ceiling is None:
+        return {}
     if ceiling.why_not:
         return {"ceiling_note": ceiling.why_not}
-    best_g = ceiling.carbon_g(job, intensity=intensity, pue=pue)
-    if job.in_time:
-        best_g = min(best_g, figures.actual.carbon_g)
+    best_g = min(ceiling.carbon_g, figures.actual.carbon_g) if job.in_time else ceiling.carbon_g
     saved_g, baseline_g = figures.baseline.carbon_g - best_g, figures.baseline.carbon_g
     return {"ceiling_saved_g": saved_g, "ceiling_pct": 100 * saved_g / baseline_g if baseline_g > 0 else None}
 
 
-def _figures(figures: Savings, against: Counterfactual) -> dict[str, object]:
+def _figures(job: Measured, figures: Savings, against: Counterfactual) -> dict[str, Any]:
     actual = figures.actual
+    settled = against.settled and job.record.state.phase.final
     return {
         "energy_kwh": actual.energy_kwh,
         "carbon_g": actual.carbon_g,
@@ -214,16 +226,9 @@ def _figures(figures: Savings, against: Counterfactual) -> dict[str, object]:
         "levers": Levers(
             figures.time_shift_g, figures.region_shift_g, figures.resizing_g, figures.overheads_g, figures.fixed_size_g
         ),
+        "provisional": not settled or actual.estimated_g != 0 or figures.baseline.estimated_g != 0,
         "estimated_pct": 100 * actual.estimated_g / actual.carbon_g if actual.carbon_g else 0.0,
     }
-
-
-def _with(line: JobLine, **changes: object) -> JobLine:
-    return JobLine(**{**vars(line), **changes})
-
-
-def _measured(figures: Savings) -> bool:
-    return figures.actual.estimated_g == 0 and figures.baseline.estimated_g == 0
 
 
 def _deadline_met(record: JobRecord, now: datetime) -> bool | None:
@@ -236,29 +241,20 @@ def _deadline_met(record: JobRecord, now: datetime) -> bool | None:
     return False if record.state.phase is Phase.FAILED or now > record.spec.due else None
 
 
-def _measured_pct(job: Measured, now: datetime) -> float | None:
-    """Share of the runs' time for which some device has readings, in percent; None where nothing ran."""
-    ran = measured = timedelta(0)
-    merged = _merged(job.course)
-    for run in job.record.state.runs:
-        if run.started_at is None:
-            continue
-        begin, end = run.started_at, min(run.ended_at or now, now)
-        ran += max(end - begin, timedelta(0))
-        measured += sum((max(timedelta(0), min(e, end) - max(s, begin)) for s, e in merged), timedelta(0))
-    return 100 * measured / ran if ran else None
-
-
-def _merged(course: Course) -> list[tuple[datetime, datetime]]:
-    """The spans of which there are readings, without overlaps."""
-    if not len(course):
-        return []
-    ordered = course.sorted()
-    reach = np.maximum.accumulate(ordered.end_us)
-    begins = np.concatenate(([True], ordered.start_us[1:] > reach[:-1]))
-    ends = np.concatenate((begins[1:], [True]))
-    pairs = zip(ordered.start_us[begins].tolist(), reach[ends].tolist(), strict=True)
-    return [(from_us(start), from_us(end)) for start, end in pairs]
+def _measured_pct(jobs: Sequence[Measured], now: datetime) -> list[float | None]:
+    """Share of each job's runs' time for which some device has readings, in percent; None where nothing ran."""
+    spans = [
+        (number, to_us(run.started_at), to_us(min(run.ended_at or now, now)))
+        for number, job in enumerate(jobs)
+        for run in job.record.state.runs
+        if run.started_at is not None
+    ]
+    of, start_us, end_us = np.array(spans, dtype=np.int64).reshape(-1, 3).T
+    end_us = np.maximum(start_us, end_us)
+    measured_us = Stack.of([job.course for job in jobs]).covered_us(start_us, end_us, of)
+    ran = np.bincount(of, end_us - start_us, minlength=len(jobs))
+    measured = np.bincount(of, measured_us, minlength=len(jobs))
+    return [100 * part / whole if whole else None for part, whole in zip(measured.tolist(), ran.tolist(), strict=True)]
 
 
 def _region_line(

@@ -14,21 +14,26 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.core.baseline import laid
-from kilowait_scheduler.core.carbon import EnergyInterval
-from kilowait_scheduler.core.course import Course, Integral, emission_of, joined, to_us
+from kilowait_scheduler.core.carbon import Emission, EnergyInterval
+from kilowait_scheduler.core.course import Course, to_us
+from kilowait_scheduler.core.integral import Integral, emissions_of
 from kilowait_scheduler.core.region import Region
+from kilowait_scheduler.core.stack import Stack
 from kilowait_scheduler.planner.alone import best_alone
-from kilowait_scheduler.planner.problem import Placement, Pool, Problem, Task
+from kilowait_scheduler.planner.problem import Pool, Problem, Segment, Task
 
 from .measured import Measured
+from .progress import Progress, silent
 from .units import moment
 
 _FINE, _COARSE, _FINE_UP_TO = timedelta(minutes=15), timedelta(hours=1), timedelta(days=4)
 _TOGETHER = 250  # jobs planned on one grid: near each other in time, so that it is short
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FREE = 1_000_000  # GPUs of a region whose capacity is not minded
+_NO_ROOM = "its work took longer than the time it had up to its deadline"
 
 
 @dataclass(frozen=True)
@@ -47,26 +52,11 @@ class Stay:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The best schedule of a job, or why there is none to compare with."""
+    """The best schedule of a job and what it would have emitted, or why there is none to compare with."""
 
     stays: tuple[Stay, ...] = ()
+    carbon_g: float = 0.0
     why_not: str = ""
-
-    def course(self, useful: Course, worked: timedelta) -> Course:
-        """The job's useful work in this schedule, and its restarts at the work's mean power."""
-        work = laid(useful, [(stay.region, stay.start, stay.end) for stay in self.stays])
-        restarts = [
-            EnergyInterval(
-                stay.start - timedelta(seconds=stay.restart_s), stay.start, stay.restart_mj(useful, worked), stay.region
-            )
-            for stay in self.stays
-            if stay.restart_s
-        ]
-        return joined([work, Course.of(restarts)]) if restarts else work
-
-    def carbon_g(self, job: Measured, *, intensity: Mapping[str, Integral], pue: Mapping[str, float]) -> float:
-        """What the job would have emitted. Raises the series' Gap or OutOfRange."""
-        return emission_of(self.course(job.through, job.worked), intensity=intensity, pue=pue).carbon_g
 
 
 def ceilings(
@@ -75,6 +65,7 @@ def ceilings(
     regions: Sequence[Region],
     intensity: Mapping[str, IntensitySeries],
     now: datetime,
+    progress: Progress = silent,
 ) -> dict[str, Ceiling]:
     """The ceiling of every one of `jobs` that has worked and ended, by id."""
     pue = {region.name: region.pue for region in regions}
@@ -89,9 +80,13 @@ def ceilings(
             step = _FINE if job.record.spec.due - _ready(job) <= _FINE_UP_TO else _COARSE
             asked.setdefault(step, []).append(job)
     integrals = {name: Integral(series) for name, series in intensity.items()}
+    whole, done = sum(len(some) for some in asked.values()), 0
     for step, some in asked.items():
         for first in range(0, len(some), _TOGETHER):
-            found |= _planned(some[first : first + _TOGETHER], step=step, integrals=integrals, pue=pue)
+            together = some[first : first + _TOGETHER]
+            found |= _planned(together, step=step, integrals=integrals, pue=pue)
+            done += len(together)
+            progress("best schedules", done, whole)
     return found
 
 
@@ -126,17 +121,57 @@ def _planned(
     pools = tuple(Pool(name, pue[name] * integrals[name].means(edges), np.full(slots, _FREE)) for name in names)
     tasks = tuple(_task(job, start=start, step=step) for job in jobs)
     problem = Problem(step / timedelta(hours=1), slots, pools, tasks)
+    stays = [
+        tuple(_stays(segments, job, start=start, step=step))
+        for job, segments in zip(jobs, best_alone(problem), strict=True)
+    ]
+    emitted = iter(_emitted([one for one in zip(jobs, stays, strict=True) if one[1]], intensity=integrals, pue=pue))
     return {
-        job.record.id: _ceiling(placement, job, start=start, step=step)
-        for job, placement in zip(jobs, best_alone(problem), strict=True)
+        job.record.id: Ceiling(some, *next(emitted)) if some else Ceiling(why_not=_NO_ROOM)
+        for job, some in zip(jobs, stays, strict=True)
     }
+
+
+def _emitted(
+    scheduled: Sequence[tuple[Measured, tuple[Stay, ...]]],
+    *,
+    intensity: Mapping[str, Integral],
+    pue: Mapping[str, float],
+) -> Iterator[tuple[float, str]]:
+    """What jobs would have emitted in their schedules, or why that is not known: their useful work along its power, and
+    restarts at the work's mean power."""
+    works = Stack.of([job.through for job, _ in scheduled])
+    work = laid(works, [[(stay.region, stay.start, stay.end) for stay in stays] for _, stays in scheduled])
+    restarts = Stack.of([_restarts(job, stays) for job, stays in scheduled])
+    for figures in zip(*(emissions_of(some, intensity=intensity, pue=pue) for some in (work, restarts)), strict=True):
+        error = next((figure for figure in figures if isinstance(figure, ForecastersError)), None)
+        known = [figure.carbon_g for figure in figures if isinstance(figure, Emission)]
+        yield (sum(known), "") if error is None else (0.0, str(error))
+
+
+_NOTHING = Course.of(())
+
+
+def _restarts(job: Measured, stays: Sequence[Stay]) -> Course:
+    again = [stay for stay in stays if stay.restart_s]
+    if not again:
+        return _NOTHING
+    return Course.of(
+        EnergyInterval(
+            stay.start - timedelta(seconds=stay.restart_s),
+            stay.start,
+            stay.restart_mj(job.through, job.worked),
+            stay.region,
+        )
+        for stay in again
+    )
 
 
 def _task(job: Measured, *, start: datetime, step: timedelta) -> Task:
     record, restart_s = job.record, job.record.state.restart_s
     suspendable = record.spec.suspendable
     kw = job.through.kwh / (job.worked / timedelta(hours=1))
-    gap = -(-restart_s // step.total_seconds()) if suspendable else 0
+    gap = _gap(job, step=step)
     return Task.rigid(
         record.id,
         gpus=1,  # its power is measured; how many GPUs draw it does not matter to a job alone
@@ -147,19 +182,19 @@ def _task(job: Measured, *, start: datetime, step: timedelta) -> Task:
         regions=tuple(sorted(record.regions, key=lambda name: name != record.home)),
         suspendable=suspendable,
         movable=suspendable and len(record.regions) > 1,
-        restart_slots=int(gap),
+        restart_slots=gap,
         restart_kwh=kw * (restart_s - gap * step.total_seconds()) / 3600 if suspendable else 0.0,
     )
 
 
-def _ceiling(placement: Placement | None, job: Measured, *, start: datetime, step: timedelta) -> Ceiling:
-    if placement is None:
-        return Ceiling(why_not="its work took longer than the time it had up to its deadline")
-    return Ceiling(tuple(_stays(placement, restart_s=job.record.state.restart_s, start=start, step=step)))
+def _stays(segments: Sequence[Segment], job: Measured, *, start: datetime, step: timedelta) -> Iterator[Stay]:
+    restart_s = job.record.state.restart_s
+    gap = _gap(job, step=step)
+    for number, segment in enumerate(segments):
+        begin = start + step * (segment.start + (gap if number else 0))
+        yield Stay(segment.region, begin, start + step * segment.end, restart_s if number else 0.0)
 
 
-def _stays(placement: Placement, *, restart_s: float, start: datetime, step: timedelta) -> Iterator[Stay]:
-    for number, segment in enumerate(placement.segments):
-        restarts = number > 0
-        begin = start + step * (segment.start + (placement.task.restart_slots if restarts else 0))
-        yield Stay(segment.region, begin, start + step * segment.end, restart_s if restarts else 0.0)
+def _gap(job: Measured, *, step: timedelta) -> int:
+    """Slots that a restart takes up."""
+    return int(-(-job.record.state.restart_s // step.total_seconds())) if job.record.spec.suspendable else 0

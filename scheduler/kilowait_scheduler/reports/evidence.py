@@ -20,6 +20,7 @@ from kilowait_scheduler.core.baseline import Counterfactual
 from kilowait_scheduler.core.course import from_us
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.resizing import stints_of
+from kilowait_scheduler.core.stack import Stack
 
 from .ceiling import Ceiling
 from .cells import csv_text
@@ -120,8 +121,7 @@ class Evidence:
 
 
 def _intervals(job: Measured) -> Iterable[tuple[object, ...]]:
-    useful, overhead = job.useful_and_overhead
-    for part, intervals in (("useful", useful.sorted()), ("overhead", overhead)):
+    for part, intervals in (("useful", Stack.of([job.useful]).sorted().rows), ("overhead", job.overhead)):
         for one in intervals:
             yield (
                 job.record.id,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 
+from kilowait_forecasters.errors import ForecastersError
 from kilowait_scheduler.core.carbon import Emission
 from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, by_hour, scope2
-from kilowait_scheduler.core.course import Course, Integral, emission_of, from_us, to_us
+from kilowait_scheduler.core.course import Course, from_us, to_us
+from kilowait_scheduler.core.integral import Integral, emissions_of
 from kilowait_scheduler.core.money import Tariff
 from kilowait_scheduler.core.ranges import Range
+from kilowait_scheduler.core.stack import Stack
 
 from .model import JobLine, Scope2Line, Use
 
@@ -33,55 +37,79 @@ def month_after(moment: datetime) -> datetime:
     return datetime(year, month, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """What a job drew and emitted; `made` is the embodied carbon by place, and names where GPUs were held."""
+
+    course: Course
+    whole: Emission
+    made: Mapping[Place, Range | None]
+
+
 def uses_of(
-    course: Course,
+    jobs: Sequence[Drawn],
     *,
-    whole: Emission,
-    made: Mapping[Place, Range | None],
     intensity: Mapping[str, Integral],
     pue: Mapping[str, float],
     tariffs: Mapping[str, Tariff | None],
     clean: Mapping[str, Clean],
-) -> tuple[Use, ...]:
-    """By region and month, in order; `whole` is the emission of all of the course together.
-
-    `made` is the embodied carbon by place, and names the places where GPUs were held; `clean` is what contracts cover,
-    of the regions that have any.
+) -> list[tuple[Use, ...]]:
+    """Of each job its uses, in order; `clean` is what contracts cover, of the regions that have any.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
-    parts = _by_place(course)
-    # Nearly every job is in one place, and then what is known of it as a whole is all there is to know.
-    total = dict.fromkeys(parts, whole) if len(parts) == 1 else {}
-    hours: dict[Place, list[tuple[datetime, float, float]]] = {}
-    for where, part in parts.items():
-        if where not in total:
-            total[where] = emission_of(part, intensity=intensity, pue=pue)
+    parts, places, of = _by_place(Stack.of([job.course for job in jobs]))
+    drawn: list[dict[Place, Emission]] = [{} for _ in jobs]
+    contracted: list[dict[Place, Scope2]] = [{} for _ in jobs]
+    emitted = emissions_of(parts, intensity=intensity, pue=pue)
+    for number, (job, where, emission) in enumerate(zip(of, places, emitted, strict=True)):
+        if isinstance(emission, ForecastersError):
+            raise emission
+        drawn[job][where] = emission
         if where[0] in clean:
             series, factor = intensity[where[0]].series, pue[where[0]]
-            hours[where] = [piece for one in part for piece in by_hour(one, intensity=series, pue=factor)]
-    contracted = {where: scope2(pieces, clean[where[0]]) for where, pieces in hours.items()}
-    return tuple(
-        _use(where, total.get(where), contracted.get(where), made=made.get(where), tariff=tariffs.get(where[0]))
-        for where in sorted({*total, *made}, key=lambda place: (place[1], place[0]))
-    )
-
-
-def _by_place(course: Course) -> dict[Place, Course]:
-    """The rows of each region and month, those over the turn of a month in two."""
-    if not len(course):
-        return {}
-    months = list(months_of(from_us(int(course.start_us.min())), from_us(int(course.end_us.max()))))
-    edges = [to_us(start) for _, start, _ in months[1:]]
-    pieces = course.split(edges) if edges else course
-    number = np.searchsorted(np.array(edges, dtype=np.int64), pieces.start_us, side="right")
-    found = {}
-    for place, region in enumerate(pieces.regions):
-        for index, (month, _, _) in enumerate(months):
-            rows = (pieces.place == place) & (number == index)
-            if rows.any():
-                found[region, month] = pieces.rows(rows)
+            pieces = [piece for one in parts.course(number) for piece in by_hour(one, intensity=series, pue=factor)]
+            contracted[job][where] = scope2(pieces, clean[where[0]])
+    found = []
+    for one, total, covered in zip(jobs, drawn, contracted, strict=True):
+        if len(total) == 1:  # nearly every job is in one place, and then what is known of it as a whole is all there is
+            total.update(dict.fromkeys(total, one.whole))
+        order = sorted({*total, *one.made}, key=lambda place: (place[1], place[0]))
+        found.append(
+            tuple(
+                _use(
+                    where, total.get(where), covered.get(where), made=one.made.get(where), tariff=tariffs.get(where[0])
+                )
+                for where in order
+            )
+        )
     return found
+
+
+def _by_place(courses: Stack) -> tuple[Stack, list[Place], list[int]]:
+    """The rows of each course in each region and month, those over the turn of a month in two; of each such part where
+    it is and whose."""
+    if not len(courses.rows):
+        return Stack.of([]), [], []
+    months = list(months_of(from_us(int(courses.rows.start_us.min())), from_us(int(courses.rows.end_us.max()))))
+    edges = np.array([to_us(start) for _, start, _ in months[1:]], dtype=np.int64)
+    begin = np.searchsorted(edges, courses.rows.start_us, side="right")
+    crossing = np.flatnonzero(np.searchsorted(edges, courses.rows.end_us, side="left") > begin)
+    turns = [
+        (edge, int(courses.number[row]))
+        for row in crossing.tolist()
+        for edge in edges[begin[row] : np.searchsorted(edges, courses.rows.end_us[row], side="left")].tolist()
+    ]
+    cuts = np.array(turns, dtype=np.int64).reshape(-1, 2)
+    pieces = courses.split(cuts[:, 0], cuts[:, 1])
+    rows, number = pieces.rows, pieces.number
+    month = np.searchsorted(edges, rows.start_us, side="right")
+    order = np.lexsort((month, rows.place, number))
+    keys = np.column_stack((number, rows.place, month))[order]
+    firsts = np.concatenate(([0], np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1))
+    parts = Stack(rows.rows(order), np.append(firsts, len(order)))
+    told = keys[firsts].tolist()
+    return parts, [(rows.regions[place], months[index][0]) for _, place, index in told], [job for job, _, _ in told]
 
 
 def _use(

@@ -16,7 +16,7 @@ from kilowait_scheduler.advisor.shifts import LATER
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.course import from_us, to_us
 from kilowait_scheduler.core.record import JobRecord
-from kilowait_scheduler.reports.measured import Measured
+from kilowait_scheduler.reports.measured import measured
 from kilowait_scheduler.store.repository import Store
 
 from .grid import Grid
@@ -66,7 +66,7 @@ class Advising:
         if any("simulated" in meters.get(region, ()) for region in course.used):
             notes.append("Energy comes from the simulated meter: it shows the method, not real consumption.")
         return Facts(
-            job=Measured(record, course),
+            job=measured([(record, course)])[0],
             held=held.rows(held.course.end_us <= to_us(now)),
             gpu=gpu_of(record, regions),
             idle_w=idle_w,

@@ -12,7 +12,7 @@ from kilowait_scheduler.core.measured_power import JobPower, MeasuredPower, meas
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import Phase
-from kilowait_scheduler.reports.measured import Measured
+from kilowait_scheduler.reports.measured import measured
 from kilowait_scheduler.store.repository import Store
 
 # So many of the last jobs say what the next will draw; more say what used to be.
@@ -44,14 +44,14 @@ def power_history(store: Store, gpu: Gpu, *, name: str | None = None) -> Measure
         and gpu_of(record, regions) is gpu
     ][-_LAST:]
     energy = store.energy_of(record.id for record in of_it)
-    jobs = [Measured(record, course.rows(~course.estimated)) for record, course in _with(of_it, energy)]
-    drawn = [(job, job.useful_and_overhead[0]) for job in jobs if job.useful_gpu_h > 0]
-    total_mj = sum(int(useful.energy_mj.sum()) for _, useful in drawn)
-    doubt = sum(float((useful.energy_mj * useful.uncertainty_pct).sum()) for _, useful in drawn)
+    jobs = measured([(record, course.rows(~course.estimated)) for record, course in _with(of_it, energy)])
+    drawn = [job for job in jobs if job.useful_gpu_h > 0]
+    total_mj = sum(int(job.useful.energy_mj.sum()) for job in drawn)
+    doubt = sum(float((job.useful.energy_mj * job.useful.uncertainty_pct).sum()) for job in drawn)
     what = f"jobs named {name!r} on {gpu.short}" if name is not None else f"{gpu.short} on this server"
     return measured_power(
         what,
-        [JobPower(job.record.spec.name, job.useful_gpu_h, useful.kwh) for job, useful in drawn],
+        [JobPower(job.record.spec.name, job.useful_gpu_h, job.useful.kwh) for job in drawn],
         uncertainty_pct=doubt / total_mj if total_mj else 0.0,
     )
 

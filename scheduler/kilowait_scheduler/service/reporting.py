@@ -29,7 +29,7 @@ from kilowait_scheduler.reports.baselines import (
 from kilowait_scheduler.reports.build import build
 from kilowait_scheduler.reports.ceiling import ceilings
 from kilowait_scheduler.reports.evidence import Evidence
-from kilowait_scheduler.reports.measured import Measured
+from kilowait_scheduler.reports.measured import Measured, measured
 from kilowait_scheduler.reports.model import By, Report
 from kilowait_scheduler.store.repository import Store
 
@@ -138,11 +138,9 @@ class Reporting:
 
     def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
         energy, until_us, nothing = self._store.energy_of(record.id for record in queue), to_us(now), Course.of(())
-        found = []
-        for record in queue:
-            course = energy.get(record.id, nothing)
-            found.append(Measured(record, course.rows(course.end_us <= until_us)))
-        return found
+        courses = (energy.get(record.id, nothing) for record in queue)
+        past = (course.rows(course.end_us <= until_us) if len(course) else course for course in courses)
+        return measured(list(zip(queue, past, strict=True)))
 
     async def _queued(
         self,

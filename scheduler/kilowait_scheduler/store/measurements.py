@@ -220,22 +220,25 @@ class Measurements(ABC):
 
     def realised(self, zone: str, *, signal: Signal, start: datetime, end: datetime) -> IntensitySeries | None:
         """What is known of a zone's intensity on [start, end), perhaps with gaps; None where nothing is."""
-        query = (
-            select(RealisedRow)
-            .where(
-                RealisedRow.zone == zone,
-                RealisedRow.signal == str(signal),
-                col(RealisedRow.end) > start,
-                col(RealisedRow.start) < end,
-            )
-            .order_by(col(RealisedRow.start))
+        columns: list[Any] = [
+            RealisedRow.start,
+            RealisedRow.end,
+            RealisedRow.g_per_kwh,
+            RealisedRow.estimated,
+            RealisedRow.source,
+        ]
+        query = sql_select(*columns).where(
+            col(RealisedRow.zone) == zone,
+            col(RealisedRow.signal) == str(signal),
+            col(RealisedRow.end) > start,
+            col(RealisedRow.start) < end,
         )
         with self.reading() as session:
-            rows = session.exec(query).all()
+            rows = session.execute(query.order_by(col(RealisedRow.start))).all()
         if not rows:
             return None
-        sources = "+".join(sorted({row.source for row in rows}))
-        slots = [Slot(row.start, row.end, row.g_per_kwh, row.estimated) for row in rows]
+        sources = "+".join(sorted({source for *_, source in rows}))
+        slots = [Slot(*slot) for *slot, _ in rows]
         return IntensitySeries(zone=Zone(zone), signal=signal, source=sources, slots=slots)
 
     def realised_seen(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
-from sqlalchemy import Engine, case, func
+from sqlalchemy import Engine, Text, case, cast, func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, or_, select
 
@@ -28,6 +28,9 @@ from .ledger import Ledger
 from .measurements import Measurements
 from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
 from .tallies import Tallies
+
+# A job as the text that is kept: parsed once, into the record, and not first into lists and dicts.
+_RECORD = cast(col(JobRow.record), Text)
 
 
 class Store(Measurements, Devices, Contracts, Tallies, Ledger):
@@ -87,13 +90,13 @@ class Store(Measurements, Devices, Contracts, Tallies, Ledger):
         self, *, phases: Iterable[Phase] | None = None, after: str | None = None, limit: int | None = None
     ) -> list[JobRecord]:
         """Jobs in order of submission; `after` is the id of the last one of the page before."""
-        query = select(JobRow).order_by(col(JobRow.id))
+        query = select(_RECORD).order_by(col(JobRow.id))
         if phases is not None:
             query = query.where(col(JobRow.phase).in_([phase.value for phase in phases]))
         if after is not None:
             query = query.where(col(JobRow.id) > after)
         with self.reading() as session:
-            return [JobRecord.model_validate(row.record) for row in session.exec(query.limit(limit)).all()]
+            return [JobRecord.model_validate_json(text) for text in session.exec(query.limit(limit))]
 
     def active_jobs(self) -> list[JobRecord]:
         """Every job that has not ended."""
@@ -106,20 +109,20 @@ class Store(Measurements, Devices, Contracts, Tallies, Ledger):
         moved = or_(col(LedgerRow.credit).startswith("held:"), col(LedgerRow.debit).startswith("held:"))
         holding = select(LedgerRow.job_id).where(moved).group_by(LedgerRow.job_id).having(func.sum(signed) > 0)
         due = or_(finished.is_(None), finished >= finished_since, col(JobRow.id).in_(holding))
-        query = select(JobRow).where(due).order_by(col(JobRow.id))
+        query = select(_RECORD).where(due).order_by(col(JobRow.id))
         with self.reading() as session:
-            return [JobRecord.model_validate(row.record) for row in session.exec(query).all()]
+            return [JobRecord.model_validate_json(text) for text in session.exec(query)]
 
     def finished_like(self, name: str, *, limit: int = 20) -> list[JobRecord]:
         """The last jobs of the same name that succeeded: the history of a job class."""
         query = (
-            select(JobRow)
+            select(_RECORD)
             .where(JobRow.name == name, JobRow.phase == Phase.SUCCEEDED.value)
             .order_by(col(JobRow.id).desc())
             .limit(limit)
         )
         with self.reading() as session:
-            return [JobRecord.model_validate(row.record) for row in session.exec(query).all()]
+            return [JobRecord.model_validate_json(text) for text in session.exec(query)]
 
     def change_job(self, record: JobRecord, state: JobState, event: Event) -> JobRecord:
         """Commit `state` and the event that led to it, if nobody else changed the job meanwhile. Raises Conflict."""
