@@ -9,7 +9,7 @@ import numpy as np
 
 from .course import to_us
 from .stack import Stack
-from .state import Run, RunPhase
+from .state import JobState, Run, RunPhase
 
 Span = tuple[datetime, datetime]
 
@@ -37,6 +37,23 @@ def spans_lost(runs: Sequence[Run], *, restart_s: float) -> tuple[list[Span], li
         if run.n < last and run.kept_until is not None:
             again.append((run.kept_until, run.ended_at))
     return restarts, stops, again
+
+
+def work_s(state: JobState) -> float:
+    """Seconds of work that a job's runs did, of those that have ended; on several GPUs as fast as its curve says."""
+    lost = sorted(span for some in spans_lost(state.runs, restart_s=state.restart_s) for span in some)
+    found = 0.0
+    for run in state.runs:
+        if run.started_at is None or run.ended_at is None:
+            continue
+        reached, worked = run.started_at, timedelta(0)
+        for start, end in lost:
+            if start < run.ended_at and end > reached:
+                worked += max(start - reached, timedelta(0))
+                reached = min(end, run.ended_at)
+        worked += run.ended_at - reached
+        found += worked.total_seconds() * state.speed_on(run.gpus)
+    return found
 
 
 def within(courses: Stack, spans: Sequence[Sequence[Span]]) -> tuple[Stack, Stack]:

@@ -13,6 +13,7 @@ from kilowait_scheduler.core import events as ev
 from kilowait_scheduler.core.duration import format_duration
 from kilowait_scheduler.core.errors import BadInput, Conflict, Refused
 from kilowait_scheduler.core.job import JobSpec, RegionChoice
+from kilowait_scheduler.core.overhead import work_s
 from kilowait_scheduler.core.reasons import Reason, sentence
 from kilowait_scheduler.core.record import JobRecord, new_job_id
 from kilowait_scheduler.core.region import Region
@@ -192,13 +193,11 @@ class Jobs:
 
     def _learned_duration(self, spec: JobSpec) -> timedelta:
         """Median work of the last jobs of this name and size. Raises Refused where there are none."""
-        seconds = []
-        for record in self._store.finished_like(spec.name):
-            if record.spec.resources.speeds != spec.resources.speeds:
-                continue
-            state = record.state
-            spans = [(run.started_at, run.ended_at, state.speed_on(run.gpus)) for run in state.runs]
-            seconds.append(sum((end - start).total_seconds() * speed for start, end, speed in spans if start and end))
+        seconds = [
+            work_s(record.state)
+            for record in self._store.finished_like(spec.name)
+            if record.spec.resources.speeds == spec.resources.speeds
+        ]
         if not seconds:
             speeds = spec.resources.speeds
             sizes = " to ".join(str(size) for size in dict.fromkeys((min(speeds), max(speeds))))
