@@ -40,6 +40,7 @@ PROMISED = {
     "/budgets/{}/entries": {"get"},
     "/ledger": {"get"},
     "/reports/savings": {"get"},
+    "/reports/progress/{}": {"get"},
     "/reports/reconciliation": {"post"},
     "/clean-supply": {"get", "post"},
     "/clean-supply/{}": {"delete"},
@@ -110,6 +111,24 @@ def test_the_savings_report_comes_in_three_formats_that_agree(running: Running) 
     assert door.get(path, params={"team": "nobody"})["jobs"] == []
     early = {"start": "2026-11-20T00:00:00Z", "end": "2026-11-21T00:00:00+01:00"}
     assert door.get(path, params=early)["jobs"] == []
+
+
+def test_who_waits_for_a_report_can_ask_how_far_it_is_while_it_is_made(running: Running) -> None:
+    door = running.door
+    door.submit()
+    reporting = door.world.server.reporting
+    assert door.call("GET", "/reports/progress/mine").status_code == 404
+    real, seen = reporting._measured, []
+
+    def looked_at(*asked: Any) -> Any:
+        found = real(*asked)
+        seen.append(door.get("/reports/progress/mine"))
+        return found
+
+    reporting._measured = looked_at  # type: ignore[method-assign]
+    assert door.call("GET", "/reports/savings", params={"watch": "mine"}).status_code == 200
+    assert seen == [{"what": "reading energy", "done": 1, "jobs": 1}]
+    assert door.call("GET", "/reports/progress/mine").status_code == 404, "nothing is left of it"
 
 
 def test_logs_come_from_the_cluster_and_its_silence_is_no_server_error(running: Running) -> None:

@@ -244,3 +244,44 @@ async def test_a_report_that_fails_is_told_and_tried_again(site: Any, monkeypatc
     assert "the provider went away" in saved.problem
     monkeypatch.setattr(module, "savings", real)
     assert await saved.report() is not None
+
+
+async def test_who_waits_for_a_report_is_told_how_far_it_is_and_then_given_it(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kilowait_scheduler.reports.progress import Progress
+    from kilowait_scheduler.service.reporting import Asked
+    from kilowait_scheduler.web.making import Making
+
+    release, begun, real = asyncio.Event(), [], site.world.server.reporting.savings
+    loop = asyncio.get_running_loop()
+
+    async def slow(asked: Any, *, progress: Progress) -> Any:
+        begun.append(asked)
+        progress.begin("reading energy", 7)
+        progress.done = 3
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(release.wait(), loop))
+        return await real(asked, progress=progress)
+
+    monkeypatch.setattr(site.world.server.reporting, "savings", slow)
+    making = Making(site.world.server, patience_s=0.2)
+    told = await making.report(Asked())
+    assert isinstance(told, Progress)
+    assert (told.what, told.done, told.jobs) == ("reading energy", 3, 7)
+    assert await making.report(Asked()) is told, "who asks again waits for the same report"
+    release.set()
+    making._patience_s = 20.0
+    found = await making.report(Asked())
+    assert not isinstance(found, Progress)
+    assert told.done == told.jobs > 0, "it counted to the end"
+    assert len(begun) == 1
+
+
+def test_the_page_of_a_report_in_the_making_shows_its_share_and_comes_back(site: Any) -> None:
+    from kilowait_scheduler.reports.progress import Progress
+    from kilowait_scheduler.web.rendering import page
+
+    shown = bytes(page("making.html", progress=Progress("reading energy", 2300, 10_000)).body).decode()
+    assert "2,300 of 10,000 jobs" in shown
+    assert 'http-equiv="refresh"' in shown
+    assert "of 0 jobs" not in bytes(page("making.html", progress=Progress()).body).decode()

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from kilowait_scheduler.core.baseline import Baseline
-from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.bill import Shape, read_bill
 from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import By
+from kilowait_scheduler.reports.progress import Progress
 from kilowait_scheduler.reports.reconcile import DEFAULT_TOLERANCE_PCT, Reconciliation, reconcile
 from kilowait_scheduler.reports.uses import month_after
 from kilowait_scheduler.service.reporting import Asked
@@ -91,6 +92,7 @@ async def savings(
     by: By | None = None,
     baseline: Baseline = Baseline.RUN_NOW,
     format_: Annotated[str, Query(alias="format")] = "json",
+    watch: Annotated[str | None, Query(max_length=64, description="A name to ask for its progress by.")] = None,
 ) -> Response:
     """The savings report on jobs submitted in [start, end), in one of the forms of docs/exports.md.
 
@@ -101,11 +103,26 @@ async def savings(
     form = FORMS.get(format_)
     if form is None and format_ != "evidence":
         raise BadInput(f"format {format_!r} does not exist; use {', '.join(FORMS)} or evidence")
-    work = server.reporting.evidence(Asked(start=start, end=end, team=team, by=by, baseline=baseline))
-    found = await asyncio.wrap_future(server.ticker.submit(work))
+    asked, progress = Asked(start=start, end=end, team=team, by=by, baseline=baseline), Progress()
+    if watch is not None:
+        server.reporting.watched[watch] = progress
+    try:
+        found = await asyncio.wrap_future(server.ticker.submit(server.reporting.evidence(asked, progress=progress)))
+    finally:
+        if watch is not None:
+            server.reporting.watched.pop(watch, None)
     if form is None:
         return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
     return Response(await asyncio.to_thread(form.write, found.report), media_type=form.media_type)
+
+
+@router.get("/reports/progress/{watch}", dependencies=[CanLook])
+async def how_far(server: ServerDep, watch: str) -> Progress:
+    """How far a report is that is being made under the name `watch`."""
+    found = server.reporting.watched.get(watch)
+    if found is None:
+        raise NotFound(f"no report is being made under the name {watch!r}")
+    return found
 
 
 _LARGEST_BILL = 64 * 1024 * 1024

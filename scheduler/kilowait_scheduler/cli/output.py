@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+_LOOK_EVERY_S = 0.5
 
 out = Console()
 err = Console(stderr=True)
@@ -60,12 +63,35 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 @contextmanager
-def busy(what: str) -> Iterator[None]:
-    """On a terminal, a bar that moves while something is done that says nothing meanwhile, and for how long already."""
+def busy(what: str, share: Callable[[], tuple[str, int, int] | None] | None = None) -> Iterator[None]:
+    """On a terminal, a bar that moves while something is done, and for how long already.
+
+    `share` is asked twice a second for what is being done and for how many of how many jobs it is; None: not known.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    over = threading.Event()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        progress.add_task(what, total=None)
-        yield
+        task = progress.add_task(what, total=None)
+
+        def look() -> None:
+            while share is not None and not over.wait(_LOOK_EVERY_S):
+                if (told := share()) is not None and told[2]:
+                    progress.update(
+                        task,
+                        description=f"{told[0]}: {told[1]:,} of {told[2]:,} jobs",
+                        completed=told[1],
+                        total=told[2],
+                    )
+
+        looking = threading.Thread(target=look, daemon=True)
+        if err.is_terminal:
+            looking.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if looking.ident is not None:
+                looking.join()
 
 
 def say(message: str) -> None:

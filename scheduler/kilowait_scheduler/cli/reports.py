@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kilowait_scheduler.client import ServerError
+from kilowait_scheduler.client import Client, ServerError, ServerUnreachable
 
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect
@@ -72,8 +73,9 @@ def report(
         start, end = _month(month)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
-    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by, "baseline": baseline}
-    with connect(server, token_file) as client, output.busy("integrating energy and intensity"):
+    watch = secrets.token_urlsafe(12)
+    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by, "baseline": baseline, "watch": watch}
+    with connect(server, token_file) as client, output.busy("making the report", lambda: _share(client, watch)):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
             try:
@@ -136,6 +138,15 @@ def reconcile(
         output.data(found, o, rows=found["comparisons"])
     if found["exceeding"]:
         raise typer.Exit(1)
+
+
+def _share(client: Client, watch: str) -> tuple[str, int, int] | None:
+    """What the server does for a report, and for how many of how many jobs it is done; None where it does not say."""
+    try:
+        told = client.get(f"reports/progress/{watch}")
+    except (ServerError, ServerUnreachable):
+        return None
+    return told["what"], told["done"], told["jobs"]
 
 
 def _unpack(packed: bytes, folder: Path) -> None:

@@ -75,8 +75,8 @@ def gpu_hours(useful: Course, stints: Sequence[Stint]) -> float:
     """Hours in which the work was done, times the GPUs that each stint had."""
     pieces, number = _by_stint(useful, stints)
     _, lengths = Stack.of([pieces.rows(number == index) for index in range(len(stints))]).compacted()
-    hours = [length / _HOUR_US for length in lengths.tolist()]
-    return sum(stint.gpus * some for stint, some in zip(stints, hours, strict=True))
+    hours = np.array([stint.gpus for stint in stints]) * lengths / _HOUR_US
+    return float(hours.sum())
 
 
 def _by_stint(course: Course, stints: Sequence[Stint]) -> tuple[Course, Ints]:

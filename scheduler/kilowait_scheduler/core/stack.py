@@ -81,8 +81,8 @@ class Stack:
         np.maximum.at(high, of, times_us)
         nothing = low > high
         low[nothing], high[nothing] = 0, 0
-        begins: Ints = offsets(high - low + 1)[:-1]
-        return begins - low
+        add: Ints = offsets(high - low + 1)[:-1] - low
+        return add
 
     def sorted(self) -> Stack:
         """Each course by start, end and energy."""

@@ -26,7 +26,7 @@ from kilowait_scheduler.planner.alone import best_alone
 from kilowait_scheduler.planner.problem import Pool, Problem, Segment, Task
 
 from .measured import Measured
-from .progress import Progress, silent
+from .progress import Progress
 from .units import moment
 
 _FINE, _COARSE, _FINE_UP_TO = timedelta(minutes=15), timedelta(hours=1), timedelta(days=4)
@@ -65,7 +65,7 @@ def ceilings(
     regions: Sequence[Region],
     intensity: Mapping[str, IntensitySeries],
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> dict[str, Ceiling]:
     """The ceiling of every one of `jobs` that has worked and ended, by id."""
     pue = {region.name: region.pue for region in regions}
@@ -80,13 +80,13 @@ def ceilings(
             step = _FINE if job.record.spec.due - _ready(job) <= _FINE_UP_TO else _COARSE
             asked.setdefault(step, []).append(job)
     integrals = {name: Integral(series) for name, series in intensity.items()}
-    whole, done = sum(len(some) for some in asked.values()), 0
+    progress = progress or Progress()
+    progress.begin("looking for the best schedule", sum(len(some) for some in asked.values()))
     for step, some in asked.items():
         for first in range(0, len(some), _TOGETHER):
             together = some[first : first + _TOGETHER]
             found |= _planned(together, step=step, integrals=integrals, pue=pue)
-            done += len(together)
-            progress("best schedules", done, whole)
+            progress.done += len(together)
     return found
 
 

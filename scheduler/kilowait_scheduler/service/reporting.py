@@ -31,14 +31,17 @@ from kilowait_scheduler.reports.ceiling import ceilings
 from kilowait_scheduler.reports.evidence import Evidence
 from kilowait_scheduler.reports.measured import Measured, measured
 from kilowait_scheduler.reports.model import By, Report
+from kilowait_scheduler.reports.progress import Progress
 from kilowait_scheduler.store.repository import Store
 
+from .collector import Collector
 from .contracted import contracted
 from .grid import Grid
 from .realised import realised_by_region
 
 # What was recorded counts as known; sources are asked for so much of the rest before the first job, or for less.
 _ASKED_FOR = (timedelta(days=28), HISTORY, timedelta(days=1))
+_READ_AT_ONCE = 500  # jobs; whoever waits sees so many done at a time
 # A forecast older than this says nothing that a policy would have gone by.
 _FORECAST_AGE = timedelta(days=1)
 
@@ -70,21 +73,28 @@ class Reporting:
 
     def __init__(self, *, store: Store, grid: Grid, clock: GridClock) -> None:
         self._store, self._grid, self._clock = store, grid, clock
+        self._collector = Collector()
+        # Of the reports that are being made, those that somebody watches, by the name that they were given for it.
+        self.watched: dict[str, Progress] = {}
 
-    async def savings(self, asked: Asked | None = None) -> Report:
+    async def savings(self, asked: Asked | None = None, *, progress: Progress | None = None) -> Report:
         """The report alone."""
-        return (await self.evidence(asked)).report
+        return (await self.evidence(asked, progress=progress)).report
 
-    async def evidence(self, asked: Asked | None = None) -> Evidence:
-        """The report and its grounds."""
-        asked, now = asked or Asked(), self._clock.now()
+    async def evidence(self, asked: Asked | None = None, *, progress: Progress | None = None) -> Evidence:
+        """The report and its grounds; `progress` is kept up to date meanwhile."""
+        with self._collector.paused():
+            return await self._evidence(asked or Asked(), progress or Progress())
+
+    async def _evidence(self, asked: Asked, progress: Progress) -> Evidence:
+        now = self._clock.now()
         records = await asyncio.to_thread(self._store.jobs)
         begin = asked.start or min((record.submitted_at for record in records), default=now)
         stop = asked.end or now
         until = max(stop, begin + timedelta(seconds=1))
         regions = await asyncio.to_thread(self._store.regions)
         queue = queue_for(records, start=begin, end=until)
-        measured = await asyncio.to_thread(self._measured, queue, now)
+        measured = await asyncio.to_thread(self._measured, queue, now, progress)
         jobs = [job for job in measured if begin <= job.record.submitted_at < until]
         worked = {job.record.id: job.worked for job in measured}
         notes: list[str] = []
@@ -98,7 +108,7 @@ class Reporting:
                 intensity = await self._with_history(intensity, regions, start=first, now=now, most=HISTORY)
             compared = await asyncio.to_thread(self._policy, asked.baseline, worked, jobs, intensity)
         jobs = [job for job in jobs if asked.team in (None, job.record.spec.team)]
-        best = await asyncio.to_thread(ceilings, jobs, regions=regions, intensity=intensity, now=now)
+        best = await asyncio.to_thread(ceilings, jobs, regions=regions, intensity=intensity, now=now, progress=progress)
         contracts = await asyncio.to_thread(contracted, self._store, regions, start=first, end=last, now=now)
         notes += contracts.notes(now=now)
         meters = await asyncio.to_thread(self._store.energy_sources)
@@ -136,8 +146,14 @@ class Reporting:
         """When the first job of all was submitted."""
         return next((record.submitted_at for record in self._store.jobs(limit=1)), None)
 
-    def _measured(self, queue: Sequence[JobRecord], now: datetime) -> list[Measured]:
-        energy, until_us, nothing = self._store.energy_of(record.id for record in queue), to_us(now), Course.of(())
+    def _measured(self, queue: Sequence[JobRecord], now: datetime, progress: Progress) -> list[Measured]:
+        energy: dict[str, Course] = {}
+        progress.begin("reading energy", len(queue))
+        for first in range(0, len(queue), _READ_AT_ONCE):
+            some = queue[first : first + _READ_AT_ONCE]
+            energy |= self._store.energy_of(record.id for record in some)
+            progress.done += len(some)
+        until_us, nothing = to_us(now), Course.of(())
         courses = (energy.get(record.id, nothing) for record in queue)
         past = (course.rows(course.end_us <= until_us) if len(course) else course for course in courses)
         return measured(list(zip(queue, past, strict=True)))

@@ -12,15 +12,17 @@ from starlette.responses import Response
 
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports import page as report_page
+from kilowait_scheduler.reports.progress import Progress
 from kilowait_scheduler.reports.units import energy_unit, mass_unit
 from kilowait_scheduler.reports.words import loud
 from kilowait_scheduler.service.reporting import Asked
 from kilowait_scheduler.service.tokens import Role
 
 from . import job, overview
+from .making import Making
 from .phrases import relative, spoken
 from .rendering import page, static, stylesheet
-from .saved import SavedSoFar, savings
+from .saved import SavedSoFar
 from .session import (
     AGENTS_DO_NOT_LOOK,
     GuardedPage,
@@ -44,6 +46,15 @@ def _saved(request: Request) -> SavedSoFar:
     if not hasattr(state, "saved_so_far"):
         state.saved_so_far = SavedSoFar(server_of(request))
     found: SavedSoFar = state.saved_so_far
+    return found
+
+
+def _making(request: Request) -> Making:
+    """The app's reports that somebody waits for."""
+    state = request.app.state
+    if not hasattr(state, "making"):
+        state.making = Making(server_of(request))
+    found: Making = state.making
     return found
 
 
@@ -97,7 +108,9 @@ async def show_report(
     request: Request, start: Utc | None = None, end: Utc | None = None, team: str | None = None
 ) -> Response:
     """The savings report, self-contained as it is sent to others; of one period or team where given."""
-    report = await savings(server_of(request), Asked(start=start, end=end, team=team))
+    report = await _making(request).report(Asked(start=start, end=end, team=team))
+    if isinstance(report, Progress):
+        return page("making.html", progress=report)
     html = await run_in_threadpool(report_page.render, report)
     policy = f"{report_page.policy()}; base-uri 'none'; frame-ancestors 'none'"
     return HTMLResponse(html, headers={"Content-Security-Policy": policy})
