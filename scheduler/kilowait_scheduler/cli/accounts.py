@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,7 @@ from kilowait_scheduler.client import segment
 
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, connect
-from .output import Format, grams, local, say, table
+from .output import Format, grams, local, say
 
 ledger_app = typer.Typer(help="List ledger entries, or verify that they are as written.", invoke_without_command=True)
 token_app = typer.Typer(help="List, make and revoke tokens.", invoke_without_command=True)
@@ -35,22 +35,20 @@ def ledger(
         return
     with connect(server, token_file) as client:
         found = list(client.pages("ledger", "entries", account=account, job=job, limit=1000))
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table(">no", "at", "kind", "from", "to", ">amount", "job", "memo")
-    for entry in found:
-        shown.add_row(
-            str(entry["seq"]),
-            local(entry["at"]),
-            entry["kind"],
-            entry["debit"],
-            entry["credit"],
-            grams(entry["amount_ug"] / 1e6),
-            entry["job_id"] or "-",
-            entry["memo"],
-        )
-    output.out.print(shown)
+    output.listing(found, o, ">no", "at", "kind", "from", "to", ">amount", "job", "memo", row=_entry_row)
+
+
+def _entry_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(entry["seq"]),
+        local(entry["at"]),
+        entry["kind"],
+        entry["debit"],
+        entry["credit"],
+        grams(entry["amount_ug"] / 1e6),
+        entry["job_id"] or "-",
+        entry["memo"],
+    )
 
 
 @ledger_app.command("verify")
@@ -91,13 +89,12 @@ def tokens(
         return
     with connect(server, token_file) as client:
         found = client.get("tokens")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("id", "name", "role", "node", "made")
-    for one in found:
-        shown.add_row(one["id"], one["name"], one["role"], one["node"] or "", local(one["created_at"]))
-    output.out.print(shown)
+    output.listing(
+        found,
+        o,
+        *("id", "name", "role", "node", "made"),
+        row=lambda one: (one["id"], one["name"], one["role"], one["node"] or "", local(one["created_at"])),
+    )
 
 
 @token_app.command("create")

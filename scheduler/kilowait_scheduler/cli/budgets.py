@@ -10,7 +10,7 @@ from kilowait_scheduler.client import segment
 
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, UsageError, connect, finite
-from .output import Format, grams, local, say, table
+from .output import Format, grams, local, say
 
 app = typer.Typer(help="List carbon budgets, set one, ask for more, and more.", invoke_without_command=True)
 
@@ -35,27 +35,25 @@ def budgets(
         return
     with connect(server, token_file) as client:
         found = client.get("budgets")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("budget", "for", "kind", "until", ">allowed", ">held", ">emitted", ">left", ">%", "used up")
-    for one in found:
-        budget = one["budget"]
-        shown.add_row(
-            budget["id"],
-            f"{budget['scope']} {budget['name']}",
-            f"{budget['enforcement']} {budget['period']}",
-            local(one["end"]),
-            grams(one["allowed_g"]),
-            grams(one["held_g"]),
-            grams(one["emitted_g"]),
-            grams(one["left_g"]),
-            f"{one['committed_pct']:.0f}",
-            _used_up(one),
-        )
-    output.out.print(shown)
-    if not found:
-        say("no budgets yet; `kilowait budget set ID --team NAME --limit-kg 100`")
+    columns = ("budget", "for", "kind", "until", ">allowed", ">held", ">emitted", ">left", ">%", "used up")
+    none = "no budgets yet; `kilowait budget set ID --team NAME --limit-kg 100`"
+    output.listing(found, o, *columns, row=_row, none=none)
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    budget = one["budget"]
+    return (
+        budget["id"],
+        f"{budget['scope']} {budget['name']}",
+        f"{budget['enforcement']} {budget['period']}",
+        local(one["end"]),
+        grams(one["allowed_g"]),
+        grams(one["held_g"]),
+        grams(one["emitted_g"]),
+        grams(one["left_g"]),
+        f"{one['committed_pct']:.0f}",
+        _used_up(one),
+    )
 
 
 def _used_up(one: dict[str, Any]) -> str:
@@ -135,18 +133,22 @@ def requests(
     """List requests for more."""
     with connect(server, token_file) as client:
         found = client.get("budgets/requests")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table(">no", "budget", ">asked", "why", "by", "at", "state", ">granted", "decided by")
-    for one in found:
-        asked, granted = grams(one["amount_g"]), grams(one["granted_g"])
-        by = one["decided_by"] or "-"
-        shown.add_row(
-            str(one["id"]), one["budget_id"], asked, one["why"], one["asked_by"], local(one["asked_at"]), one["state"],
-            granted, by,
-        )  # fmt: skip
-    output.out.print(shown)
+    columns = (">no", "budget", ">asked", "why", "by", "at", "state", ">granted", "decided by")
+    output.listing(found, o, *columns, row=_request_row)
+
+
+def _request_row(one: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(one["id"]),
+        one["budget_id"],
+        grams(one["amount_g"]),
+        one["why"],
+        one["asked_by"],
+        local(one["asked_at"]),
+        one["state"],
+        grams(one["granted_g"]),
+        one["decided_by"] or "-",
+    )
 
 
 @app.command("approve")

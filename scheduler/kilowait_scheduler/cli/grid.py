@@ -53,20 +53,16 @@ def list_regions(
         return
     with connect(server, token_file) as client:
         found = client.get("regions")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("region", "zone", ">g/kWh now", ">GPUs", ">PUE", "cluster", "forecast from")
-    for region in found:
-        now = "-" if region["now_g_per_kwh"] is None else f"{region['now_g_per_kwh']:.0f}"
-        cluster = region["cluster"].get("problem") or region["cluster"]["status"]
-        source = region["forecast"]["source"] or region["forecast"]["problem"] or "-"
-        shown.add_row(
-            region["name"], region["zone"], now, str(region["capacity_gpus"]), f"{region['pue']:.2f}", cluster, source
-        )
-    output.out.print(shown)
-    if not found:
-        say("no regions yet; `kilowait regions add NAME --zone Z --address URL --gpus N`")
+    columns = ("region", "zone", ">g/kWh now", ">GPUs", ">PUE", "cluster", "forecast from")
+    none = "no regions yet; `kilowait regions add NAME --zone Z --address URL --gpus N`"
+    output.listing(found, o, *columns, row=_region_row, none=none)
+
+
+def _region_row(region: dict[str, Any]) -> tuple[str, ...]:
+    now = "-" if region["now_g_per_kwh"] is None else f"{region['now_g_per_kwh']:.0f}"
+    cluster = region["cluster"].get("problem") or region["cluster"]["status"]
+    source = region["forecast"]["source"] or region["forecast"]["problem"] or "-"
+    return region["name"], region["zone"], now, str(region["capacity_gpus"]), f"{region['pue']:.2f}", cluster, source
 
 
 @regions_app.command("add")
@@ -123,18 +119,15 @@ def list_grants(server: ServerOption = None, token_file: TokenOption = None, o: 
     """Ask Electricity Maps and WattTime what your token and account include, for the zones in use."""
     with connect(server, token_file) as client:
         found = client.get("grants")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("provider", "zone", "signal", "forecast", "past")
-    for one in found:
-        has = ["?" if one[key] is None else "yes" if one[key] else "no" for key in ("forecast", "history")]
-        shown.add_row(one["provider"], one["zone"], one["signal"] or "-", *has)
-    output.out.print(shown)
-    for problem in dict.fromkeys(one["problem"] for one in found if one["problem"]):
+    none = "no provider that says what it grants is configured, or no region; see docs/providers.md"
+    output.listing(found, o, "provider", "zone", "signal", "forecast", "past", row=_grant_row, none=none)
+    for problem in dict.fromkeys(one["problem"] for one in found if one["problem"] and o is Format.TABLE):
         say(problem)
-    if not found:
-        say("no provider that says what it grants is configured, or no region; see docs/providers.md")
+
+
+def _grant_row(one: dict[str, Any]) -> tuple[str, ...]:
+    has = ["?" if one[key] is None else "yes" if one[key] else "no" for key in ("forecast", "history")]
+    return one["provider"], one["zone"], one["signal"] or "-", *has
 
 
 def _of_cloud(cloud: str, *, zone: str | None, pue: float | None) -> tuple[str, float]:

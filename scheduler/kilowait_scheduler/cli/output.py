@@ -62,6 +62,25 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def listing(
+    found: Sequence[dict[str, Any]],
+    fmt: Format,
+    *columns: str,
+    row: Callable[[dict[str, Any]], Sequence[str]],
+    none: str | None = None,
+) -> None:
+    """Print a list as it was asked for: as data, or as a table with a `row` of each, and `none` where it is empty."""
+    if fmt is not Format.TABLE:
+        data(list(found), fmt)
+        return
+    shown = table(*columns)
+    for one in found:
+        shown.add_row(*row(one))
+    out.print(shown)
+    if not found and none is not None:
+        say(none)
+
+
 @contextmanager
 def busy(what: str, share: Callable[[], tuple[str, int, int] | None] | None = None) -> Iterator[None]:
     """On a terminal, a bar that moves while something is done, and for how long already.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,7 @@ from kilowait_scheduler.client import segment
 
 from . import output
 from .connect import OutputOption, ServerOption, TokenOption, connect
-from .output import Format, local, say, table
+from .output import Format, local, say
 
 app = typer.Typer(help="List, set and remove internal prices on carbon.", invoke_without_command=True)
 
@@ -31,16 +31,13 @@ def prices(
         return
     with connect(server, token_file) as client:
         found = client.get("carbon-prices")
-    if o is not Format.TABLE:
-        output.data(found, o)
-        return
-    shown = table("price", "project", ">per t CO2e", "from", "until")
-    for one in found:
-        amount = f"{one['amount_per_t']} {one['currency']}"
-        shown.add_row(one["id"], one["project"] or "all", amount, local(one["start"]), local(one["end"]))
-    output.out.print(shown)
-    if not found:
-        say("no prices yet; `kilowait price set ID --per-t 80 --currency EUR`")
+    none = "no prices yet; `kilowait price set ID --per-t 80 --currency EUR`"
+    output.listing(found, o, "price", "project", ">per t CO2e", "from", "until", row=_row, none=none)
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    amount = f"{one['amount_per_t']} {one['currency']}"
+    return one["id"], one["project"] or "all", amount, local(one["start"]), local(one["end"])
 
 
 @app.command("set")
