@@ -79,7 +79,7 @@ def attribute(
     """`energy_mj` of one device over an interval in which `holders` held it throughout.
 
     No holders: idle. A single run on a whole device: all of it, its idle draw included, because holding a device is
-    using it. Several: what the device draws doing nothing (`idle_mj`; None: not known) in equal parts and the rest by
+    using it; the share of a run that did nothing all the while says so (`held_idle`). Several: what the device draws doing nothing (`idle_mj`; None: not known) in equal parts and the rest by
     weight; all of it in equal parts where a weight is not known. On a device cut in `slices`, both go by slices; the
     idle draw of slices that nobody holds is idle. The part of processes without a run is unattributed, and so is
     everything where the holders are not known (None).
@@ -88,10 +88,10 @@ def attribute(
         return Attribution(shares=(), idle_mj=0, unattributed_mj=energy_mj)
     if not holders:
         return Attribution(shares=(), idle_mj=energy_mj, unattributed_mj=0)
-    parts, basis, free_mj = _parts(energy_mj, holders, idle_mj=idle_mj, slices=slices)
+    parts, bases, free_mj = _parts(energy_mj, holders, idle_mj=idle_mj, slices=slices)
     shares = tuple(
         Share(run_id=holder.run.run_id, job_id=holder.run.job_id, energy_mj=part, basis=basis)
-        for holder, part in zip(holders, parts, strict=True)
+        for holder, part, basis in zip(holders, parts, bases, strict=True)
         if holder.run is not None
     )
     given_mj = sum(share.energy_mj for share in shares)
@@ -100,19 +100,22 @@ def attribute(
 
 def _parts(
     energy_mj: int, holders: Sequence[Holder], *, idle_mj: int | None, slices: int
-) -> tuple[list[int], Basis, int]:
-    """Each holder's part, why, and what is left for slices that nobody holds."""
+) -> tuple[list[int], list[Basis], int]:
+    """Each holder's part and why it is that, and what is left for slices that nobody holds."""
     still_mj = min(energy_mj, idle_mj or 0)
     held = [holder.slices for holder in holders]
     if slices and all(held):
         *standing, free_mj = split_mj(still_mj, [*held, max(0, slices - sum(held))])
         working = split_mj(energy_mj - still_mj, held)
-        return [a + b for a, b in zip(standing, working, strict=True)], "slice", free_mj
-    if len(holders) == 1:
-        return [energy_mj], "exclusive", 0
+        return [a + b for a, b in zip(standing, working, strict=True)], ["slice"] * len(holders), free_mj
     known = [holder.weight for holder in holders if holder.weight is not None]
-    if len(known) < len(holders) or not any(known):
-        return split_mj(energy_mj, [1] * len(holders)), "equal", 0
+    if len(known) == len(holders) and not any(known):
+        return split_mj(energy_mj, [1] * len(holders)), ["held_idle"] * len(holders), 0
+    if len(holders) == 1:
+        return [energy_mj], ["exclusive"], 0
+    if len(known) < len(holders):
+        return split_mj(energy_mj, [1] * len(holders)), ["equal"] * len(holders), 0
     standing = split_mj(still_mj, [1] * len(holders))
     working = split_mj(energy_mj - still_mj, known)
-    return [a + b for a, b in zip(standing, working, strict=True)], "weight", 0
+    parts = [a + b for a, b in zip(standing, working, strict=True)]
+    return parts, ["weight" if weight else "held_idle" for weight in known], 0

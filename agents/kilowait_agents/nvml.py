@@ -39,10 +39,12 @@ _MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siV
 _FIRST_RETRY_NS = 1_000_000_000  # a lost GPU is looked for after 1 s, then at doubling distances
 _LAST_RETRY_NS = 60_000_000_000  # ... up to this
 
-# The counter moves every 100 ms (docs/benchmarks/agent.md); what time stamp a field carries is that of the call.
-_TICK_NS = 100_000_000
+# What time stamp a field carries is that of the call, not of the tick, so ticks have to be watched for.
+_TICK_NS = 100_000_000  # until it is learned: that of an H200 (docs/benchmarks/agent.md); older boards tick faster
 _PATIENCE_NS = 250_000_000  # a counter that has not moved by then (an idle board of old) is taken as it stands
-_GLANCE_S = 0.008  # between two looks for the tick: each costs the driver 3 ms
+_GLANCE_NS = 8_000_000  # between two looks for the tick: each costs the driver 3 ms
+_CLOSE_GLANCE_S = 0.002  # ... while the distance of the ticks is learned
+_LEARNED_FROM = 3  # ticks in a row
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +60,16 @@ class _Gpu:
     power: _Power
     fields: bool
     processes: GpuProcesses
+    power_mw: int | None = None
+    """When it was last read."""
     failing: bool = False
     retry_at_ns: int = 0
     retry_after_ns: int = 0
+
+    @property
+    def quiet(self) -> bool:
+        """It may be doing nothing: it draws less than half of what it could, or does not say."""
+        return self.power_mw is None or self.device.limit_mw is None or 2 * self.power_mw < self.device.limit_mw
 
     @property
     def scope(self) -> Scope:
@@ -97,6 +106,8 @@ class NvmlMeter:
         self._open = False
         self._said: set[tuple[str, int]] = set()
         self._gpus: list[_Gpu] = []
+        self.tick_ns: dict[str, int] = {}
+        """How far apart the counter's ticks are, by the name of the board; learned at the first exact reading."""
         self._broken: dict[int, tuple[int, int]] = {}
         """By index: when to try the board that could not be opened again, and the distance to the time after that."""
         try:
@@ -136,6 +147,7 @@ class NvmlMeter:
                 if gpu.retry_after_ns:
                     gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
                 counter_mj, power_mw = self._values(gpu)
+                gpu.power_mw = power_mw
                 self._answered(gpu)
             except self._nvml.NVMLError as error:
                 self._failed(gpu, error=error, now_ns=before_ns)
@@ -157,11 +169,12 @@ class NvmlMeter:
 
         The tick after is waited for; the one before was a period earlier. Boards tick apart, so each is watched alone.
         """
-        drawn = dict(enumerate(readings))
-        open_at = {place for place, reading in drawn.items() if reading.counter_mj is not None}
-        last = dict(drawn)
+        open_at = {place for place, reading in enumerate(readings) if reading.counter_mj is not None}
+        last = dict(enumerate(readings))
+        ticked: dict[int, tuple[Reading, int]] = {}
+        glance_s = min([_GLANCE_NS, *(self._tick_of(gpu) // 4 for gpu in gpus)]) / 1e9
         while open_at and last[min(open_at)].mono_ns - readings[0].mono_ns < _PATIENCE_NS:
-            self._wait(_GLANCE_S)
+            self._wait(glance_s)
             for place in sorted(open_at):
                 now, before = self._reading(gpus[place]), last[place]
                 last[place] = now
@@ -169,8 +182,34 @@ class NvmlMeter:
                     open_at.discard(place)
                 elif now.counter_mj != before.counter_mj:
                     open_at.discard(place)
-                    drawn[place] = _between_ticks(readings[place], now, tick_ns=(before.mono_ns + now.mono_ns) // 2)
+                    ticked[place] = (now, (before.mono_ns + now.mono_ns) // 2)
+        for place, (now, _) in ticked.items():
+            if gpus[place].device.name not in self.tick_ns:
+                self._learn_ticks(gpus[place], now)
+        drawn = dict(enumerate(readings))
+        for place, (now, tick_ns) in ticked.items():
+            drawn[place] = _between_ticks(readings[place], now, tick_ns=tick_ns, period_ns=self._tick_of(gpus[place]))
         return [drawn[place] for place in range(len(readings))]
+
+    def _tick_of(self, gpu: _Gpu) -> int:
+        return self.tick_ns.get(gpu.device.name, _TICK_NS)
+
+    def _learn_ticks(self, gpu: _Gpu, last: Reading) -> None:
+        """Watch one board closely for some ticks; boards of the same name tick alike."""
+        ticks: list[int] = []
+        since_ns = last.mono_ns
+        while len(ticks) < _LEARNED_FROM and last.mono_ns - since_ns < _PATIENCE_NS:
+            self._wait(_CLOSE_GLANCE_S)
+            now = self._reading(gpu)
+            if now.counter_mj is None:
+                return
+            if now.counter_mj != last.counter_mj:
+                since_ns = (last.mono_ns + now.mono_ns) // 2
+                ticks.append(since_ns)
+            last = now
+        if len(ticks) == _LEARNED_FROM:
+            self.tick_ns[gpu.device.name] = (ticks[-1] - ticks[0]) // (_LEARNED_FROM - 1)
+            _log.info("the energy counter of %s moves every %d ms", gpu.device.name, round(self._tick_of(gpu) / 1e6))
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
         found: dict[str, Sequence[Process]] = {}
@@ -178,7 +217,7 @@ class NvmlMeter:
             if not self._open or gpu.retry_after_ns:
                 continue
             try:
-                found[gpu.device.uuid] = gpu.processes.look(gpu.handle)
+                found[gpu.device.uuid] = gpu.processes.look(gpu.handle, quiet=gpu.quiet)
             except self._nvml.NVMLError as error:
                 self._say(gpu, error=error, what="its processes are not known and its energy stays unattributed")
         return found
@@ -350,13 +389,13 @@ class NvmlMeter:
             _log.warning("GPU %s (%s): %s; %s", gpu.device.index, gpu.device.uuid, error, what)
 
 
-def _between_ticks(at: Reading, after: Reading, *, tick_ns: int) -> Reading:
+def _between_ticks(at: Reading, after: Reading, *, tick_ns: int, period_ns: int) -> Reading:
     """`at` with the counter of its own moment; `after` is the first reading that saw the next tick, at `tick_ns`."""
     assert at.counter_mj is not None
     assert after.counter_mj is not None
     gained_mj = after.counter_mj - at.counter_mj
-    since_ns = min(max(0, at.mono_ns - (tick_ns - _TICK_NS)), _TICK_NS)
-    return replace(at, counter_mj=at.counter_mj + max(0, gained_mj) * since_ns // _TICK_NS)
+    since_ns = min(max(0, at.mono_ns - (tick_ns - period_ns)), period_ns)
+    return replace(at, counter_mj=at.counter_mj + max(0, gained_mj) * since_ns // period_ns)
 
 
 def _value(field: Any) -> int | None:

@@ -28,16 +28,30 @@ class GpuProcesses:
         self._asked_us = self._seen_us = 0
         self._work: dict[int, int] = {}
 
-    def look(self, handle: Any) -> list[Process]:
-        """The processes now, by pid. Raises NVMLError if the driver does not say."""
+    def look(self, handle: Any, *, quiet: bool = False) -> list[Process]:
+        """The processes now, by pid. Raises NVMLError if the driver does not say.
+
+        A `quiet` board is asked whether it does anything; one that draws much evidently does.
+        """
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
         if not running:
             return []
         parts = {int(one.pid): self._part_of(handle, one) for one in running}
         clients = self._clients(handle)
         pids = sorted(parts.keys() | clients)
-        work = self._work_of(handle, pids) if len(pids) > 1 and not self._partitioned else {}
+        work: dict[int, int] = {}
+        if len(pids) > 1 and not self._partitioned:
+            work = self._work_of(handle, pids)
+        elif quiet and not self._partitioned:
+            work = self._work_of_board(handle, pids[0])
         return [Process(pid=pid, weight=work.get(pid), part=parts.get(pid), client=pid in clients) for pid in pids]
+
+    def _work_of_board(self, handle: Any, pid: int) -> dict[int, int]:
+        """The same where one process has the board: how much of the last second anything ran on it."""
+        try:
+            return {pid: 1000 * int(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)}
+        except self._nvml.NVMLError:
+            return {}
 
     def _clients(self, handle: Any) -> set[int]:
         try:

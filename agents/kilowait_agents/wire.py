@@ -33,8 +33,9 @@ Method = Literal["counter", "power_avg", "power_inst", "model"]
 """Difference of an energy counter; integral of averaged or instantaneous power; a model."""
 Quality = Literal["measured", "recovered", "estimated", "gap"]
 """Seen as it happened; the sum known but not its course; stood in for; not known (the energy is a place holder)."""
-Basis = Literal["exclusive", "weight", "slice", "equal"]
-"""Why a run got its share: it had the device alone, by its processes' work, by its slices of it, or in equal parts."""
+Basis = Literal["exclusive", "weight", "slice", "equal", "held_idle"]
+"""Why a run got its share: it had the device alone, by its processes' work, by its slices of it, or in equal parts;
+`held_idle`: it held the device and did nothing on it all the while."""
 
 _SCOPES, _METHODS, _QUALITIES, _BASES = (frozenset(get_args(one)) for one in (Scope, Method, Quality, Basis))
 _T = TypeVar("_T")

@@ -86,6 +86,17 @@ def test_runs_share_by_weight_where_all_weights_are_known() -> None:
     ]
 
 
+def test_a_run_that_did_nothing_is_said_to_have_held_the_device_idle() -> None:
+    def bases(*weights: tuple[RunIdentity | None, int | None]) -> list[str]:
+        return [share.basis for share in attribute(1000, held(*weights), idle_mj=400).shares]
+
+    assert bases((A, 0)) == ["held_idle"]
+    assert bases((A, None)) == ["exclusive"], "not known is not nothing"
+    assert bases((A, 0), (B, 9)) == ["held_idle", "weight"]
+    assert bases((A, 0), (B, 0)) == ["held_idle", "held_idle"]
+    assert bases((A, 0), (B, None)) == ["equal", "equal"]
+
+
 def test_runs_share_equally_where_a_weight_is_not_known_however_many_ranks_they_have() -> None:
     split = attribute(1001, held((A, 10), (B, None), (A, 60), (A, 60)))
     assert [(share.energy_mj, share.basis) for share in split.shares] == [(501, "equal"), (500, "equal")]

@@ -12,6 +12,7 @@ from fake_nvml import LOST, UNKNOWN, FakeNode
 from kilowait_agents.attribute import RunIdentity
 from kilowait_agents.clock import WallClock
 from kilowait_agents.errors import Permanent
+from kilowait_agents.nvml import NvmlMeter
 from kilowait_agents.spool import SpoolLimits
 from kilowait_agents.transport import HttpTransport
 from kilowait_agents.uplink import Uplink
@@ -283,6 +284,41 @@ def test_jobs_that_share_a_board_pay_by_their_work_and_ranks_count_once(lives: L
     assert run_mj(records, "a") == pytest.approx(shared_s * (50_000 + 400_000 * 2 / 3), rel=0.01)
     assert run_mj(records, "b") == pytest.approx(shared_s * (50_000 + 400_000 / 3), rel=0.01)
     assert {share.basis for one in records for share in one.shares} == {"weight"}
+
+
+def test_a_run_that_holds_a_board_and_does_nothing_pays_for_it_on_a_line_of_its_own(lives: Lives) -> None:
+    board = lives.node.gpu().const(0, 40, 80).const(40, 100, 120).const(100, 160, 600).const(160, 300, 80)
+    board.process(11, 40, 100, sm=0).process(12, 100, 160, sm=90)
+    lives.node.write()
+    lives.runs = {11: RunIdentity("a", "a"), 12: RunIdentity("a", "a")}
+    lives.run(200)
+    records = lives.finish()
+    shares = [share for one in records for share in one.shares]
+    by_basis = {basis: sum(s.energy_mj for s in shares if s.basis == basis) for basis in {s.basis for s in shares}}
+    assert by_basis.keys() == {"held_idle", "exclusive"}
+    look_mj = 600_000  # that it has begun to work is seen at the next look
+    assert by_basis["held_idle"] == pytest.approx(60 * 120_000, abs=look_mj)
+    assert by_basis["exclusive"] == pytest.approx(60 * 600_000, abs=look_mj)
+    assert sum(one.idle_mj for one in records) == pytest.approx(70 * 80_000, abs=2 * TICK_MJ)
+
+
+@pytest.mark.parametrize("tick_ms", [20, 50, 100, 120])
+def test_how_far_apart_a_board_s_ticks_are_is_learned_at_the_first_exact_reading(node: FakeNode, tick_ms: int) -> None:
+    node.gpu(tick_ms=tick_ms, phase_ms=7).square(0, 1e6)
+    node.write()
+    meter = NvmlMeter(nvml=node.pynvml(), clock=node, wait=node.advance)
+    rng, errors = random.Random(1), []
+    for _ in range(40):
+        t0 = rng.uniform(100, 900_000)
+        counters = []
+        for edge in (t0, t0 + 1):
+            node.at(edge)
+            counters.append(meter.read(exact=True)[0].counter_mj or 0)
+        truth = node.truth_mj(0, t0, t0 + 1)
+        errors.append(abs(counters[1] - counters[0] - truth) / truth)
+    (learned_ns,) = meter.tick_ns.values()
+    assert learned_ns == pytest.approx(tick_ms * 1e6, rel=0.04)
+    assert sorted(errors)[int(0.95 * len(errors))] < 0.03 * tick_ms / 100 + 0.01
 
 
 def test_clients_of_mps_are_the_parties_and_not_their_server(lives: Lives) -> None:
