@@ -79,10 +79,11 @@ def attribute(
     """`energy_mj` of one device over an interval in which `holders` held it throughout.
 
     No holders: idle. A single run on a whole device: all of it, its idle draw included, because holding a device is
-    using it; the share of a run that did nothing all the while says so (`held_idle`). Several: what the device draws doing nothing (`idle_mj`; None: not known) in equal parts and the rest by
-    weight; all of it in equal parts where a weight is not known. On a device cut in `slices`, both go by slices; the
-    idle draw of slices that nobody holds is idle. The part of processes without a run is unattributed, and so is
-    everything where the holders are not known (None).
+    using it; the share of a run that did nothing all the while says so (`held_idle`). Several: what the device draws
+    doing nothing (`idle_mj`; None: not known) in equal parts and the rest by weight; all of it in equal parts where a
+    weight is not known. On a device cut in `slices`, both go by slices; the idle draw of slices that nobody holds is
+    idle. The part of processes without a run is unattributed, and so is everything where the holders are not known
+    (None).
     """
     if holders is None:
         return Attribution(shares=(), idle_mj=0, unattributed_mj=energy_mj)

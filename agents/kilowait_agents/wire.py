@@ -37,10 +37,10 @@ Basis = Literal["exclusive", "weight", "slice", "equal", "held_idle"]
 """Why a run got its share: it had the device alone, by its processes' work, by its slices of it, or in equal parts;
 `held_idle`: it held the device and did nothing on it all the while."""
 
-_SCOPES, _METHODS, _QUALITIES, _BASES = (frozenset(get_args(one)) for one in (Scope, Method, Quality, Basis))
+SCOPES, METHODS, QUALITIES, BASES = (frozenset(get_args(one)) for one in (Scope, Method, Quality, Basis))
 _T = TypeVar("_T")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_LARGEST = 2**53 - 1  # exact in JSON everywhere; year 2255 in µs, 2.5 GWh in mJ; a thousand of them fit into a BIGINT
+LARGEST = 2**53 - 1  # exact in JSON everywhere; year 2255 in µs, 2.5 GWh in mJ; a thousand of them fit into a BIGINT
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -65,7 +65,7 @@ class Share:
             _is_id(self.run_id)
             and (self.job_id is None or _is_id(self.job_id))
             and _is_amount(self.energy_mj)
-            and _is_one_of(self.basis, _BASES)
+            and _is_one_of(self.basis, BASES)
         ):
             return
         _check_id(self.run_id, field="run_id")
@@ -137,11 +137,11 @@ class Record:
             and _is_amount(self.seq)
             and self.seq > 0
             and (self.counter_end_mj is None or _is_amount(self.counter_end_mj))
-            and _is_text(self.device_name)
-            and (self.note is None or _is_text(self.note))
-            and _is_one_of(self.scope, _SCOPES)
-            and _is_one_of(self.method, _METHODS)
-            and _is_one_of(self.quality, _QUALITIES)
+            and is_text(self.device_name)
+            and (self.note is None or is_text(self.note))
+            and _is_one_of(self.scope, SCOPES)
+            and _is_one_of(self.method, METHODS)
+            and _is_one_of(self.quality, QUALITIES)
             and type(self.uncertainty_pct) is float
             and 0 <= self.uncertainty_pct <= 1e6
         )
@@ -247,28 +247,10 @@ class Batch:
         return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Batch:
-        """The batch that `text` states. Raises Refused, naming the field, for anything that is not exactly a batch."""
-        try:
-            message = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
-        except (ValueError, RecursionError) as error:
-            raise Refused(f"not a batch of readings: {error}; send JSON in UTF-8") from error
-        plain = _members(
-            message,
-            required=("version", "agent_id", "node", "region", "source", "clock_speed", "sent_at_us", "records"),
-        )
-        if type(plain["version"]) is not int or plain["version"] != VERSION:
-            raise _refused(
-                "version",
-                f"must be {VERSION}, got {_shown(plain['version'])}; run agent and server of the same release",
-            )
-        if not isinstance(plain["records"], list):
-            raise _refused("records", f"must be a list, got {_shown(plain['records'])}")
-        _check_count(len(plain["records"]))
-        origin = Origin(**{field.name: plain[field.name] for field in fields(Origin)})
-        given = enumerate(plain["records"])
-        records = tuple([_within("records", index, Record.from_dict, one) for index, one in given])
-        return cls(origin=origin, sent_at_us=plain["sent_at_us"], records=records)
+    def of(cls, origin: Origin, sent_at_us: int, given: Sequence[object]) -> Batch:
+        """The batch of `open_batch`. Raises Refused, naming the field, for anything that is not exactly one."""
+        records = [_within("records", index, Record.from_dict, one) for index, one in enumerate(given)]
+        return cls(origin=origin, sent_at_us=sent_at_us, records=tuple(records))
 
 
 def pack(batch: Batch) -> bytes:
@@ -279,6 +261,36 @@ def pack(batch: Batch) -> bytes:
 
 def unpack(body: bytes, *, max_bytes: int = MAX_BYTES) -> Batch:
     """The batch in a gzipped body. Raises Refused if it is damaged, too large once unpacked, or no batch."""
+    return Batch.of(*open_batch(body, max_bytes=max_bytes))
+
+
+def open_batch(body: bytes, *, max_bytes: int = MAX_BYTES) -> tuple[Origin, int, list[object]]:
+    """The head of the batch in a gzipped body, when it was sent, and its records as JSON has them, not looked at yet.
+
+    Raises Refused as `unpack` does.
+    """
+    try:
+        message = json.loads(_unzipped(body, max_bytes), parse_constant=_no_constant, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"not a batch of readings: {error}; send JSON in UTF-8") from error
+    plain = _members(
+        message,
+        required=("version", "agent_id", "node", "region", "source", "clock_speed", "sent_at_us", "records"),
+    )
+    if type(plain["version"]) is not int or plain["version"] != VERSION:
+        raise _refused(
+            "version",
+            f"must be {VERSION}, got {_shown(plain['version'])}; run agent and server of the same release",
+        )
+    records = plain["records"]
+    if not isinstance(records, list):
+        raise _refused("records", f"must be a list, got {_shown(records)}")
+    _check_count(len(records))
+    _check_amount(plain["sent_at_us"], field="sent_at_us")
+    return Origin(**{field.name: plain[field.name] for field in fields(Origin)}), plain["sent_at_us"], records
+
+
+def _unzipped(body: bytes, max_bytes: int) -> bytes:
     stretch = zlib.decompressobj(wbits=_GZIP)
     try:
         text = stretch.decompress(body, max_bytes)
@@ -288,7 +300,7 @@ def unpack(body: bytes, *, max_bytes: int = MAX_BYTES) -> Batch:
         raise Refused(f"the batch is larger than {max_bytes} bytes unpacked; send fewer records")
     if not stretch.eof or stretch.unused_data:
         raise Refused("the gzipped body is cut short or followed by something else; send it whole")
-    return Batch.from_json(text)
+    return text
 
 
 def _share(message: object) -> Share:
@@ -330,10 +342,11 @@ def _is_id(value: object) -> bool:
 
 
 def _is_amount(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST
+    return type(value) is int and 0 <= value <= LARGEST
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
+    """Whether `value` may be shown to people and kept in a database: printable, at most 300 characters."""
     return type(value) is str and len(value) <= 300 and value.isprintable()
 
 
@@ -353,7 +366,7 @@ def _check_text(value: object, *, field: str) -> None:
 
 
 def _check_amount(value: object, *, field: str, least: int = 0) -> None:
-    if type(value) is not int or not least <= value <= _LARGEST:
+    if type(value) is not int or not least <= value <= LARGEST:
         raise _refused(field, f"must be a whole number from {least} to 2^53 - 1, got {_shown(value)}")
 
 

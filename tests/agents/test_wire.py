@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kilowait_agents.energy import split_mj
 from kilowait_agents.errors import Refused
 from kilowait_agents.wire import MAX_RECORDS, Batch, Origin, Record, Share, pack, unpack
+from kilowait_agents.wire_rows import NAMES, SHARE_NAMES, Row, unpack_rows
 
 from .conftest import START_US
 
@@ -21,6 +22,25 @@ ORIGIN = Origin(agent_id="agent-1", node="node-1", region="eu-north", source="nv
 
 def batch(*records: Record, **changes: Any) -> Batch:
     return Batch(**{"origin": ORIGIN, "sent_at_us": START_US, "records": records, **changes})
+
+
+def read(text: str | bytes) -> Batch:
+    """What the text says, read both ways, which have to agree."""
+    body = gzip.compress(text if isinstance(text, bytes) else text.encode(), 1)
+    try:
+        read = unpack(body)
+    except Refused as refused:
+        with pytest.raises(Refused) as again:
+            unpack_rows(body)
+        assert (str(again.value), again.value.field) == (str(refused), refused.field)
+        raise
+    assert unpack_rows(body) == (read.origin, [row_of(record) for record in read.records])
+    return read
+
+
+def row_of(record: Record) -> Row:
+    shares = tuple(tuple(getattr(share, name) for name in SHARE_NAMES) for share in record.shares)
+    return tuple(shares if name == "shares" else getattr(record, name) for name in NAMES)
 
 
 def mended(text: str, path: str, value: Any) -> str:
@@ -55,7 +75,7 @@ def test_a_batch_comes_back_from_the_wire_as_it_was(
     shares = tuple(Share(f"run-{at}", None if at else "job", mj, "equal") for at, mj in enumerate(shared))
     one = record(energy_mj=energy_mj, idle_mj=idle_mj, unattributed_mj=unattributed_mj, shares=shares, **rest)
     sent = batch(one, origin=Origin("agent-1", "n", None, "simulated", speed))
-    assert Batch.from_json(sent.to_json()) == sent
+    assert read(sent.to_json()) == sent
     assert unpack(pack(sent)) == sent
     assert gzip.decompress(pack(sent)).decode() == sent.to_json()
 
@@ -128,7 +148,7 @@ def test_anything_that_is_not_exactly_a_batch_is_refused_by_the_name_of_its_fiel
     record: Make, path: str, value: Any, field: str
 ) -> None:
     with pytest.raises(Refused) as refused:
-        Batch.from_json(mended(batch(record()).to_json(), path, value))
+        read(mended(batch(record()).to_json(), path, value))
     assert refused.value.field == field
     assert field in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -148,13 +168,13 @@ def test_a_sequence_number_that_appears_twice_in_a_batch_is_refused(record: Make
 def test_a_batch_of_too_many_records_is_refused_before_they_are_read(record: Make) -> None:
     text = mended(batch(record()).to_json(), "records", [None] * (MAX_RECORDS + 1))
     with pytest.raises(Refused, match="1 to 1000 records, got 1001"):
-        Batch.from_json(text)
+        read(text)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"version": NaN}', '{"a": 1, "a": 2}', b"\xff", "[" * 100_000])
 def test_what_is_not_even_a_message_is_refused(text: str | bytes) -> None:
     with pytest.raises(Refused):
-        Batch.from_json(text)
+        read(text)
 
 
 def test_a_body_that_unpacks_to_far_more_than_a_batch_is_refused_without_unpacking_it() -> None:
@@ -175,6 +195,6 @@ def test_damage_to_any_one_byte_never_raises_anything_but_refused(record: Make, 
     body = bytearray(batch(record()).to_json().encode())
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        Batch.from_json(bytes(body))
+        read(bytes(body))
     except Refused as refused:
         assert str(refused)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -49,6 +48,12 @@ def test_what_arrives_out_of_order_counts_once_the_hole_is_filled(store: Store) 
     assert store.add_readings([reading(1)], at=T0) == ({"e1": 3}, [])
     assert store.add_readings([reading(4), reading(3)], at=T0) == ({"e1": 5}, [])
     assert total(store) == 5000
+
+
+def test_a_hole_is_filled_however_much_came_after_it(store: Store) -> None:
+    later = [reading(seq) for seq in range(2, 2502)]
+    assert store.add_readings(later, at=T0) == ({"e1": 0}, [])
+    assert store.add_readings([reading(1)], at=T0) == ({"e1": 2501}, [])
 
 
 def test_other_content_under_a_known_number_is_named_and_not_taken(store: Store) -> None:
@@ -102,9 +107,9 @@ def test_energy_is_exact_whatever_its_size(store: Store) -> None:
 
 
 def test_the_energy_of_many_jobs_is_that_of_each_in_columns(store: Store) -> None:
-    odd = [replace(reading(seq), start=T0 + seq * timedelta(seconds=10, microseconds=1)) for seq in (1, 2)]
+    odd = [reading(seq)._replace(start=T0 + seq * timedelta(seconds=10, microseconds=1)) for seq in (1, 2)]
     others = [
-        replace(one, region="bb", shares=(RunShare("kw-0a2-1", "0a2", 7),), digest="x")
+        one._replace(region="bb", shares=(RunShare("kw-0a2-1", "0a2", 7),), digest="x")
         for one in (reading(3), reading(4))
     ]
     store.add_readings([*odd, *others], at=T0)

@@ -15,6 +15,7 @@ from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.job import first_problem
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.intake.readings import read_batch
+from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.service.entitlement import grants
 
 from .access import CanAdmin, CanLook, Reporter, ServerDep
@@ -103,21 +104,25 @@ async def readings(request: Request, server: ServerDep, reporter: Reporter) -> d
 
     A token that is bound to a node sends that node's readings only, under the name of an agent of that node.
     """
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST_BATCH:
             raise HTTPException(413, "batch too large; send fewer records at a time")
+    return {"stored_through": await asyncio.to_thread(_store, bytes(body), server=server, node=reporter.node)}
+
+
+def _store(body: bytes, *, server: Server, node: str | None) -> dict[str, int]:
+    """Keep a batch that may only be of `node` (None: of any); how far each of its streams is stored without a hole."""
     batch = read_batch(body)
-    if not batch:
-        return {"stored_through": {}}
-    if reporter.node is not None:
-        nodes = {batch[0].node} | await asyncio.to_thread(server.store.nodes_of, batch[0].agent_id)
-        if nodes != {reporter.node}:
-            others = ", ".join(sorted(nodes - {reporter.node}))
-            raise HTTPException(403, f"this token may only send the readings of node {reporter.node}, not of {others}")
-    stored, conflicts = await asyncio.to_thread(server.store.add_readings, batch, at=server.clock.now())
+    agent_id = batch[0].agent_id
+    others = set() if node is None else ({batch[0].node} | server.store.nodes_of(agent_id)) - {node}
+    if others:
+        raise HTTPException(
+            403, f"this token may only send the readings of node {node}, not of {', '.join(sorted(others))}"
+        )
+    stored, conflicts = server.store.add_readings(batch, at=server.clock.now())
     if conflicts:
-        log.error("agent %s sent other content under known sequences %s", batch[0].agent_id, conflicts[:5])
+        log.error("agent %s sent other content under known sequences %s", agent_id, conflicts[:5])
         raise HTTPException(409, f"sequences {conflicts[:5]} were stored before with other content")
-    return {"stored_through": stored}
+    return stored

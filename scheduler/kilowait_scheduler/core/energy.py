@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class RunShare:
+class RunShare(NamedTuple):
     """Integer millijoules of a record that one run used."""
 
     run_id: str
@@ -15,8 +15,7 @@ class RunShare:
     energy_mj: int
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """Energy of one device on [start, end), once under (agent_id, stream_epoch, seq); `digest` tells other content.
 
     shares + idle + unattributed = energy, exactly. In a gap (`quality`) the energy is unknown and stands as 0.
