@@ -20,6 +20,7 @@ from .cadence import Cadence, affordable
 from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
+from .memory import give_back
 from .meter import Meter
 from .metrics import Counted, Sample
 from .nvml import open_nvml
@@ -103,6 +104,7 @@ def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
                 settings, meter=meter, clock=clock, owners=owners, stream=stream, emit=sink.write, exits=exits,
                 resumes=resumes,
             )  # fmt: skip
+            give_back()
             agent.run(lambda seconds: stop.wait(seconds, exits), for_s=settings.duration_s)
             exits.close()
     finally:
@@ -110,8 +112,6 @@ def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
 
 
 def _to_server(settings: Settings, *, stop: Stop) -> None:
-    from .transport import HttpTransport
-
     def token() -> str:
         try:
             return settings.read_token()
@@ -119,18 +119,22 @@ def _to_server(settings: Settings, *, stop: Stop) -> None:
             raise Transient(str(error)) from error  # it was there at the start; a rotation may be under way
 
     assert settings.server is not None
-    transport = HttpTransport(server=settings.server, token=token)
     owners = Owners(region=settings.region)
     wall = WallClock()
     meter = _open_meter(settings, owners=owners, clock=wall)
     try:
-        while _report(settings, meter=meter, wall=wall, owners=owners, transport=transport, stop=stop):
-            _log.warning(
-                "the server's clock is not the one assumed; starting anew on it, the records so far are set aside"
-            )
+        from .transport import HttpTransport  # after the driver's binding, whose compilation is the peak of our memory
+
+        transport = HttpTransport(server=settings.server, token=token)
+        try:
+            while _report(settings, meter=meter, wall=wall, owners=owners, transport=transport, stop=stop):
+                _log.warning(
+                    "the server's clock is not the one assumed; starting anew on it, the records so far are set aside"
+                )
+        finally:
+            transport.close()
     finally:
         meter.close()
-        transport.close()
 
 
 def _report(
@@ -201,6 +205,7 @@ def _report(
         settings, meter=meter, clock=clock, owners=owners, stream=stream, emit=emit, exits=exits, resumes=resumes,
         speed=speed,
     )  # fmt: skip
+    give_back()
     uplink.wake()  # for what an earlier life left
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Protocol
 
 from .errors import Refused
@@ -77,12 +76,13 @@ class CompressedClock:
         self._wall = wall
         self._origin_wall_us = origin_wall_us
         self._origin_grid_us = origin_grid_us
-        self._ratio = Fraction(speed)
+        self._ratio = float(speed).as_integer_ratio()
         self.speed = speed
 
     def scale(self, amount: int) -> int:
         """`amount` (ns, µs or mJ) times the speed, rounded down; monotone, and exact for whole speeds."""
-        return amount * self._ratio.numerator // self._ratio.denominator
+        numerator, denominator = self._ratio
+        return amount * numerator // denominator
 
     def grid_us(self, wall_us: int) -> int:
         """The grid time that belongs to a wall time."""

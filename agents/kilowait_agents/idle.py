@@ -14,6 +14,8 @@ class IdlePower:
 
     def __init__(self) -> None:
         self._seen: deque[tuple[int, int]] = deque()
+        self.mw: int | None = None
+        """None before anything was seen."""
 
     def see(self, *, at_us: int, energy_mj: int, length_ns: int) -> None:
         """A stretch of `length_ns` that ended at `at_us`, through which nobody held the device."""
@@ -22,11 +24,5 @@ class IdlePower:
         self._seen.append((at_us, energy_mj * 1_000_000_000 // length_ns))
         while self._seen[0][0] < at_us - _DAY_US:
             self._seen.popleft()
-
-    @property
-    def mw(self) -> int | None:
-        """None before anything was seen."""
-        if not self._seen:
-            return None
         ordered = sorted(power for _, power in self._seen)
-        return ordered[int(_LOW * len(ordered))]
+        self.mw = ordered[int(_LOW * len(ordered))]

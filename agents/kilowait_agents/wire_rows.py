@@ -1,4 +1,4 @@
-"""A batch as plain rows, checked column by column: the same rules as `wire`, for a server that reads thousands a second.
+"""A batch as plain rows, checked column by column: the rules of `wire`, for a server that reads thousands a second.
 
 Whatever is not plainly a batch is left to `wire`, which looks at one field after another and names the one at fault.
 """

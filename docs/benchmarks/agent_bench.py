@@ -155,25 +155,27 @@ def footprint(library: Path, folder: Path) -> dict[str, float]:
              "--state-dir", str(folder / "agent"), "--interval", "1s"]  # fmt: skip
     agent = subprocess.Popen(words, env={**scene.environment, "KILOWAIT_TOKEN": "t"}, stderr=subprocess.DEVNULL)
     time.sleep(6)
-    before, calls, at = _cpu_s(agent.pid), scene.node.calls, time.monotonic()
+    before, calls, at = _ran_s(agent.pid), scene.node.calls, time.monotonic()
     time.sleep(MINUTE_S)
     elapsed = time.monotonic() - at
     status = dict(line.split(":", 1) for line in Path(f"/proc/{agent.pid}/status").read_text().splitlines())
     found = {
-        "cpu_s_per_h": 3600 * (_cpu_s(agent.pid) - before) / elapsed,
+        "cpu_s_per_h": 3600 * (_ran_s(agent.pid) - before) / elapsed,
         "calls_per_s": (scene.node.calls - calls) / elapsed,
-        "rss_mb": int(status["VmHWM"].split()[0]) / 1024,
+        "rss_mb": int(status["VmRSS"].split()[0]) / 1024,
+        "peak_mb": int(status["VmHWM"].split()[0]) / 1024,
     }
     agent.terminate()
     agent.wait(30)
-    code = "import time; b = time.process_time(); import kilowait_agents.cli, httpx; print(time.process_time() - b)"
+    code = "import time; b = time.process_time(); import kilowait_agents.cli, kilowait_agents.transport, pynvml; print(time.process_time() - b)"
     costs = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)]
     return {**found, "import_cpu_s": statistics.median(costs)}
 
 
-def _cpu_s(pid: int) -> float:
-    rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
+def _ran_s(pid: int) -> float:
+    """CPU time of all threads; to the nanosecond, where /proc/PID/stat counts hundredths of a second."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import httpx
 import pytest
 
 from fake_nvml import LOST, UNKNOWN, FakeNode
@@ -384,17 +383,18 @@ def test_three_days_without_a_server_fit_in_the_bound_and_arrive_to_the_millijou
     assert lives.spool.bytes <= 400_000 + 100_000 + 2_000
     agent.close()
     rng = random.Random(5)
-    with httpx.Client(timeout=5, trust_env=False, verify=False) as client:
-        uplink = Uplink(
-            outbox=lives.spool,
-            transport=HttpTransport(server=ingest.url, token=lambda: "t", client=client),
-            origin=Origin(agent_id="agent-1", node="n1", region=None, source="nvml"),
-            clock=node,
-            rng=rng,
-            set_aside=lambda records, reason: pytest.fail(reason),
-        )
-        while uplink.step() is not None:
-            ingest.script = ["lose-ack"] if rng.random() < 0.3 else []
+    transport = HttpTransport(server=ingest.url, token=lambda: "t")
+    uplink = Uplink(
+        outbox=lives.spool,
+        transport=transport,
+        origin=Origin(agent_id="agent-1", node="n1", region=None, source="nvml"),
+        clock=node,
+        rng=rng,
+        set_aside=lambda records, reason: pytest.fail(reason),
+    )
+    while uplink.step() is not None:
+        ingest.script = ["lose-ack"] if rng.random() < 0.3 else []
+    transport.close()
     lives.end()
     assert ingest.duplicates > 0
     for index, board in enumerate(node.boards):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import random
 import socket
 import threading
@@ -9,14 +10,13 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from kilowait_agents.errors import Refused, Transient
 from kilowait_agents.spool import Spool
 from kilowait_agents.transport import GridClock, HttpTransport
 from kilowait_agents.uplink import Uplink, UplinkSettings
-from kilowait_agents.wire import Origin, Record
+from kilowait_agents.wire import Batch, Origin, Record, pack
 
 from .conftest import HandClock, Ingest
 
@@ -29,9 +29,7 @@ class Parts:
     """An uplink to the local server, its outbox, and what was set aside."""
 
     def __init__(self, url: str, folder: Path, *, batch_records: int = 4, settle: Any = None) -> None:
-        # Loopback traffic must not look for a proxy; without TLS the certificates need not be loaded.
-        self.client = httpx.Client(timeout=5, trust_env=False, verify=False)
-        self.transport = HttpTransport(server=url, token=lambda: "s3cret", client=self.client)
+        self.transport = HttpTransport(server=url, token=lambda: "s3cret")
         self.outbox = Spool(folder / "spool")
         self.aside: list[tuple[int, str]] = []
         self.uplink = Uplink(
@@ -46,7 +44,7 @@ class Parts:
         )
 
     def close(self) -> None:
-        self.client.close()
+        self.transport.close()
         self.outbox.close()
 
     def _keep(self, records: Sequence[Record], reason: str) -> None:
@@ -147,7 +145,7 @@ def test_records_outlast_a_partition(
         assert all(delay > 0 for delay in parts.drain(steps=5))
     assert len(parts.outbox) == 3
     assert len(caplog.records) == 1, "the same trouble is said once"
-    parts.transport._server = ingest.url
+    parts.transport = parts.uplink._transport = HttpTransport(server=ingest.url, token=lambda: "s3cret")
     parts.drain()
     assert seqs(ingest) == [1, 2, 3]
     assert "takes readings again" in caplog.text
@@ -316,3 +314,48 @@ def test_a_clock_that_cannot_run_is_no_answer(parts: Parts, ingest: Ingest, odd:
 def test_a_server_that_is_no_address_is_refused(server: str) -> None:
     with pytest.raises(Refused, match="is no address"):
         HttpTransport(server=server, token=lambda: "")
+
+
+def test_a_connection_that_the_server_gave_up_is_no_trouble(parts: Parts, ingest: Ingest, record: Make) -> None:
+    """Servers hang up on those who are silent for some seconds, which agents are."""
+
+    def hang_up(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "2")
+        handler.end_headers()
+        handler.wfile.write(b"{}")
+        handler.close_connection = True  # without a word of it to the other side
+
+    ingest.script = [hang_up]
+    assert parts.transport.post_readings(_one(record)).status == 200
+    assert parts.transport.post_readings(_one(record)).status == 200
+    assert len(ingest.stored) == 1
+
+
+def _one(record: Make) -> bytes:
+    return pack(Batch(ORIGIN, 0, (record(1),)))
+
+
+@pytest.mark.parametrize("user", ["", "me:s%40cret@"])
+def test_a_proxy_of_the_environment_is_asked_and_those_it_is_not_for_are_not(
+    ingest: Ingest, record: Make, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def proxy(handler: Any) -> None:
+        seen.append((handler.path, handler.headers["Proxy-Authorization"]))
+        handler.send_response(204)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    ingest.script = [proxy]
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("http_proxy", ingest.url.replace("//", f"//{user}"))
+    transport = HttpTransport(server="http://kilowait.example:8080/base/", token=lambda: "t")
+    assert transport.post_readings(_one(record)).status == 204
+    transport.close()
+    known = base64.b64encode(b"me:s@cret").decode()
+    assert seen == [("http://kilowait.example:8080/base/api/v1/readings", f"Basic {known}" if user else None)]
+    monkeypatch.setenv("no_proxy", "kilowait.example")
+    with pytest.raises(Transient, match=r"kilowait\.example"):
+        HttpTransport(server="http://kilowait.example:8080", token=lambda: "t").post_readings(_one(record))
