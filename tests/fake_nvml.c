@@ -267,11 +267,11 @@ int nvmlInitWithFlags(unsigned flags) {
     state[1]++;
     if (now >= mismatch_at) return MISMATCH;
     for (int i = 0; i < downs; i++) if (now >= down[i][0] && now < down[i][1]) return NOT_LOADED;
-    initialised = 1, session_at = now;
+    initialised++, session_at = now; /* sessions are counted */
     return OK;
 }
 int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
-int nvmlShutdown(void) { int was = initialised; initialised = 0; return was ? OK : UNINITIALIZED; }
+int nvmlShutdown(void) { return initialised ? initialised--, OK : UNINITIALIZED; }
 const char *nvmlErrorString(int code) {
     switch (code) {
     case OK: return "Success"; case UNINITIALIZED: return "Uninitialized"; case INVALID: return "Invalid Argument";

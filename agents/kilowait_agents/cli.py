@@ -22,12 +22,11 @@ from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
 from .memory import give_back
 from .meter import Meter
+from .meters import open_meter
 from .metrics import Counted, Sample
-from .nvml import open_nvml
 from .owners import Owners
 from .rapl import RaplMeter
 from .settings import Settings, parse_settings
-from .simulated import SimulatedMeter
 from .sink import JsonLines
 from .spool import Spool
 from .stopping import Exits, Stop, on_signals
@@ -91,9 +90,9 @@ def _talk_on_stderr() -> Iterator[None]:
 
 
 def _to_sink(settings: Settings, *, path: Path, stop: Stop) -> None:
-    owners = Owners(region=settings.region)
+    owners = _owners(settings)
     clock = WallClock()
-    meter = _open_meter(settings, owners=owners, clock=clock)
+    meter = open_meter(settings, owners=owners, clock=clock)
     stream = _stream(settings)
     origin = Origin(agent_id=stream.agent_id, node=settings.node, region=settings.region, source=meter.source)
     try:
@@ -119,9 +118,9 @@ def _to_server(settings: Settings, *, stop: Stop) -> None:
             raise Transient(str(error)) from error  # it was there at the start; a rotation may be under way
 
     assert settings.server is not None
-    owners = Owners(region=settings.region)
+    owners = _owners(settings)
     wall = WallClock()
-    meter = _open_meter(settings, owners=owners, clock=wall)
+    meter = open_meter(settings, owners=owners, clock=wall)
     try:
         from .transport import HttpTransport  # after the driver's binding, whose compilation is the peak of our memory
 
@@ -258,10 +257,10 @@ def _of_delivery(uplink: Uplink, spool: Spool) -> list[Sample]:
 
 def _resumes(found: Mapping[str, Resume], *, meter: Meter, clock: WallClock) -> Mapping[str, Resume]:
     """Where an earlier life stopped, for a meter whose counters outlived it; our time goes on from there as well."""
-    if meter.source != "nvml":  # a simulation ends with its process, and a CPU's counter wraps while nobody looks
+    if meter.source in ("simulated", "model"):  # they end with their process
         return {}
     clock.not_before(max((resume.anchor.t_us for resume in found.values()), default=0))
-    return found
+    return meter.go_on(found, boot_id=_boot_id()) if isinstance(meter, RaplMeter) else found
 
 
 def _agent(
@@ -304,37 +303,12 @@ def _cadence(settings: Settings, *, meter: Meter, speed: float) -> Cadence:
     return cadence
 
 
-def _open_meter(settings: Settings, *, owners: Owners, clock: WallClock) -> Meter:
-    """The meter that was asked for, said on stderr. Raises Refused where NVML was demanded and is not there."""
-    why = "as asked"
-    if settings.meter == "rapl":
-        try:
-            cpus = RaplMeter(node=settings.node, clock=clock)
-        except Permanent as error:
-            raise Refused(f"--meter rapl cannot be had: {error}") from error
-        _log.info("meter: RAPL, %d CPU packages", len(cpus.devices()))
-        return cpus
-    if settings.meter != "simulated":
-        try:
-            meter = open_nvml(clock=clock)
-            if meter.devices():
-                _log.info("meter: NVML, %d GPUs", len(meter.devices()))
-                return meter
-            meter.close()
-            why = "NVML lists no GPU on this node"
-        except Permanent as error:
-            why = str(error)
-        if settings.meter == "nvml":
-            raise Refused(f"--meter nvml cannot be had: {why}")
-    _log.info("meter: SIMULATED, %d GPUs; no real energy is measured (%s)", settings.sim_gpus, why)
-    return SimulatedMeter(
-        node=settings.node,
-        gpus=settings.sim_gpus,
-        clock=clock,
-        runs=owners.scan,
-        busy_w=settings.sim_busy_w,
-        idle_w=settings.sim_idle_w,
-    )
+def _owners(settings: Settings) -> Owners:
+    if settings.ray is None:
+        return Owners(region=settings.region)
+    from .ray_runs import RayRuns
+
+    return Owners(region=settings.region, elsewhere=RayRuns(settings.ray).run_of)
 
 
 def _stream(settings: Settings) -> Stream:

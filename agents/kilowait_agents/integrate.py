@@ -21,6 +21,7 @@ POWER_AVERAGE_UNCERTAINTY_PCT = (
     7.0  # + 2: the trapezoid over 1 s averages, worst seen 0.28 % (energy.md 5a), rounded up
 )
 POWER_INSTANT_UNCERTAINTY_PCT = 30.0  # instantaneous power at 1 Hz was off by up to 29 % on spiky loads (energy.md 5a)
+MODEL_UNCERTAINTY_PCT = 50.0  # servers of one size differ by that much
 UNKNOWN_PCT = 100.0
 
 _STILL_MW = 1000  # below 1 W a counter that does not move is right
@@ -188,6 +189,15 @@ def integrate(
             samples,
             limits=limits,
             note=f"implausible: the energy counter went from {first.counter_mj} to {last.counter_mj} mJ",
+        )
+    if last.modelled:
+        return _interval(
+            samples,
+            energy_mj=gained_mj,
+            method="model",
+            quality="estimated",
+            uncertainty_pct=MODEL_UNCERTAINTY_PCT,
+            note=note,
         )
     return _interval(
         samples,

@@ -2,14 +2,15 @@
 
 The scheduler puts KILOWAIT_RUN_ID, KILOWAIT_JOB_ID, KILOWAIT_REGION and KILOWAIT_GPUS into the environment of a run;
 Ray hands them to its driver and its workers, and children inherit them. User code may start processes with a clean
-environment, so ancestors and the process group's leader are asked as well. A pid alone names nobody: together with the
+environment, so ancestors and the process group's leader are asked as well, and at last, where there is one, somebody
+who knows more than the node (Ray). A pid alone names nobody: together with the
 start time it does.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +72,15 @@ class Owners:
     second: an environment is read once per process and exec.
     """
 
-    def __init__(self, *, region: str | None = None, proc: Path = Path("/proc")) -> None:
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        proc: Path = Path("/proc"),
+        elsewhere: Callable[[int], RunIdentity | None] = lambda pid: None,
+    ) -> None:
         self._region = region
+        self._elsewhere = elsewhere
         self._proc = str(proc)
         self._tags: dict[int, tuple[tuple[int, int], _Tag | None]] = {}
         self._found: dict[int, tuple[int, RunIdentity]] = {}
@@ -88,7 +96,8 @@ class Owners:
         return None if stat is None else stat.start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
     def identify(self, pid: int) -> RunIdentity | None:
-        """The run that `pid` works for: its own, else its nearest ancestor's, else its group leader's.
+        """The run that `pid` works for: its own, else its nearest ancestor's, else its group leader's, else what
+        `elsewhere` knows.
 
         None where no run is named, where we may not look, and for processes that are dead. Once found, the answer
         holds for the life of the process, also when the parent that knew it has gone.
@@ -106,7 +115,10 @@ class Owners:
                     return None
                 self._remember(stat, tag.run)
                 return tag.run
-        return None
+        run = self._elsewhere(pid)
+        if run is not None:
+            self._remember(stat, run)
+        return run
 
     def scan(self) -> list[RunProcess]:
         """All live processes whose own environment names a run, by start time and pid."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .anchors import Resume
 from .clock import Clock
 from .errors import Permanent
 from .meter import Device, Process
@@ -14,6 +15,10 @@ from .reading import Reading
 from .wire import Source
 
 POWERCAP = Path("/sys/class/powercap")
+
+_MOST_W = (
+    1000  # more than any package draws; a counter cannot have wrapped unseen in less time than this takes to fill it
+)
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +30,7 @@ class _Package:
     range_uj: int
     last_uj: int
     whole_uj: int
+    """As if it never wrapped; the same as what the file says, give or take whole ranges."""
     trouble: bool = False
 
 
@@ -57,7 +63,9 @@ class RaplMeter:
                 why = f"{zone} says that its range is {range_uj}"
                 continue
             device = Device(uuid=f"CPU-{node}-{name}", index=len(self._packages), name=f"CPU {name}")
-            self._packages.append(_Package(device, zone / "energy_uj", range_uj=range_uj, last_uj=first_uj, whole_uj=0))
+            self._packages.append(
+                _Package(device, zone / "energy_uj", range_uj=range_uj, last_uj=first_uj, whole_uj=first_uj)
+            )
         if not self._packages:
             raise Permanent(why)
 
@@ -69,7 +77,7 @@ class RaplMeter:
         return [package.device for package in self._packages]
 
     def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
-        """The energy since this meter was opened; a counter moves every millisecond, so it is always exact."""
+        """Counters move every millisecond, so they are always exact."""
         return [
             Reading(
                 device_uuid=package.device.uuid,
@@ -83,6 +91,28 @@ class RaplMeter:
             for package in self._packages
             if only is None or package.device.uuid in only
         ]
+
+    def go_on(self, found: Mapping[str, Resume], *, boot_id: str) -> dict[str, Resume]:
+        """Where each account can be taken up, by where an earlier life of the agent stopped (`found`).
+
+        Within the time that the counter needs to wrap, on the same boot, it tells what was used meanwhile. After longer
+        nobody knows how often it wrapped, and after a boot not from where it began: that time is a gap.
+        """
+        resumes: dict[str, Resume] = {}
+        for package in self._packages:
+            resume = found.get(package.device.uuid)
+            if resume is None:
+                continue
+            anchor = resume.anchor
+            away_s = (self._clock.now_us() - anchor.t_us) / 1e6
+            sure = anchor.boot_id == boot_id and 0 <= away_s < package.range_uj / 1e6 / _MOST_W
+            if sure and anchor.counter_mj is not None:
+                before_uj = 1000 * anchor.counter_mj
+                package.whole_uj = before_uj + (package.last_uj - before_uj) % package.range_uj
+            else:
+                anchor = replace(anchor, boot_id=boot_id, counter_mj=None, credit_mj=0)
+            resumes[package.device.uuid] = replace(resume, anchor=anchor)
+        return resumes
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
         return {}

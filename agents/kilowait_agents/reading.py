@@ -28,6 +28,8 @@ class Reading:
     t_us: int
     mono_ns: int
     power_kind: PowerKind = "instant"
+    modelled: bool = False
+    """Nobody measured it: a model says so."""
 
     @property
     def silent(self) -> bool:

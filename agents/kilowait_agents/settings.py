@@ -9,13 +9,13 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, get_args
 
 from .duration import parse_duration
 from .errors import Refused
 from .wire import valid_id
 
-MeterChoice = Literal["auto", "nvml", "rapl", "simulated"]
+MeterChoice = Literal["auto", "nvml", "amd", "rapl", "host", "simulated"]
 
 _SHORTEST_INTERVAL_S = 0.05  # half a tick of a board's counter; faster reading tells nothing more
 
@@ -39,6 +39,9 @@ class Settings:
     sim_gpus: int
     sim_busy_w: float
     sim_idle_w: float
+    host_idle_w: float | None
+    host_busy_w: float | None
+    ray: str | None
     interval_s: float | None
     flush_s: float
     metrics: tuple[str, int] | None
@@ -90,6 +93,9 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         sim_gpus=given.sim_gpus,
         sim_busy_w=given.sim_busy_w,
         sim_idle_w=given.sim_idle_w,
+        host_idle_w=given.host_idle_w,
+        host_busy_w=given.host_busy_w,
+        ray=given.ray or env.get("KILOWAIT_RAY") or None,
         interval_s=given.interval,
         flush_s=given.flush,
         metrics=given.metrics,
@@ -106,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="kilowait agent",
         description="Measure the energy of this node's GPUs, find out which runs used it, and report both.",
         epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_AGENT_STATE_DIR, "
-        "KILOWAIT_REGION, KILOWAIT_NODE.",
+        "KILOWAIT_REGION, KILOWAIT_NODE, KILOWAIT_RAY.",
         allow_abbrev=False,
     )
     where = parser.add_argument_group("where the records go (one of --server and --sink)")
@@ -129,9 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     what = parser.add_argument_group("what is measured")
     what.add_argument(
-        "--meter", choices=("auto", "nvml", "rapl", "simulated"), default="auto",
-        help="auto: NVML where it finds a GPU, else simulated; rapl: the CPU packages; it says which and why "
-        "(default: %(default)s)",
+        "--meter", choices=get_args(MeterChoice), default="auto",
+        help="auto: NVML or AMD where it finds a GPU, else simulated; rapl: the CPU packages; host: a model of the "
+        "machine without its GPUs; it says which and why (default: %(default)s)",
     )  # fmt: skip
     what.add_argument("--region", metavar="NAME", help="region of this node; only runs of this region count as runs")
     what.add_argument("--node", metavar="NAME", help="name of this node (default: its host name)")
@@ -141,6 +147,18 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     what.add_argument(
         "--flush", metavar="5s", type=_duration, default=5.0, help="longest time a record covers (default: 5s)"
+    )
+    what.add_argument(
+        "--ray", metavar="URL",
+        help="the dashboard of this node's Ray cluster, e.g. http://head:8265; asked whose a process is where nothing "
+        "on the node tells (default: nobody is asked)",
+    )  # fmt: skip
+    host = parser.add_argument_group("the model of the machine (--meter host)")
+    host.add_argument(
+        "--host-idle-w", metavar="W", type=_watts, help="watts without work (default: from CPUs and memory)"
+    )
+    host.add_argument(
+        "--host-busy-w", metavar="W", type=_watts, help="watts with all CPUs at work (default: from CPUs and memory)"
     )
     simulated = parser.add_argument_group("the simulated meter")
     simulated.add_argument("--sim-gpus", metavar="N", type=int, default=8, help="GPUs (default: %(default)s)")
@@ -161,6 +179,16 @@ def _duration(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no time at all; give more than zero")
     return seconds
+
+
+def _watts(text: str) -> float:
+    try:
+        watts = float(text)
+    except ValueError:
+        watts = -1.0
+    if not 0 <= watts < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no power; write watts, like 350")
+    return watts
 
 
 def _address(text: str) -> tuple[str, int]:

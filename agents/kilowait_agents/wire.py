@@ -25,10 +25,11 @@ MAX_RECORDS = 1000
 MAX_BYTES = 8 * 1024 * 1024
 """Size of a batch's JSON before compression; 1000 records of eight shares take about 2 MB."""
 
-Source = Literal["nvml", "rapl", "simulated"]
+Source = Literal["nvml", "amdsmi", "rapl", "model", "simulated"]
 """Which kind of meter; decides whether anybody may call the numbers measured."""
-Scope = Literal["gpu", "module", "cpu"]
-"""What the numbers cover: the GPU board, a whole module (Grace CPU and GPU together), or a CPU package."""
+Scope = Literal["gpu", "module", "cpu", "host"]
+"""What the numbers cover: the GPU board, a whole module (Grace CPU and GPU together), a CPU package, or a machine
+without its GPUs."""
 Method = Literal["counter", "power_avg", "power_inst", "model"]
 """Difference of an energy counter; integral of averaged or instantaneous power; a model."""
 Quality = Literal["measured", "recovered", "estimated", "gap"]

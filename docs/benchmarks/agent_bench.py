@@ -167,7 +167,10 @@ def footprint(library: Path, folder: Path) -> dict[str, float]:
     }
     agent.terminate()
     agent.wait(30)
-    code = "import time; b = time.process_time(); import kilowait_agents.cli, kilowait_agents.transport, pynvml; print(time.process_time() - b)"
+    code = (
+        "import time; before = time.process_time(); import kilowait_agents.cli, kilowait_agents.transport, pynvml; "
+        "print(time.process_time() - before)"
+    )
     costs = [float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(5)]
     return {**found, "import_cpu_s": statistics.median(costs)}
 

@@ -1,4 +1,4 @@
-"""What the energy sensors of a real NVIDIA GPU are like, and how the agent does on it. Takes about four minutes.
+"""What the energy sensors of a real NVIDIA GPU are like, and how the agent does on it. Takes less than four minutes.
 
 usage: PYTHONPATH=agents python3 docs/benchmarks/agent_gpu.py [--out DIR]
 
@@ -30,6 +30,7 @@ from typing import Any
 from gpu_trace import AVERAGE, BOTH, ENERGY, INSTANT, Load, Trace, load, spread, value_of
 
 JOB, RUN = "benchjob", "kw-benchjob-1"
+HELD_S = 14.0
 
 _started = time.monotonic()
 
@@ -71,6 +72,7 @@ def latencies(nvml: Any, handle: Any, *, calls: int = 300) -> dict[str, Any]:
         "compute_processes": lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle),
         "graphics_processes": lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle),
         "process_utilization": lambda: nvml.nvmlDeviceGetProcessUtilization(handle, time.time_ns() // 1000 - 1_000_000),
+        "utilization_rates": lambda: nvml.nvmlDeviceGetUtilizationRates(handle),
         "mps_processes": lambda: nvml.nvmlDeviceGetMPSComputeRunningProcesses(handle),
     }
     found: dict[str, Any] = {}
@@ -220,14 +222,44 @@ def memory_steps() -> dict[str, int]:
         "steps = {'python': rss()}\n"
         "import kilowait_agents.cli; steps['agent'] = rss()\n"
         "import pynvml as n; steps['nvidia-ml-py'] = rss()\n"
+        "from kilowait_agents.memory import give_back\n"
+        "give_back(); steps['given back'] = rss()\n"
         "n.nvmlInit(); steps['nvmlInit'] = rss()\n"
         "h = n.nvmlDeviceGetHandleByIndex(0); steps['handle'] = rss()\n"
         "n.nvmlDeviceGetFieldValues(h, [83]); n.nvmlDeviceGetComputeRunningProcesses(h); steps['read'] = rss()\n"
-        "import httpx; httpx.Client(); steps['httpx'] = rss()\n"
+        "import kilowait_agents.transport; steps['transport'] = rss()\n"
+        "give_back(); steps['given back again'] = rss()\n"
         "print(json.dumps(steps))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
+
+
+def start() -> dict[str, float]:
+    """CPU seconds of importing all that the agent loads on a GPU node with a server; least and median of seven."""
+    code = (
+        "import time; before = time.process_time(); import kilowait_agents.cli, kilowait_agents.transport, pynvml; "
+        "print(time.process_time() - before)"
+    )
+    costs = sorted(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(7))
+    return {"least": round(costs[0], 3), "median": round(costs[3], 3)}
+
+
+def learned(nvml: Any) -> dict[str, Any]:
+    """The distance of the counter's ticks as the agent's own meter learns it, in five lives, and what that takes."""
+    from kilowait_agents.clock import WallClock
+    from kilowait_agents.nvml import NvmlMeter
+
+    periods, seconds, later = [], [], []
+    for _ in range(5):
+        meter = NvmlMeter(nvml=nvml, clock=WallClock())
+        uuid = meter.devices()[0].uuid
+        for times in (seconds, later):
+            before = time.monotonic()
+            meter.read([uuid], exact=True)
+            times.append(time.monotonic() - before)
+        periods += [period / 1e6 for period in meter.tick_ns.values()]
+    return {"period_ms": spread(periods), "first_read_s": spread(seconds), "later_read_s": spread(later)}
 
 
 def tracked(nvml: Any, handle: Any, worker: Load) -> dict[str, Any]:
@@ -261,6 +293,10 @@ def tracked(nvml: Any, handle: Any, worker: Load) -> dict[str, Any]:
 
 
 def cpu_s(pid: int) -> float:
+    """CPU time of all threads, to the nanosecond where the kernel keeps it."""
+    threads = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    if threads:
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
     rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -270,6 +306,10 @@ def status_of(pid: int) -> dict[str, str]:
     return {key: " ".join(rest.split()) for key, _, rest in (line.partition(":") for line in lines)}
 
 
+def per_hour(pid: int, cpu_at: float, at: float) -> float:
+    return round(3600 * (cpu_s(pid) - cpu_at) / (time.monotonic() - at), 2)
+
+
 def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
     """The agent, as shipped, beside a job: killed without warning in the middle and started again."""
     found: dict[str, Any] = {}
@@ -277,7 +317,8 @@ def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
         sink = Path(scratch) / "records.jsonl"
         command = [sys.executable, "-m", "kilowait_agents", "--sink", str(sink), "--meter", "nvml", "--node", "bench",
                    "--state-dir", str(Path(scratch) / "state")]  # fmt: skip
-        first = subprocess.Popen(command)
+        said = Path(scratch) / "said"
+        first = subprocess.Popen(command, stderr=said.open("a"))
         time.sleep(3)
         worker = Load(KILOWAIT_JOB_ID=JOB, KILOWAIT_RUN_ID=RUN, KILOWAIT_GPUS="1")
         pid = worker.ready["pid"]
@@ -285,18 +326,27 @@ def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
         found["pids"] = {"ours": pid, "by_driver": [process.pid for process in seen],
                          "namespaced": status_of(pid).get("NSpid"),
                          "used_memory": [process.usedGpuMemory for process in seen]}  # fmt: skip
+        time.sleep(2)
+        cpu_at, at = cpu_s(first.pid), time.monotonic()
+        time.sleep(HELD_S - 2)  # the job holds the board and does nothing
+        found["cpu_s_per_hour_beside_an_idle_job"] = per_hour(first.pid, cpu_at, at)
         worker.begin("square", 24)
         time.sleep(3)
         cpu_at, at = cpu_s(first.pid), time.monotonic()
-        samples = nvml.nvmlDeviceGetProcessUtilization(handle, time.time_ns() // 1000 - 3_000_000)
-        found["utilization_samples"] = [[s.pid, s.timeStamp, s.smUtil, s.memUtil] for s in samples][:40]
+        try:
+            samples = nvml.nvmlDeviceGetProcessUtilization(handle, time.time_ns() // 1000 - 3_000_000)
+            found["utilization_samples"] = [[s.pid, s.timeStamp, s.smUtil, s.memUtil] for s in samples][:40]
+        except nvml.NVMLError as error:
+            found["utilization_samples"] = str(error)
         time.sleep(16)
-        found["cpu_s_per_hour"] = round(3600 * (cpu_s(first.pid) - cpu_at) / (time.monotonic() - at), 2)
-        found["memory"] = {key: status_of(first.pid).get(key) for key in ("VmRSS", "VmHWM", "RssAnon", "Threads")}
+        found["cpu_s_per_hour"] = per_hour(first.pid, cpu_at, at)
+        found["memory"] = {
+            key: status_of(first.pid).get(key) for key in ("VmRSS", "VmHWM", "RssAnon", "RssFile", "Threads")
+        }
         first.send_signal(signal.SIGKILL)
         first.wait()
         time.sleep(2)
-        second = subprocess.Popen(command)
+        second = subprocess.Popen(command, stderr=said.open("a"))
         worker.wait()
         worker.do("matmul", 4)
         worker.close()
@@ -306,12 +356,16 @@ def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
         found["agent_exit"] = second.wait(30)
         time.sleep(0.5)
         records = [json.loads(line) for line in sink.read_text().splitlines()]
+        found["said"] = said.read_text().splitlines()
     offset_ns = time.time_ns() - time.monotonic_ns()
     records = [record for record in records if record["device_uuid"] == nvml.nvmlDeviceGetUUID(handle)]
     begin, end = (records[i][k] * 1000 - offset_ns for i, k in ((0, "t0_us"), (-1, "t1_us")))
     total = sum(record["energy_mj"] for record in records)
     ours = sum(share["energy_mj"] for record in records for share in record["shares"] if share["run_id"] == RUN)
     counted = trace.energy_at(end) - trace.energy_at(begin)
+    by_basis: dict[str, int] = {}
+    for share in (share for record in records for share in record["shares"] if share["run_id"] == RUN):
+        by_basis[share["basis"]] = by_basis.get(share["basis"], 0) + share["energy_mj"]
     parts = [sum(s["energy_mj"] for s in r["shares"]) + r["idle_mj"] + r["unattributed_mj"] for r in records]
     found |= {
         "records": len(records), "epochs": len({record["stream_epoch"] for record in records}),
@@ -321,7 +375,7 @@ def agent_beside(nvml: Any, handle: Any) -> dict[str, Any]:
         "holes_s": [round((b["t0_us"] - a["t1_us"]) / 1e6, 3) for a, b in pairwise(records) if b["t0_us"] > a["t1_us"]],
         "counter_j": round(counted / 1000, 3), "agent_j": round(total / 1000, 3),
         "agent_error_pct": round(100 * (total - counted) / counted, 3),
-        "run_j": round(ours / 1000, 3),
+        "run_j": round(ours / 1000, 3), "run_j_by_basis": {basis: mj / 1000 for basis, mj in by_basis.items()},
         "run_by_ticks_j": round((trace.energy_at(left) - trace.energy_at(worker.ready["ready"])) / 1000, 3),
         "idle_j": sum(r["idle_mj"] for r in records) / 1000,
         "unattributed_j": sum(r["unattributed_mj"] for r in records) / 1000,
@@ -372,8 +426,25 @@ def table(facts: dict[str, Any]) -> str:
         rows.append((f"tracker on jobs of {length}: error, % (least / median / most)", tracker))
     rows += [
         ("agent beside a job, killed once: error, %", get("agent", "agent_error_pct")),
-        ("agent: CPU s per hour", get("agent", "cpu_s_per_hour")),
-        ("agent: memory", get("agent", "memory", "VmRSS")),
+        ("that job by basis, J", json.dumps(get("agent", "run_j_by_basis"))),
+        (
+            "agent: CPU s per hour (beside a job that holds the board idle / that works)",
+            several("agent", of=("cpu_s_per_hour_beside_an_idle_job", "cpu_s_per_hour")),
+        ),
+        (
+            "agent: memory (now / at its peak / anonymous)",
+            several("agent", "memory", of=("VmRSS", "VmHWM", "RssAnon")),
+        ),
+        ("agent: CPU s of its imports (least / median)", several("start", of=("least", "median"))),
+        ("tick as learned, ms (p05 / p50 / p95)", several("learned", "period_ms", of=("p05", "p50", "p95"))),
+        (
+            "exact reading, s (p50: the first, which learns / later ones)",
+            f"{get('learned', 'first_read_s', 'p50')} / {get('learned', 'later_read_s', 'p50')}",
+        ),
+        (
+            "whether anything runs (utilization), µs (p50 / p99)",
+            several("latency_idle", "utilization_rates", "wall_us", of=("p50", "p99")),
+        ),
         (
             "memory, kB: " + " / ".join(get("memory_steps") or ()),
             several("memory_steps", of=list(get("memory_steps") or ())),
@@ -386,7 +457,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("agent_gpu"), help="folder for the answer")
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of each load beside the counter")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of each load beside the counter")
     options = parser.parse_args()
     if options.load:
         load()
@@ -417,6 +488,8 @@ def main() -> int:
     part("idle", lambda: mean_w(nvml, handle, seconds=10))
     part("latency_idle", lambda: latencies(nvml, handle))
     part("memory_steps", memory_steps)
+    part("start", start)
+    part("learned", lambda: learned(nvml))
     part("agent", lambda: agent_beside(nvml, handle))
     try:
         worker = Load()

@@ -42,8 +42,8 @@ def report(found: dict[str, Any]) -> str:
         "The agent keeps every record on disk meanwhile, at 1 Hz, and no server answers. These boards answer"
         " in microseconds; a real driver does not, see below.",
         "## Intake of the server, records per second",
-        "`kilowait serve` in a process of its own, four agents at once over HTTP, 500 records a batch, each batch on the"
-        " disk before it is acknowledged. In a second round it is killed by SIGKILL in between and started again.",
+        "`kilowait serve` in a process of its own, four agents at once over HTTP, 500 records a batch, each on the disk"
+        " before it is acknowledged. In a second round it is killed by SIGKILL in between and started again.",
         _table(("database", "wall", "per CPU second of the server", "acknowledged at the kill", "lost", "twice, mJ"), [
             (name, *(f"{one[key]:,.0f}" for key in ("per_s", "per_cpu_s", "acknowledged", "lost", "twice")))
             for name, one in found["intake"].items()

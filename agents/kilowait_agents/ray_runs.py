@@ -1,0 +1,125 @@
+"""Whose a process is by Ray's own word: the last to be asked, where neither environment nor ancestors tell.
+
+Ray's dashboard lists the actors and running tasks of the cluster with their pids, and the jobs with the submission ids
+that Kilowait gave them. One question at a time and seldom: a cluster has other things to do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from .attribute import RunIdentity
+from .clock import boot_ns
+from .errors import Refused
+from .wire import valid_id
+
+_TIMEOUT_S = 2.0
+_ASK_EVERY_NS = 10_000_000_000
+_AFTER_TROUBLE_NS = 60_000_000_000
+_MOST = 10_000
+
+_log = logging.getLogger(__name__)
+
+
+class RayRuns:
+    """The runs of this node's processes by the dashboard at `url`. `addresses` are those of this node.
+
+    A pid is looked up as Ray's processes know it, which in a container is not as the host does (NSpid).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        addresses: frozenset[str] | None = None,
+        proc: Path = Path("/proc"),
+        now_ns: Callable[[], int] = boot_ns,
+    ) -> None:
+        try:
+            self._url = urlsplit(url)
+            good = self._url.scheme in ("http", "https") and self._url.hostname and self._url.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise Refused(f"--ray {url!r} is no address; write it like http://head:8265", field="ray")
+        self._addresses = addresses
+        self._proc = proc
+        self._now_ns = now_ns
+        self._ask_at_ns = 0
+        self._trouble = False
+        self._runs: dict[int, RunIdentity] = {}
+
+    def run_of(self, pid: int) -> RunIdentity | None:
+        """The run that Ray runs in the process `pid` of the host; None if it says none, or nothing at all."""
+        inner = self._inner(pid)
+        if inner not in self._runs and self._now_ns() >= self._ask_at_ns:
+            self._ask()
+        return self._runs.get(inner)
+
+    def _inner(self, pid: int) -> int:
+        """The pid as the process itself sees it."""
+        try:
+            lines = (self._proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace").splitlines()
+            return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
+        except (OSError, StopIteration, ValueError):
+            return pid
+
+    def _ask(self) -> None:
+        try:
+            self._runs = dict(self._listed())
+        except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
+            if not self._trouble:
+                _log.warning(
+                    "Ray's dashboard at %s does not say whose processes are whose: %s", self._url.netloc, error
+                )
+            self._trouble, self._ask_at_ns = True, self._now_ns() + _AFTER_TROUBLE_NS
+            return
+        self._trouble, self._ask_at_ns = False, self._now_ns() + _ASK_EVERY_NS
+
+    def _listed(self) -> Iterator[tuple[int, RunIdentity]]:
+        submissions = {job["job_id"]: job["submission_id"] for job in self._get("/api/jobs/")}
+        here = self._addresses or self._own_addresses()
+        nodes = {node["node_id"] for node in self._state("nodes") if node["node_ip"] in here}
+        tasks = [(task["worker_pid"], task) for task in self._state("tasks", state="RUNNING")]
+        actors = [(actor["pid"], actor) for actor in self._state("actors", state="ALIVE")]
+        for pid, one in [*tasks, *actors]:
+            run_id = submissions.get(one["job_id"])
+            if type(pid) is int and pid and one["node_id"] in nodes and run_id and valid_id(run_id):
+                yield pid, RunIdentity(run_id)
+
+    def _state(self, what: str, **wanted: str) -> list[dict[str, Any]]:
+        filters = [
+            pair
+            for key, value in wanted.items()
+            for pair in (("filter_keys", key), ("filter_predicates", "="), ("filter_values", value))
+        ]
+        query = urlencode([("limit", str(_MOST)), ("detail", "1"), *filters])
+        found: list[dict[str, Any]] = self._get(f"/api/v0/{what}?{query}")["data"]["result"]["result"]
+        return found
+
+    def _get(self, path: str) -> Any:
+        kind = HTTPSConnection if self._url.scheme == "https" else HTTPConnection
+        assert self._url.hostname is not None
+        connection = kind(self._url.hostname, self._url.port, timeout=_TIMEOUT_S)
+        try:
+            connection.request("GET", self._url.path.rstrip("/") + path)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise ValueError(f"HTTP {answer.status}")
+            return json.loads(text)
+        finally:
+            connection.close()
+
+    def _own_addresses(self) -> frozenset[str]:
+        """This node's address on the way to the cluster's head, and loopback for a cluster of this machine alone."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+            there.connect((self._url.hostname, self._url.port or 80))  # of UDP: nothing is sent
+            return frozenset({str(there.getsockname()[0]), "127.0.0.1"})
