@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from kilowait_agents.agent import Agent, Stream
+from kilowait_agents.cadence import Cadence
 from kilowait_agents.errors import Permanent
 from kilowait_agents.rapl import RaplMeter
+from kilowait_agents.spool import Spool
+from kilowait_agents.wire import Record
 
 from .conftest import HandClock
 
@@ -31,6 +37,9 @@ class Powercap:
         (path / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
         (path / "energy_uj").write_text(f"{uj}\n")
 
+    def hide(self, folder: str) -> None:
+        (self.root / folder / "energy_uj").unlink()
+
     def set(self, folder: str, uj: int) -> None:
         (self.root / folder / "energy_uj").write_text(f"{uj}\n")
 
@@ -49,7 +58,7 @@ def test_packages_are_counted_and_neither_their_parts_nor_the_platform(powercap:
     assert [device.uuid for device in meter.devices()] == ["CPU-n1-package-0", "CPU-n1-package-1"]
     powercap.set("intel-rapl:0", 4_500_000)
     first, second = meter.read()
-    assert (first.counter_mj, first.scope, second.counter_mj) == (3500, "cpu", 0)
+    assert (first.counter_mj, first.scope, second.counter_mj) == (4500, "cpu", (RANGE_UJ - 2_000_000) // 1000)
     assert meter.source == "rapl"
     assert meter.processes() == {}, "whose energy it was is not known, and so not called idle"
 
@@ -57,10 +66,10 @@ def test_packages_are_counted_and_neither_their_parts_nor_the_platform(powercap:
 def test_a_counter_that_wraps_goes_on(powercap: Powercap, clock: HandClock) -> None:
     meter = opened(powercap, clock)
     powercap.set("intel-rapl:1", 1_000_000)
-    assert meter.read()[1].counter_mj == 3000
+    assert meter.read()[1].counter_mj == (RANGE_UJ + 1_000_000) // 1000
     powercap.set("intel-rapl:1", RANGE_UJ - 1)
     powercap.set("intel-rapl:1", 0)
-    assert meter.read()[1].counter_mj == 3000 + (RANGE_UJ - 1_000_000) // 1000
+    assert meter.read()[1].counter_mj == 2 * RANGE_UJ // 1000
 
 
 def test_a_zone_that_cannot_be_read_is_silent_and_comes_back(
@@ -71,7 +80,84 @@ def test_a_zone_that_cannot_be_read_is_silent_and_comes_back(
     assert [reading.silent for reading in (*meter.read(), *meter.read())] == [True, False, True, False]
     assert len(caplog.records) == 1
     powercap.set("intel-rapl:0", 3_000_000)
-    assert meter.read()[0].counter_mj == 2000
+    assert meter.read()[0].counter_mj == 3000
+
+
+class Lives:
+    """Agents one after another on these packages, with one spool; `zone` counts 100 W while time passes."""
+
+    def __init__(self, powercap: Powercap, clock: HandClock, folder: Path) -> None:
+        self.powercap, self.clock, self.folder = powercap, clock, folder
+        self.raw_uj = 0
+        self.records: list[Record] = []
+
+    def advance(self, seconds: float, *, watts: int = 100) -> None:
+        self.clock.advance(seconds)
+        self.raw_uj = (self.raw_uj + round(1e6 * watts * seconds)) % RANGE_UJ
+        self.powercap.set("intel-rapl:0", self.raw_uj)
+
+    def live(self, ticks: int, *, boot_id: str = "boot-1") -> None:
+        """As kill -9 ends it: what was not flushed is gone."""
+        spool = Spool(self.folder, sync=lambda _: None)
+        meter = opened(self.powercap, self.clock)
+        agent = Agent(
+            meter=meter,
+            identify=lambda pid: None,
+            alive=lambda pid: False,
+            emit=spool.append,
+            stream=Stream("agent-1", boot_id, f"epoch-{len(self.records)}"),
+            cadence=Cadence(),
+            now_us=self.clock.now_us,
+            resumes=meter.go_on(spool.resumes, boot_id=boot_id),
+        )
+        agent.tick()
+        for _ in range(ticks):
+            self.advance(1)
+            agent.tick()
+        agent.flush()
+        while records := spool.head(500):
+            spool.sending(records)
+            spool.done(records)
+            self.records += [one for one in records if one.device_uuid == "CPU-n1-package-0"]
+        spool.close()
+
+
+@pytest.fixture
+def lives(powercap: Powercap, clock: HandClock, tmp_path_factory: pytest.TempPathFactory) -> Lives:
+    made = Lives(powercap, clock, tmp_path_factory.mktemp("spool"))
+    made.advance(0)
+    return made
+
+
+@given(away_s=st.lists(st.floats(0, 250), min_size=1, max_size=5), first_uj=st.integers(0, RANGE_UJ - 1))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_is_used_while_the_agent_is_away_is_recovered_across_any_wrap(
+    tmp_path_factory: pytest.TempPathFactory, away_s: list[float], first_uj: int
+) -> None:
+    clock = HandClock()
+    lives = Lives(Powercap(tmp_path_factory.mktemp("powercap")), clock, tmp_path_factory.mktemp("spool"))
+    lives.raw_uj = first_uj
+    lives.advance(0)
+    lives.live(5)
+    for seconds in away_s:
+        lives.advance(seconds, watts=900)
+        lives.live(5)
+    whole_s = 5 * (1 + len(away_s))
+    used_mj = 100_000 * whole_s + sum(round(1e6 * 900 * seconds) for seconds in away_s) / 1000
+    assert abs(sum(one.energy_mj for one in lives.records) - used_mj) <= 1 + len(away_s)
+    assert {one.quality for one in lives.records} <= {"measured", "recovered"}
+
+
+@pytest.mark.parametrize(("away_s", "boot_id"), [(300, "boot-1"), (20, "boot-2")])
+def test_after_longer_than_a_wrap_may_take_and_after_a_boot_the_time_away_is_a_gap(
+    lives: Lives, away_s: float, boot_id: str
+) -> None:
+    lives.live(5)
+    lives.advance(away_s)
+    lives.live(5, boot_id=boot_id)
+    (gap,) = [one for one in lives.records if one.quality == "gap"]
+    assert gap.t1_us - gap.t0_us == away_s * 1_000_000
+    assert sum(one.energy_mj for one in lives.records) == 1_000_000
 
 
 @pytest.mark.parametrize(("missing", "says"), [("energy_uj", "root only"), ("max_energy_range_uj", "cannot be read")])
