@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from .meter import Meter
 
 # A driver's counter took 4 ms of CPU per GPU on an H200 (docs/benchmarks/agent.md): read once a second on a node of
-# eight, that is 3 % of a core for nothing, since counters lose nothing in between. Together these are 4 s per hour.
-_READING_SHARE = 0.0007  # of a core
-_LOOKING_SHARE = 0.0004
+# eight, that is 3 % of a core for nothing, since counters lose nothing in between. Together these are 2.5 s per hour.
+_READING_SHARE = 0.0004  # of a core
+_LOOKING_SHARE = 0.0003
 
 
 @dataclass(frozen=True, slots=True)

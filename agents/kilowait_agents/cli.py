@@ -308,7 +308,7 @@ def _owners(settings: Settings) -> Owners:
         return Owners(region=settings.region)
     from .ray_runs import RayRuns
 
-    return Owners(region=settings.region, elsewhere=RayRuns(settings.ray).run_of)
+    return Owners(region=settings.region, elsewhere=RayRuns(settings.ray, token=settings.ray_token).run_of)
 
 
 def _stream(settings: Settings) -> Stream:

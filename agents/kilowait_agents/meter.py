@@ -11,6 +11,15 @@ from .wire import Source
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a partitioned device (a MIG instance): its number on the device, its size and its UUID."""
+
+    instance: int
+    slices: int
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One physical GPU. The UUID is its identity; the index may change between driver loads."""
 
@@ -23,14 +32,8 @@ class Device:
     """It counts its energy. Where it does not, its power has to be read often."""
     slices: int = 0
     """Into how many slices it can be cut, where it is cut (MIG); 0 for a whole device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a partitioned device (a MIG instance): its number on the device and its size."""
-
-    instance: int
-    slices: int
+    parts: tuple[Part, ...] = ()
+    """Into which it was cut when it was found."""
 
 
 @dataclass(frozen=True, slots=True)

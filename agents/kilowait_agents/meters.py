@@ -10,7 +10,7 @@ from .clock import Clock
 from .errors import Permanent, Refused
 from .host_model import HostModel
 from .meter import Meter
-from .nvml import open_nvml
+from .nvml import NvmlMeter, open_nvml
 from .owners import Owners
 from .rapl import RaplMeter
 from .settings import Settings
@@ -40,6 +40,8 @@ def open_meter(settings: Settings, *, owners: Owners, clock: Clock) -> Meter:
         except Permanent as error:
             reasons.append(str(error))
             continue
+        if isinstance(meter, NvmlMeter):
+            meter.learn_ticks()
         if meter.devices():
             _log.info("meter: %s, %d devices", name, len(meter.devices()))
             return meter

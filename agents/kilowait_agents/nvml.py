@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from .clock import Clock
 from .errors import Permanent, Transient
-from .meter import Device, Process
-from .nvml_processes import GpuProcesses
+from .meter import Device, Part, Process
+from .nvml_processes import GpuProcesses, list_parts
 from .reading import PowerKind, Reading
 from .wire import Scope, Source
 
@@ -107,7 +107,7 @@ class NvmlMeter:
         self._said: set[tuple[str, int]] = set()
         self._gpus: list[_Gpu] = []
         self.tick_ns: dict[str, int] = {}
-        """How far apart the counter's ticks are, by the name of the board; learned at the first exact reading."""
+        """How far apart the counter's ticks are, by the name of the board, as far as it was learned."""
         self._broken: dict[int, tuple[int, int]] = {}
         """By index: when to try the board that could not be opened again, and the distance to the time after that."""
         try:
@@ -183,9 +183,6 @@ class NvmlMeter:
                 elif now.counter_mj != before.counter_mj:
                     open_at.discard(place)
                     ticked[place] = (now, (before.mono_ns + now.mono_ns) // 2)
-        for place, (now, _) in ticked.items():
-            if gpus[place].device.name not in self.tick_ns:
-                self._learn_ticks(gpus[place], now)
         drawn = dict(enumerate(readings))
         for place, (now, tick_ns) in ticked.items():
             drawn[place] = _between_ticks(readings[place], now, tick_ns=tick_ns, period_ns=self._tick_of(gpus[place]))
@@ -194,22 +191,27 @@ class NvmlMeter:
     def _tick_of(self, gpu: _Gpu) -> int:
         return self.tick_ns.get(gpu.device.name, _TICK_NS)
 
-    def _learn_ticks(self, gpu: _Gpu, last: Reading) -> None:
-        """Watch one board closely for some ticks; boards of the same name tick alike."""
-        ticks: list[int] = []
-        since_ns = last.mono_ns
-        while len(ticks) < _LEARNED_FROM and last.mono_ns - since_ns < _PATIENCE_NS:
-            self._wait(_CLOSE_GLANCE_S)
-            now = self._reading(gpu)
-            if now.counter_mj is None:
-                return
-            if now.counter_mj != last.counter_mj:
-                since_ns = (last.mono_ns + now.mono_ns) // 2
-                ticks.append(since_ns)
-            last = now
-        if len(ticks) == _LEARNED_FROM:
-            self.tick_ns[gpu.device.name] = (ticks[-1] - ticks[0]) // (_LEARNED_FROM - 1)
-            _log.info("the energy counter of %s moves every %d ms", gpu.device.name, round(self._tick_of(gpu) / 1e6))
+    def learn_ticks(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Watch the counter of one board of each name closely for some ticks, a third of a second, or until `stop`.
+
+        Boards of the same name tick alike. Without it their ticks are taken to be as far apart as those of an H200.
+        """
+        for gpu in {gpu.device.name: gpu for gpu in self._gpus if gpu.counter}.values():
+            last = self._reading(gpu)
+            ticks: list[int] = []
+            since_ns = last.mono_ns
+            while len(ticks) < _LEARNED_FROM and last.mono_ns - since_ns < _PATIENCE_NS and not stop():
+                self._wait(_CLOSE_GLANCE_S)
+                now = self._reading(gpu)
+                if now.counter_mj is None or last.counter_mj is None:
+                    break
+                if now.counter_mj != last.counter_mj:
+                    since_ns = (last.mono_ns + now.mono_ns) // 2
+                    ticks.append(since_ns)
+                last = now
+            if len(ticks) == _LEARNED_FROM:
+                self.tick_ns[gpu.device.name] = (ticks[-1] - ticks[0]) // (_LEARNED_FROM - 1)
+                _log.info("the counter of %s ticks every %d ms", gpu.device.name, round(self._tick_of(gpu) / 1e6))
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
         found: dict[str, Sequence[Process]] = {}
@@ -261,7 +263,8 @@ class NvmlMeter:
                 index=index,
                 name=str(nvml.nvmlDeviceGetName(handle)),
                 limit_mw=self._limit_mw(handle),
-                slices=self._slices(handle),
+                slices=(slices := self._slices(handle)),
+                parts=self._parts(handle) if slices else (),
             )
             gpu = self._probe(device, handle)
         except nvml.NVMLError as error:
@@ -284,12 +287,18 @@ class NvmlMeter:
         return int(highest_mw) or None
 
     def _slices(self, handle: Any) -> int:
-        """Into how many parts the GPU can be cut, if it is cut at all."""
+        """Into how many slices the GPU can be cut, if it is cut at all."""
         try:
             current, _ = self._nvml.nvmlDeviceGetMigMode(handle)
             return int(self._nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) if current else 0
         except self._nvml.NVMLError:
             return 0
+
+    def _parts(self, handle: Any) -> tuple[Part, ...]:
+        try:
+            return tuple(list_parts(self._nvml, handle))
+        except self._nvml.NVMLError:
+            return ()
 
     def _gpu(self, device: Device, handle: Any, *, counter: bool, power: _Power, fields: bool) -> _Gpu:
         processes = GpuProcesses(nvml=self._nvml, partitioned=device.slices > 0, now_us=self._clock.now_us)

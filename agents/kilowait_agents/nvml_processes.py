@@ -64,21 +64,8 @@ class GpuProcesses:
             return None
         instance = int(process.gpuInstanceId)
         if instance not in self._parts:
-            self._parts = {part.instance: part for part in self._list_parts(handle)}
+            self._parts = {part.instance: part for part in list_parts(self._nvml, handle)}
         return self._parts.get(instance)
-
-    def _list_parts(self, handle: Any) -> Sequence[Part]:
-        nvml, found = self._nvml, []
-        for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-            try:
-                part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-            except nvml.NVMLError as error:
-                if error.value in (_NOT_FOUND, _INVALID_ARGUMENT):
-                    continue
-                raise
-            slices = int(nvml.nvmlDeviceGetAttributes(part).gpuInstanceSliceCount)
-            found.append(Part(instance=int(nvml.nvmlDeviceGetGpuInstanceId(part)), slices=slices))
-        return found
 
     def _work_of(self, handle: Any, pids: Sequence[int]) -> dict[int, int]:
         """The share of the multiprocessors that each process kept busy, in 1/1000 %; empty if the driver cannot tell.
@@ -101,3 +88,23 @@ class GpuProcesses:
         known |= {int(sample.pid): 1000 * int(sample.smUtil) for sample in samples if int(sample.pid) in pids}
         self._work = {pid: known.get(pid, 0) for pid in pids} if known else {}
         return self._work
+
+
+def list_parts(nvml: Any, handle: Any) -> list[Part]:
+    """The parts into which a GPU is cut now. Raises NVMLError if the driver does not say."""
+    found: list[Part] = []
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+        except nvml.NVMLError as error:
+            if error.value in (_NOT_FOUND, _INVALID_ARGUMENT):
+                continue
+            raise
+        found.append(
+            Part(
+                instance=int(nvml.nvmlDeviceGetGpuInstanceId(part)),
+                slices=int(nvml.nvmlDeviceGetAttributes(part).gpuInstanceSliceCount),
+                uuid=str(nvml.nvmlDeviceGetUUID(part)),
+            )
+        )
+    return found

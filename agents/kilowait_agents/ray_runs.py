@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ _TIMEOUT_S = 2.0
 _ASK_EVERY_NS = 10_000_000_000
 _AFTER_TROUBLE_NS = 60_000_000_000
 _MOST = 10_000
+_ELSEWHERE = "198.51.100.1"  # an address for documents, which nobody has; it takes the way out like any other
 
 _log = logging.getLogger(__name__)
 
 
 class RayRuns:
-    """The runs of this node's processes by the dashboard at `url`. `addresses` are those of this node.
+    """The runs of this node's processes by the dashboard at `url`. `addresses` are those of this node, `token` is the
+    cluster's RAY_AUTH_TOKEN.
 
     A pid is looked up as Ray's processes know it, which in a container is not as the host does (NSpid).
     """
@@ -38,6 +41,7 @@ class RayRuns:
         self,
         url: str,
         *,
+        token: str | None = None,
         addresses: frozenset[str] | None = None,
         proc: Path = Path("/proc"),
         now_ns: Callable[[], int] = boot_ns,
@@ -49,6 +53,7 @@ class RayRuns:
             good = False
         if not good:
             raise Refused(f"--ray {url!r} is no address; write it like http://head:8265", field="ray")
+        self._head = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._addresses = addresses
         self._proc = proc
         self._now_ns = now_ns
@@ -109,7 +114,7 @@ class RayRuns:
         assert self._url.hostname is not None
         connection = kind(self._url.hostname, self._url.port, timeout=_TIMEOUT_S)
         try:
-            connection.request("GET", self._url.path.rstrip("/") + path)
+            connection.request("GET", self._url.path.rstrip("/") + path, headers=self._head)
             answer = connection.getresponse()
             text = answer.read()
             if answer.status != 200:
@@ -119,7 +124,10 @@ class RayRuns:
             connection.close()
 
     def _own_addresses(self) -> frozenset[str]:
-        """This node's address on the way to the cluster's head, and loopback for a cluster of this machine alone."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-            there.connect((self._url.hostname, self._url.port or 80))  # of UDP: nothing is sent
-            return frozenset({str(there.getsockname()[0]), "127.0.0.1"})
+        """What this node is called by others: its addresses on the way to the head, and out of the machine."""
+        found: set[str] = set()
+        for host in (self._url.hostname, _ELSEWHERE):
+            with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
+                there.connect((host, self._url.port or 80))  # of UDP: nothing is sent
+                found.add(str(there.getsockname()[0]))
+        return frozenset(found)

@@ -42,6 +42,7 @@ class Settings:
     host_idle_w: float | None
     host_busy_w: float | None
     ray: str | None
+    ray_token: str | None
     interval_s: float | None
     flush_s: float
     metrics: tuple[str, int] | None
@@ -96,6 +97,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         host_idle_w=given.host_idle_w,
         host_busy_w=given.host_busy_w,
         ray=given.ray or env.get("KILOWAIT_RAY") or None,
+        ray_token=env.get("RAY_AUTH_TOKEN") or None,
         interval_s=given.interval,
         flush_s=given.flush,
         metrics=given.metrics,
@@ -112,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="kilowait agent",
         description="Measure the energy of this node's GPUs, find out which runs used it, and report both.",
         epilog="Environment: KILOWAIT_SERVER, KILOWAIT_TOKEN or KILOWAIT_TOKEN_FILE, KILOWAIT_AGENT_STATE_DIR, "
-        "KILOWAIT_REGION, KILOWAIT_NODE, KILOWAIT_RAY.",
+        "KILOWAIT_REGION, KILOWAIT_NODE, KILOWAIT_RAY, RAY_AUTH_TOKEN.",
         allow_abbrev=False,
     )
     where = parser.add_argument_group("where the records go (one of --server and --sink)")

@@ -11,24 +11,28 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ContextDecorator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
 
+from .attribute import Holder, RunIdentity, attribute
 from .cadence import affordable
 from .clock import WallClock
 from .emissions_csv import append_row
 from .energy import kwh
 from .errors import AgentError, Permanent, Transient
 from .integrate import Integrator, Interval, Limits
-from .meter import Device, Meter
-from .nvml import open_nvml
+from .meter import Device, Meter, Part
+from .nvml import NvmlMeter, open_nvml
 from .rapl import RaplMeter
 from .settings import host
 
 _LAUNCHES = ("KILOWAIT_RUN_ID", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "RAY_JOB_ID")
 """What tells apart two starts of the same program; the ranks of one start share it."""
+
+PART_UNCERTAINTY_PCT = 30.0
+"""A board's energy is known, but not what each of its parts drew of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +160,16 @@ class _Measured:
         self._meter = meter
         self._held: list[IO[bytes]] = []
         usable = visible(meter.devices()) if meter.source == "nvml" else meter.devices()
-        self._ours = {device.uuid for device in usable if self._take(locks, f"{name}-{device.uuid}")}
+        self._devices = {device.uuid: device for device in usable}
+        own = {device.uuid: own_parts(device) for device in usable}
+        self._parts = {
+            board: [part for part in parts if self._take(locks, f"{name}-{part.uuid}")] for board, parts in own.items()
+        }
+        """Of boards that are cut, those that are ours; no energy of theirs is measured apart."""
+        self._ours = {
+            board for board in own if self._parts[board] or (not own[board] and self._take(locks, f"{name}-{board}"))
+        }
+        self._others = dict.fromkeys(self._ours, 0)
         limits = {device.uuid: device.limit_mw for device in meter.devices()}
         cadence = affordable(meter, flush_s=5.0, speed=1.0)
         self._integrators = {
@@ -178,7 +191,8 @@ class _Measured:
         self._done.set()
         self._read(exact=True)
         self._thread.join()
-        self._intervals += [one for each in self._integrators.values() if (one := each.close()) is not None]
+        rest = [one for each in self._integrators.values() if (one := each.close()) is not None]
+        self._intervals += [self._our_part(one) for one in rest]
         self._meter.close()
         for file in self._held:
             file.close()
@@ -187,6 +201,8 @@ class _Measured:
     def _watch(self, interval_s: float) -> None:
         self._begun.wait()
         self._read(exact=True)
+        if isinstance(self._meter, NvmlMeter):
+            self._meter.learn_ticks(self._done.is_set)
         while not self._done.wait(interval_s):
             self._read(exact=False)
 
@@ -202,7 +218,28 @@ class _Measured:
             for reading in readings:
                 interval = self._integrators[reading.device_uuid].push(reading)
                 if interval is not None:
-                    self._intervals.append(interval)
+                    self._intervals.append(self._our_part(interval))
+            self._look_for_others()
+
+    def _our_part(self, interval: Interval) -> Interval:
+        """Of a board that is cut, what its parts in use draw goes by their slices, as the agent has it."""
+        ours = sum(part.slices for part in self._parts[interval.device_uuid])
+        if not ours:
+            return interval
+        others = self._others[interval.device_uuid]
+        holders = [Holder(RunIdentity("ours"), slices=ours), *([Holder(None, slices=others)] if others else [])]
+        slices = self._devices[interval.device_uuid].slices
+        (share,) = attribute(interval.energy_mj, holders, slices=slices).shares
+        uncertainty_pct = max(interval.uncertainty_pct, PART_UNCERTAINTY_PCT)
+        return replace(interval, energy_mj=share.energy_mj, uncertainty_pct=uncertainty_pct)
+
+    def _look_for_others(self) -> None:
+        """How many slices others hold from now on, on boards of which we have a part."""
+        cut = {board for board, parts in self._parts.items() if parts}
+        listed = self._meter.processes() if cut else {}
+        for board in cut & listed.keys():
+            held = {process.part for process in listed[board] if process.part is not None}
+            self._others[board] = sum(part.slices for part in held - set(self._parts[board]))
 
     def _take(self, locks: Path, key: str) -> bool:
         """Whether this device is ours to count: the first rank of a start to ask gets it, until it ends."""
@@ -240,7 +277,8 @@ def _meters(clock: WallClock) -> list[Meter]:
 
 
 def visible(devices: Sequence[Device], *, environment: Mapping[str, str] = os.environ) -> list[Device]:
-    """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES (numbers, UUIDs or beginnings of UUIDs)."""
+    """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES (numbers, UUIDs or beginnings of UUIDs, also of
+    parts)."""
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         return list(devices)
@@ -249,10 +287,22 @@ def visible(devices: Sequence[Device], *, environment: Mapping[str, str] = os.en
         device
         for device in devices
         if any(
-            word == str(device.index) or (word.startswith(("GPU-", "MIG-")) and device.uuid.startswith(word))
+            word == str(device.index)
+            or (word.startswith("GPU-") and device.uuid.startswith(word))
+            or (word.startswith("MIG-") and any(part.uuid.startswith(word) for part in device.parts))
             for word in wanted
         )
     ]
+
+
+def own_parts(device: Device, *, environment: Mapping[str, str] = os.environ) -> list[Part]:
+    """Of a GPU that is cut (MIG) and that this process may use, its parts: those that CUDA_VISIBLE_DEVICES names, or
+    else the first, which is what CUDA takes then. None of a whole GPU."""
+    words = [word.strip() for word in environment.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    named = [
+        part for part in device.parts if any(word.startswith("MIG-") and part.uuid.startswith(word) for word in words)
+    ]
+    return named or list(device.parts[:1])
 
 
 def _sum(intervals: Iterable[Interval]) -> int | None:

@@ -302,10 +302,11 @@ def test_a_run_that_holds_a_board_and_does_nothing_pays_for_it_on_a_line_of_its_
 
 
 @pytest.mark.parametrize("tick_ms", [20, 50, 100, 120])
-def test_how_far_apart_a_board_s_ticks_are_is_learned_at_the_first_exact_reading(node: FakeNode, tick_ms: int) -> None:
+def test_how_far_apart_a_board_s_ticks_are_is_learned(node: FakeNode, tick_ms: int) -> None:
     node.gpu(tick_ms=tick_ms, phase_ms=7).square(0, 1e6)
     node.write()
     meter = NvmlMeter(nvml=node.pynvml(), clock=node, wait=node.advance)
+    meter.learn_ticks()
     rng, errors = random.Random(1), []
     for _ in range(40):
         t0 = rng.uniform(100, 900_000)

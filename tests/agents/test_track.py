@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ from fake_nvml import LOST, FakeNode
 from kilowait_agents.clock import WallClock
 from kilowait_agents.emissions_csv import COLUMNS
 from kilowait_agents.errors import Permanent
-from kilowait_agents.meter import Device, Meter
+from kilowait_agents.meter import Device, Meter, Part
 from kilowait_agents.nvml import NvmlMeter
-from kilowait_agents.track import visible
+from kilowait_agents.track import own_parts, visible
 
 Make = Callable[..., kilowait.track]
 
@@ -168,6 +169,38 @@ def test_only_the_boards_that_the_program_may_use_are_its_own(named: str | None,
     devices = [Device(uuid=f"GPU-{letter}{letter}", index=index, name="x") for index, letter in enumerate("abc")]
     environment = {} if named is None else {"CUDA_VISIBLE_DEVICES": named}
     assert [device.index for device in visible(devices, environment=environment)] == seen
+
+
+def test_a_part_of_a_board_pays_for_its_slices_of_what_the_board_draws(
+    real_node: FakeNode, tracked: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = real_node.gpu().const(0, 1e6, 400)
+    board.say("mig", 1, 3, 40_000, 60).say("mig", 2, 2, 20_000, 32)
+    board.process(11, 0, 1e6, instance=1).process(12, 0, 1e6, instance=2)
+    real_node.write()
+    first, second = (f"MIG-{board.uuid}-{instance}" for instance in (1, 2))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", first)
+    with tracked() as one:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", second)
+        with tracked() as other:
+            time.sleep(0.5)
+    assert one.result is not None
+    assert other.result is not None
+    for run, slices in ((one.result, 3), (other.result, 2)):
+        assert run.devices == (board.uuid,)
+        assert run.gpu_mj == pytest.approx(400_000 * run.seconds * slices / 5, rel=0.05)
+        assert run.uncertainty_pct == 30, "no board says what a part of it draws"
+
+
+def test_a_cut_board_is_used_by_the_part_that_is_named_or_else_by_its_first() -> None:
+    parts = tuple(Part(instance=number, slices=1, uuid=f"MIG-{number}{number}") for number in (4, 5))
+    device = Device(uuid="GPU-a", index=0, name="x", slices=7, parts=parts)
+    for named, own in (("MIG-5", [5]), ("MIG-44,MIG-55", [4, 5]), ("0", [4])):
+        environment = {"CUDA_VISIBLE_DEVICES": named}
+        assert visible([device], environment=environment) == [device]
+        assert [part.instance for part in own_parts(device, environment=environment)] == own
+    assert visible([device], environment={"CUDA_VISIBLE_DEVICES": "MIG-6"}) == []
+    assert own_parts(replace(device, parts=()), environment={}) == []
 
 
 def test_the_door_opens_without_the_scheduler(real_node: FakeNode) -> None:
