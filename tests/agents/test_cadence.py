@@ -39,8 +39,8 @@ class Costly:
     ("read_s", "look_s", "interval_s", "looks_s"),
     [
         (0.0001, 0.00001, 1.0, 1.0),  # a driver that costs nothing
-        (0.0040, 0.00020, 6.0, 1.0),  # one board of an H200
-        (0.0320, 0.00160, 30.0, 4.0),  # eight of them
+        (0.0040, 0.00020, 10.0, 1.0),  # one board of an H200
+        (0.0320, 0.00160, 30.0, 5.0),  # eight of them
     ],
 )
 def test_a_driver_is_asked_as_rarely_as_its_cost_demands(
