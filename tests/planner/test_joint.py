@@ -158,6 +158,17 @@ def test_ten_thousand_plans_break_no_rule() -> None:
         assert_sound(plan(problem, effort=LIGHT, enough=after(pick((0, 1, 3, 6, 8, 9)))), problem)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_nor_do_plans_of_so_many_jobs_that_kernels_account_for_them(seed: int) -> None:
+    problem = some_problem(
+        by_chance(seed), tasks=(70, 90), slots=12, regions=3, gpus=(1, 2, 4), elastic=(False, False, True),
+        fresh=bool(seed % 2), grams=BELOW_ZERO, priced=True, types=("a", "b"), budgeted=seed > 3,
+    )  # fmt: skip
+    made = plan(problem, effort=LIGHT)
+    assert len(made.placements) > 5
+    assert_sound(made, problem)
+
+
 def after(looks: int) -> Callable[[], bool]:
     left = iter(range(looks))
     return lambda: next(left, None) is None
