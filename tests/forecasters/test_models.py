@@ -14,7 +14,7 @@ from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.models.band import LEVELS, offsets
 from kilowait_forecasters.models.baselines import NAMES, baselines
 from kilowait_forecasters.models.blend import weights
-from kilowait_forecasters.models.features import causal_fill, trailing_mean
+from kilowait_forecasters.models.features import causal_fill, layout_of, trailing_mean
 from kilowait_forecasters.models.hours import Hours
 from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
 
@@ -53,6 +53,32 @@ def test_what_comes_after_the_issue_changes_nothing(grid: Hours) -> None:
         again = OwnModel().outlook(other, issued=ISSUED)
         assert np.array_equal(told.quantiles, again.quantiles)
         assert told.made_of == again.made_of
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_weather_dated_by_its_day_of_issue_is_told_from_weather_dated_by_its_hour(seed: int) -> None:
+    grid = made_up(60, seed=seed)
+    issued = {name: np.concatenate([values[24:], values[-24:]]) for name, values in grid.weather.items()}
+    assert layout_of(grid, weather=True).weather_lag_h == 0
+    assert layout_of(replace(grid, weather=issued), weather=True).weather_lag_h == 24
+    assert layout_of(replace(grid, weather=issued), weather=False).weather_lag_h == 0
+
+
+def test_weather_dated_by_its_day_of_issue_is_worth_as_much() -> None:
+    grid = made_up(110, ahead_h=48 + HORIZON_H)
+    issued = FIRST + 104 * 24
+    moved = {name: np.concatenate([values[24:], np.full(24, 1e6)]) for name, values in grid.weather.items()}
+    truth = grid.g_per_kwh[issued - FIRST :]
+    errors = []
+    for one in (grid, replace(grid, weather=moved)):
+        median = OwnModel().outlook(one, issued=issued).quantiles[LEVELS.index(0.5)]
+        errors.append(float(np.abs(median - truth[:HORIZON_H]).mean()))
+    assert errors[1] == pytest.approx(errors[0], rel=0.05)
+
+
+def test_seasons_have_columns_once_a_year_was_seen() -> None:
+    assert not layout_of(made_up(399), weather=False).seasons
+    assert layout_of(made_up(400), weather=False).seasons
 
 
 def test_a_forecast_does_not_depend_on_what_was_asked_before(grid: Hours, learned: OwnModel) -> None:
@@ -137,7 +163,7 @@ def test_where_nothing_can_be_known_it_is_no_worse_than_the_simple_forecasts() -
 def test_weights_are_shares_that_add_up_to_one(sizes: list[float], records: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     errors = {f"c{i}": size * rng.normal(size=(records, 48)) for i, size in enumerate(sizes)}
-    found = weights(errors, dict.fromkeys(errors, 1.0), np.ones(records), range(48))
+    found = weights(errors, dict.fromkeys(errors, 1.0), np.arange(records)[::-1], range(48))
     total = sum(found.values())
     assert total == pytest.approx(np.ones(48))
     assert all((share >= 0).all() for share in found.values())
@@ -146,17 +172,54 @@ def test_weights_are_shares_that_add_up_to_one(sizes: list[float], records: int,
 def test_a_candidate_that_errs_less_counts_more() -> None:
     rng = np.random.default_rng(0)
     errors = {"good": rng.normal(size=(60, 24)), "bad": 4 * rng.normal(size=(60, 24))}
-    found = weights(errors, {"good": 0.5, "bad": 0.5}, np.ones(60), range(24))
-    assert found["good"].mean() > 0.85
+    found = weights(errors, {"good": 0.5, "bad": 0.5}, np.zeros(60), range(24))
+    assert found["good"].mean() > 0.8
+
+
+def test_a_candidate_that_was_good_lately_counts_more_than_one_that_was_good_long_ago() -> None:
+    rng = np.random.default_rng(0)
+    size = np.repeat([1.0, 4.0], 60)[:, None]
+    errors = {"once": size * rng.normal(size=(120, 24)), "lately": size[::-1] * rng.normal(size=(120, 24))}
+    found = weights(errors, {"once": 0.5, "lately": 0.5}, np.arange(120)[::-1], range(24))
+    assert found["lately"].mean() > 0.7
+
+
+def test_candidates_that_never_err_leave_the_weights_as_they_were() -> None:
+    found = weights({"a": np.zeros((9, 24)), "b": np.zeros((9, 24))}, {"a": 0.7, "b": 0.3}, np.zeros(9), range(24))
+    assert found["a"] == pytest.approx(np.full(24, 0.7))
 
 
 def test_a_band_holds_what_it_promises_on_errors_like_those_before() -> None:
     rng = np.random.default_rng(5)
-    found = offsets(0.1 * rng.standard_t(4, size=(120, 96)), np.ones(120), spread=0.3)
+    found = offsets(0.1 * rng.standard_t(4, size=(120, 96)), np.arange(120.0)[::-1], spread=0.3)
     fresh = 0.1 * rng.standard_t(4, size=(400, 96))
     held = ((fresh >= found[0]) & (fresh <= found[-1])).mean()
     assert 0.88 < held < 0.95
     assert (found[LEVELS.index(0.5)] == 0).all()
+
+
+def test_a_band_that_held_too_little_of_late_is_widened_and_one_that_held_too_much_narrowed() -> None:
+    rng = np.random.default_rng(6)
+    usual = 0.1 * rng.normal(size=(120, 96))
+    age_days = np.arange(120.0)[::-1]
+    wild, calm = usual.copy(), usual.copy()
+    wild[-14:] *= 4
+    calm[-14:] *= 0.2
+    width = {}
+    for name, misses in {"usual": usual, "wild": wild, "calm": calm}.items():
+        found = offsets(misses, age_days, spread=0.3)
+        assert (np.diff(found, axis=0) >= 0).all()
+        width[name] = (found[-1] - found[0]).mean()
+    assert width["calm"] < 0.7 * width["usual"]
+    assert width["wild"] > 1.7 * width["usual"]
+
+
+def test_days_not_known_yet_do_not_move_the_band() -> None:
+    misses = 0.1 * np.random.default_rng(7).normal(size=(60, 96))
+    more = np.concatenate([misses, np.full((1, 96), np.nan)])
+    age_days = np.arange(60.0)[::-1]
+    one = offsets(misses, age_days, spread=0.3)
+    assert offsets(more, np.append(age_days, 0.0), spread=0.3) == pytest.approx(one)
 
 
 def test_without_records_the_band_is_as_wide_as_the_zone_spreads() -> None:

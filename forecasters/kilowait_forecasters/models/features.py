@@ -7,7 +7,7 @@ seven known days. A candidate forecasts the difference to the anchor; one that h
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,12 @@ DAY, WEEK = 24, 168
 LOOKBACK = 4 * WEEK
 # Sources below this share of generation say nothing worth a column.
 _LEAST_SHARE = 0.004
+# Who has not seen a year cannot tell a season, or a level that returns, from a trend.
+_SEASONS_H = 400 * DAY
 # Where the effect of a weather column may bend: quantiles of its past.
 _KNOTS = (0.15, 0.4, 0.65, 0.9)
+# Rows of weather may be dated by their hour or by the day they were issued; told apart from no fewer days than this.
+_LAGS_H, _LEAST_DAYS_FOR_LAG = (0, DAY), 28
 # Hours before the origin whose departure from the anchor shows what is going on now.
 _RECENT = (1, 2, 4, 8, 14, 20)
 
@@ -46,10 +50,16 @@ def trailing_mean(values: Floats, width: int) -> Floats:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend."""
+    """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend.
 
-    sources: tuple[str, ...]
-    knots: Mapping[str, tuple[float, ...]]
+    Weather for an hour stands `weather_lag_h` rows before that hour. `seasons` says whether the time of year and the
+    level have columns.
+    """
+
+    sources: tuple[str, ...] = ()
+    knots: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    weather_lag_h: int = 0
+    seasons: bool = False
 
 
 def layout_of(hours: Hours, *, weather: bool) -> Layout:
@@ -59,7 +69,39 @@ def layout_of(hours: Hours, *, weather: bool) -> Layout:
     past = len(hours.g_per_kwh)
     columns = hours.weather if weather else {}
     knots = {name: tuple(np.nanquantile(values[:past], _KNOTS).tolist()) for name, values in columns.items()}
-    return Layout(sources, knots)
+    return Layout(sources, knots, _weather_lag_h(hours) if columns else 0, past >= _SEASONS_H)
+
+
+def _weather_lag_h(hours: Hours) -> int:
+    """By how many hours the rows of weather precede what they are about: a day in files dated by the day of issue.
+
+    Told by which of _LAGS_H lets changes of weather from day to day explain changes of intensity best.
+    """
+    days = len(hours.g_per_kwh) // DAY
+    if days < _LEAST_DAYS_FOR_LAG:
+        return 0
+    log = np.log(np.maximum(causal_fill(hours.g_per_kwh), _floor(hours)))
+    y = np.diff(_by_day(log, days))[max(_LAGS_H) // DAY :]
+    missed = {}
+    for lag in _LAGS_H:
+        columns = [np.diff(_by_day(_later(causal_fill(values), lag), days)) for values in hours.weather.values()]
+        x = np.stack([np.ones(days - 1), *columns], axis=1)[max(_LAGS_H) // DAY :]
+        missed[lag] = float(np.square(y - x @ np.linalg.lstsq(x, y, rcond=None)[0]).sum())
+    return min(_LAGS_H, key=lambda lag: missed[lag])
+
+
+def _floor(hours: Hours) -> float:
+    positive = hours.g_per_kwh[hours.g_per_kwh > 0]
+    return 1e-3 * float(np.median(positive)) if len(positive) else 1e-3
+
+
+def _by_day(values: Floats, days: int) -> Floats:
+    return np.asarray(values[: days * DAY].reshape(days, DAY).mean(axis=1))
+
+
+def _later(values: Floats, lag_h: int) -> Floats:
+    """`values` moved `lag_h` hours later; the first one stands for those before it."""
+    return np.concatenate([np.full(lag_h, values[0]), values[: len(values) - lag_h]]) if lag_h else values
 
 
 class Features:
@@ -72,14 +114,15 @@ class Features:
     def __init__(self, hours: Hours, layout: Layout) -> None:
         self.first = hours.first
         self.count = len(hours.g_per_kwh)
-        positive = hours.g_per_kwh[hours.g_per_kwh > 0]
-        self.floor = 1e-3 * float(np.median(positive)) if len(positive) else 1e-3
+        self.floor = _floor(hours)
         self.target = np.log(np.maximum(hours.g_per_kwh, self.floor))
         self.log = causal_fill(self.target)
         shares = _shares(hours)
         unknown = np.full(self.count, np.nan)
         self._mix = [shares.get(name, unknown) for name in layout.sources]
-        self._weather = [(causal_fill(hours.weather[name]), knots) for name, knots in layout.knots.items()]
+        self._seasons = layout.seasons
+        lag = layout.weather_lag_h
+        self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
         self._day = trailing_mean(self.log, DAY)
         self._week = trailing_mean(self.log, WEEK)
 
@@ -122,14 +165,15 @@ class Features:
         yield week - anchor
         yield day - week
         yield self._day[before - DAY] - week
-        yield anchor
         number = self.first + at
         weekday = (number // DAY + 3) % 7
         yield (weekday >= 5) * 1.0
         yield ((weekday - 1) % 7 >= 5) * 1.0
-        year = 2 * np.pi * number / (DAY * 365.2425)
-        yield np.sin(year)
-        yield np.cos(year)
+        if self._seasons:
+            yield anchor
+            year = 2 * np.pi * number / (DAY * 365.2425)
+            yield np.sin(year)
+            yield np.cos(year)
         for share in self._mix:
             mean = trailing_mean(share, DAY)
             yield mean[before]

@@ -21,10 +21,8 @@ HORIZON_H = 96
 LATEST_H = 72
 # Learned again every four weeks, in the first half-year every week; on days counted from 1970, whoever asks when.
 _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
-# Days on which a fit is tried that it has not learned from, twice, and the least number to learn from at all.
+# Days on which a fit is tried that it has not learned from, and the least number to learn from at all.
 _TRIAL_DAYS, _LEAST_DAYS = 56, 28
-# A record this many days old counts half, for the weights and for the band: both have to follow the season.
-_RECORD_HALF_LIFE_DAYS = 30.0
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
     "ridge": 0.20,
@@ -36,7 +34,7 @@ _PRIOR = {
 }
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
-_PENALTIES = {"ridge": 100.0, "ridge, cautious": 400.0}
+_PENALTIES = {"ridge": 100.0, "ridge, cautious": 1600.0}
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,10 @@ class OwnModel:
         leads = np.arange(delay + HORIZON_H)
         fit = self._fit(known, leads=leads, weather=known.has_weather(issued + HORIZON_H))
         record, now = self._record(fit, known, leads) if fit else _simple_record(known, leads)
-        centre, misses, weight, made_of = _weighed(record, now, known, leads)
-        logs = Features(known, Layout((), {})).log[-LOOKBACK:]
+        centre, misses, age_days, made_of = _weighed(record, now, known, leads)
+        logs = Features(known, Layout()).log[-LOOKBACK:]
         past = known.g_per_kwh[np.isfinite(known.g_per_kwh)]
-        values = np.exp(centre + offsets(misses, weight, spread=float(logs.std())))
+        values = np.exp(centre + offsets(misses, age_days, spread=float(logs.std())))
         values = np.clip(values, _LEAST_OF_PAST * past.min(), _MOST_OF_PAST * past.max())
         return Outlook(issued, values[:, delay:], made_of)
 
@@ -135,22 +133,18 @@ class OwnModel:
 
 
 def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool) -> _Fit:
-    """Fit on all of `known`, which ends at `cut`, after two trials on its last weeks, each learned from before.
+    """Fit on all of `known`, which ends at `cut`, after a trial on its last weeks of a fit on what was before them.
 
     Origins are at the hour of day of `phase`.
     """
     first_origin = known.first + LOOKBACK + (phase - known.first - LOOKBACK) % DAY
     days = (cut - first_origin) // DAY
-    trial = min(_TRIAL_DAYS, days // 4) * DAY
-    trials: list[_Record] = []
-    for begin, end in ((cut - 2 * trial, cut - trial), (cut - trial, cut)):
-        earlier = known.before(begin)
-        linear, trees, layout = _learned(earlier, first_origin=first_origin, leads=leads, weather=weather)
-        features = Features(known, layout)
-        origins = np.arange(begin + (phase - begin) % DAY, end, DAY)
-        trials.append(_Record(origins, _said(linear, trees, features, origins - known.first, leads)))
+    begin = cut - min(_TRIAL_DAYS, days // 3) * DAY
+    linear, trees, layout = _learned(known.before(begin), first_origin=first_origin, leads=leads, weather=weather)
+    origins = np.arange(begin + (phase - begin) % DAY, cut, DAY)
+    trials = _Record(origins, _said(linear, trees, Features(known, layout), origins - known.first, leads))
     linear, trees, layout = _learned(known, first_origin=first_origin, leads=leads, weather=weather)
-    return _Fit(cut, layout, linear, trees, trials[0].joined(trials[1]))
+    return _Fit(cut, layout, linear, trees, trials)
 
 
 def _learned(
@@ -185,7 +179,7 @@ def _said(
 
 def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:
     """The baselines' record over the last days there are, and what they say now."""
-    features = Features(known, Layout((), {}))
+    features = Features(known, Layout())
     count = len(known.g_per_kwh)
     said = []
     for origin in range(count, DAY - 1, -DAY)[: _TRIAL_DAYS + 1]:
@@ -202,21 +196,21 @@ def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:
 
 
 def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple[Floats, Floats, Floats, str]:
-    """The blend's log forecast, its past misses (truth minus blend, logs), how much each counts, and it in words."""
-    truth = Features(known, Layout((), {})).truth(record.origins - known.first, leads)
+    """The blend's log forecast, its past misses (truth minus blend, logs), how old each is, and it in words."""
+    truth = Features(known, Layout()).truth(record.origins - known.first, leads)
     names = [name for name in now.said if name in record.said]
-    fade = 0.5 ** ((known.end - record.origins) / DAY / _RECORD_HALF_LIFE_DAYS)
+    age_days = (known.end - record.origins) / DAY
     shares = blend.weights(
         {name: record.said[name] - truth for name in names},
         {name: _PRIOR[name] for name in names},
-        fade,
+        age_days,
         leads.tolist(),
     )
     centre = sum((shares[name] * now.said[name][0] for name in names), np.zeros(len(leads)))
     blended = sum((shares[name] * record.said[name] for name in names), np.zeros(truth.shape))
     mean = {name: float(shares[name].mean()) for name in names}
     told = [f"{name} {100 * share:.0f} %" for name, share in sorted(mean.items(), key=lambda i: -i[1]) if share > 0.05]
-    return centre, truth - blended, fade, ", ".join(told)
+    return centre, truth - blended, age_days, ", ".join(told)
 
 
 def _ahead(known: Hours, *, until: int) -> Hours:
