@@ -103,3 +103,29 @@ def test_grants_are_shown_as_yes_no_or_unknown_with_what_they_mean(run: Any, sta
     assert "no idea" in said
     stand_in.body = b"[]"
     assert "no provider that says what it grants" in run("regions", "grants")[2]
+
+
+def test_a_forecast_shows_its_band_source_and_age_and_what_did_not_answer(run: Any, stand_in: Any) -> None:
+    slot = {"g_per_kwh": 210.4, "p10_g_per_kwh": 150.2, "p90_g_per_kwh": 288.9, "source": "own-model"}
+    slots = [{**slot, "start": f"2026-01-01T{hour:02d}:00:00Z"} for hour in range(3)]
+    slots.append({**slot, "start": "2026-01-01T03:00:00Z", "p10_g_per_kwh": None, "p90_g_per_kwh": None})
+    forecast = {
+        "zone": "DE",
+        "source": "own-model",
+        "notes": ["from entsoe: ridge 64 %"],
+        "age_s": 1800.0,
+        "skill": {"error_pct": 8.04, "persistence_pct": 12.6},
+        "slots": slots,
+        "failed": ["electricity-maps: quota used up"],
+        "problem": None,
+    }
+    stand_in.body = json.dumps([forecast]).encode()
+    code, out, said = run("forecast", "DE")
+    assert code == 0
+    assert stand_in.asked[-1][1].startswith("/api/v1/forecasts?zone=DE")
+    lines = out.splitlines()
+    assert lines[0] == "DE  own-model (from entsoe: ridge 64 %), 30 min old"
+    assert "8.0 % (yesterday again: 12.6 %)" in out
+    rows = [line.split() for line in lines if line.strip().endswith("own-model")]
+    assert [row[-4:-1] for row in rows] == [["210", "150", "289"]] * 3 + [["210", "-", "-"]]
+    assert "electricity-maps: quota used up" in said
