@@ -1,6 +1,6 @@
 """Rolls our own model through recorded grids and writes docs/benchmarks/forecast.md.
 
-usage: python docs/benchmarks/forecast_bench.py [--data DIR]   (make bench-forecast; half an hour on two cores)
+usage: python docs/benchmarks/forecast_bench.py [--data DIR]   (make bench-forecast; half an hour on two free cores)
 
 DIR holds `intensity/*.csv` and `mix/*.csv.gz`; without it the benchmark says so and ends. Each zone is forecast at
 00:00 UTC for 96 h through its last months, as `kilowait forecast evaluate` does it: every day where the last quarter is
@@ -206,6 +206,7 @@ NOTES = """## How to read it
 - `worse` holds a forecast against whichever simple one turned out best on these very hours, which nobody could know.
   From history alone and from the second day on, what is left to gain over it is small, and where a grid changes its
   ways the record misleads for some weeks.
+- Seconds of a refit are CPU time with both cores busy, also with other work, which makes them longer.
 - CC_DE has half a year of history in the second half of 2020, the others a year and a half.
 """
 
