@@ -139,7 +139,8 @@ class Agent:
             readings: list[Reading] = []
             if changed:
                 readings += self._meter.read(changed, exact=True)
-            if rest := (devices.keys() - changed if everything else powered - changed):
+            rest = devices.keys() - changed if everything else powered - changed
+            if rest or everything:  # also where there is none: one that could not be opened may be there now
                 readings += self._meter.read(rest)
         except Transient as error:
             if str(error) != self._trouble:

@@ -42,7 +42,7 @@ def open_meter(settings: Settings, *, owners: Owners, clock: Clock) -> Meter:
             continue
         if isinstance(meter, NvmlMeter):
             meter.learn_ticks()
-        if meter.devices():
+        if meter.devices() or (isinstance(meter, NvmlMeter) and meter.broken):
             _log.info("meter: %s, %d devices", name, len(meter.devices()))
             return meter
         meter.close()

@@ -125,6 +125,11 @@ class NvmlMeter:
     def devices(self) -> Sequence[Device]:
         return [gpu.device for gpu in self._gpus]
 
+    @property
+    def broken(self) -> bool:
+        """There are boards that could not be opened; each reading looks whether they can be now."""
+        return bool(self._broken)
+
     def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         if not self._open:
             self._restart()

@@ -74,6 +74,8 @@ class Scene:
         """What the tool says of its own window, with the truth of that window; `flags` are our records' doubts."""
         out, err = process.communicate(timeout=600)
         if tool == "kilowait":
+            if process.returncode:
+                return {"failed": (err.strip().splitlines() or ["no answer"])[-1][:120]}
             records = [json.loads(line) for line in (self.folder / "records.jsonl").read_text().splitlines()]
             found: dict[str, Any] = {
                 "joules": sum(record["energy_mj"] for record in records) / 1000,

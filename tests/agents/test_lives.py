@@ -187,6 +187,16 @@ def test_a_board_that_is_gone_when_the_agent_starts_anew_is_a_gap_until_it_is_ba
     assert in_order(records)
 
 
+def test_a_node_whose_only_board_is_gone_at_the_start_measures_it_once_it_is_back(lives: Lives) -> None:
+    lives.node.gpu().const(0, 400, 500).fault(0, 60, "all", LOST)
+    lives.node.write()
+    lives.run(120)
+    records = lives.finish()
+    assert records[0].t0_us / 1e6 - lives.node.epoch_s == pytest.approx(60, abs=15)
+    seconds = 120 - (records[0].t0_us / 1e6 - lives.node.epoch_s)
+    assert energy_mj(records) == pytest.approx(500_000 * seconds, abs=TICK_MJ)
+
+
 def test_a_driver_that_is_away_for_a_minute_costs_nothing_while_the_counter_goes_on(lives: Lives) -> None:
     lives.node.gpu().const(0, 200, 500)
     lives.node.say("driver_down", 40, 100)
