@@ -58,6 +58,8 @@ def _rows(given: Sequence[Any], *, agent_id: str) -> list[Row] | None:
     """The records of one agent as rows; None, or TypeError or KeyError, if one of them is not plainly a record."""
     columns = dict(zip(NAMES, zip(*map(_row_of, given), strict=True), strict=True))
     shares = [tuple(map(_share_of, several)) for several in columns["shares"]]
+    if set(map(type, columns["shares"])) != {list}:
+        return None
     members = sum(map(len, given)) + sum([sum(map(len, several)) for several in columns["shares"]])
     if members != len(NAMES) * len(given) + len(SHARE_NAMES) * sum(map(len, shares)):
         return None  # all that belong there are there, so there are others as well

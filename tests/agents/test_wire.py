@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def mended(text: str, path: str, value: Any) -> str:
     for step in steps:
         at = at[int(step)] if step.isdecimal() else at[step]
     if value is ...:
-        del at[last]
+        del at[int(last) if isinstance(at, list) else last]
     elif isinstance(at, list):
         at[int(last)] = value
     else:
@@ -138,6 +139,9 @@ def test_the_message_is_versioned_and_says_where_it_comes_from(record: Make) -> 
         ("records.0.note", ..., "records[0].note"),
         ("records.0.colour", "blue", "records[0].colour"),
         ("records.0.shares", None, "records[0].shares"),
+        ("records.0.shares", "", "records[0].shares"),
+        ("records.0.shares", {}, "records[0].shares"),
+        ("records.0.shares.0", [], "records[0].shares[0]"),
         ("records.0.shares.0.run_id", "run 1", "records[0].shares[0].run_id"),
         ("records.0.shares.0.job_id", 5, "records[0].shares[0].job_id"),
         ("records.0.shares.0.energy_mj", 600.5, "records[0].shares[0].energy_mj"),
@@ -198,3 +202,22 @@ def test_damage_to_any_one_byte_never_raises_anything_but_refused(record: Make, 
         read(bytes(body))
     except Refused as refused:
         assert str(refused)
+
+
+PLACES = [
+    *(f"records.{index}.{name}" for index in (0, 1) for name in NAMES),
+    *(f"records.{index}.shares.0.{name}" for index in (0, 1) for name in SHARE_NAMES),
+    "records.0.shares.0", "records.0", "records", "agent_id", "sent_at_us",
+]  # fmt: skip
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2**53) | st.floats(allow_nan=False) | st.text(max_size=3)
+    | st.sampled_from(["gap", "agent-1", "run-1", 900, 600, 5]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["run_id", "x"]), inner, max_size=2),
+    max_leaves=3,
+)  # fmt: skip
+
+
+@given(place=st.sampled_from(PLACES), value=ODD | st.just(...))
+def test_whatever_stands_in_a_field_both_ways_of_reading_agree(record: Make, place: str, value: Any) -> None:
+    with contextlib.suppress(Refused):
+        read(mended(batch(record(1), record(2)).to_json(), place, value))
