@@ -55,6 +55,14 @@ async def test_a_start_that_fails_says_why_and_where_to_read_on(tmp_path: Path, 
     assert [path.name for path in (tmp_path / "A").iterdir()] == ["ray.log"]
 
 
+async def test_a_start_that_gives_up_is_tried_once_more(tmp_path: Path, no_ray: Callable[[str], None]) -> None:
+    tries = tmp_path / "tries"
+    no_ray(f"open({str(tries)!r}, 'a').write('x'); print('Traceback:'); print('  inner()'); raise SystemExit('busy')")
+    with pytest.raises(HeadFailed, match="`ray start` failed: busy"):
+        await LocalHead.start(region="A", run_dir=tmp_path / "A", token=None, rng=random.Random())
+    assert tries.read_text() == "xx"
+
+
 async def test_a_start_that_takes_too_long_is_given_up(tmp_path: Path, no_ray: Callable[[str], None]) -> None:
     no_ray("import time; time.sleep(600)")
     times = iter([0.0, 1.0, 121.0])

@@ -58,10 +58,15 @@ _TEMP_DIR_BYTES: Final = 40
 _END_S: Final = 25.0
 # The settings of another cluster, or of our own server, are not for the jobs of this one.
 _PRIVATE: Final = ("RAY_", "KILOWAIT_")
+_TRIES: Final = 2  # of a `ray start` that gives up
 
 
 class HeadFailed(Permanent):
     """A local head did not come up; the message says why, and where its log is."""
+
+
+class _StartFailed(HeadFailed):
+    """`ray start` gave up: it gives the parts of a head 30 s, which a busy machine may need more than."""
 
 
 def missing() -> str | None:
@@ -115,17 +120,22 @@ class LocalHead:
         lacking = missing()
         if lacking is not None:
             raise HeadFailed(f"region {region}: {lacking}")
-        keeper, base, temp_dir = await asyncio.to_thread(
-            _launch, region=region, run_dir=run_dir, token=token, rng=rng, gpus=gpus, cpus=cpus, env=env or {}
-        )
-        address = f"http://127.0.0.1:{base + _PORTS['--dashboard-port']}"
-        head = cls(region=region, address=address, token=token, run_dir=run_dir, temp_dir=temp_dir, keeper=keeper)
-        try:
-            await head._ready(until=clock() + timeout_s, clock=clock, gpus=gpus)
-        except BaseException:
-            await head.stop()
-            raise
-        return head
+        until, tries = clock() + timeout_s, _TRIES
+        while True:
+            keeper, base, temp_dir = await asyncio.to_thread(
+                _launch, region=region, run_dir=run_dir, token=token, rng=rng, gpus=gpus, cpus=cpus, env=env or {}
+            )
+            address = f"http://127.0.0.1:{base + _PORTS['--dashboard-port']}"
+            head = cls(region=region, address=address, token=token, run_dir=run_dir, temp_dir=temp_dir, keeper=keeper)
+            try:
+                await head._ready(until=until, clock=clock, gpus=gpus)
+            except BaseException as error:
+                await head.stop()
+                tries -= 1
+                if not isinstance(error, _StartFailed) or not tries or clock() >= until:
+                    raise
+            else:
+                return head
 
     def executor(self) -> RayJobsExecutor:
         """A new executor for this head."""
@@ -164,7 +174,7 @@ class LocalHead:
         async with httpx.AsyncClient(trust_env=False) as client:
             while clock() < until:
                 if self._keeper.poll() is not None:
-                    raise HeadFailed(self._why(f"`ray start` failed: {self._last_words()}"))
+                    raise _StartFailed(self._why(f"`ray start` failed: {self._last_words()}"))
                 if _state(self.run_dir) == "started":
                     # A new executor each time: one that was kept would leave the head alone for longer and longer.
                     executor = RayJobsExecutor(
@@ -209,7 +219,8 @@ class LocalHead:
 
     def _last_words(self) -> str:
         lines = (self.run_dir / head_keeper.LOG).read_text(errors="replace").strip().splitlines()
-        return one_line("\n".join(lines[-20:])) if lines else "it said nothing"
+        said = [line for line in lines[-20:] if line.strip() and not line[0].isspace()]  # of a traceback its end
+        return one_line(said[-1]) if said else "it said nothing"
 
 
 def cleanup(run_dir: Path) -> int:
