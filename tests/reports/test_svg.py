@@ -145,6 +145,16 @@ def test_windows_of_one_lane_never_touch_each_other(drawn: list[tuple[float, flo
     assert shown == len(found) or f"and {len(found) - shown} more windows, not drawn" in picture
 
 
+def test_where_most_windows_would_find_no_room_none_is_drawn_and_they_are_counted() -> None:
+    slots = [Slot(START, START + 48 * HOUR, 200.0)]
+    found = [timeline.Span(f"job {n}", START + n * HOUR / 14, START + (n / 14 + 1) * HOUR) for n in range(600)]
+    panel = timeline.Panel("r", "", slots, found)
+    picture = str(timeline.draw(timeline.Timeline("t", "t", "d", START, START + 48 * HOUR, [panel])))
+    assert "600 windows, too many to draw each: see the table" in picture
+    assert "job 1<" not in picture
+    assert 'class="under-ran"' in picture, "when any of them ran is still to be seen"
+
+
 def test_estimated_slots_are_hatched_and_explained_and_measured_ones_are_not() -> None:
     slots = [Slot(START, START + HOUR, 200.0), Slot(START + HOUR, START + 2 * HOUR, 210.0, True)]
     drawn = str(

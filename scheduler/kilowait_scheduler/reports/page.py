@@ -59,6 +59,10 @@ def _units(report: Report) -> dict[str, Unit]:
     return {
         "job_mass": mass_unit(grams),
         "job_energy": energy_unit(job.energy_kwh for job in jobs),
+        # Costs that no group has need no column.
+        "priced": [
+            name for name in ("energy_cost", "carbon_cost") if any(getattr(g.totals, name) for g in report.groups)
+        ],
         "group_mass": mass_unit(group.totals.baseline_g for group in report.groups),
         "group_energy": energy_unit(group.totals.energy_kwh for group in report.groups),
         "embodied_mass": mass_unit([totals.embodied_g.high if totals.embodied_g else None]),

@@ -208,35 +208,40 @@ def _under(spans: Iterable[Span], steps: Sequence[svg.Step]) -> Iterable[svg.Ste
 
 
 def _lanes(drawing: _Drawing, panel: Panel) -> None:
+    """A bar with its label for each window, in as few lanes as hold them; none where most would find no room."""
     x, line = drawing.x, drawing.line
     ends: list[float] = []
-    left_out = 0
-    begin = drawing.down
-    for span in sorted(panel.spans, key=lambda span: (span.start, span.end, span.label)):
-        if span.end <= line.start or span.start >= line.end:
-            continue
-        x0 = x(span.start)
-        x1 = max(x(span.end), x0 + 2)
-        placed = _label(span, x0, x1)
+    bars: list[tuple[int, Span, _Label]] = []
+    within = [span for span in panel.spans if span.end > line.start and span.start < line.end]
+    for span in sorted(within, key=lambda span: (span.start, span.end, span.label)):
+        placed = _label(span, x(span.start), max(x(span.end), x(span.start) + 2))
         lane = next((n for n, end in enumerate(ends) if end + 6 <= placed.left), len(ends))
-        if lane == _MOST_LANES:
-            left_out += 1
-            continue
-        ends[lane : lane + 1] = [placed.right]
-        y = begin + lane * _LANE
-        until = "now, still running" if span.ongoing else moment(span.end)
-        title = f"{span.label or 'planned'}: {moment(span.start)} to {until}"
-        paint = f"{line.id_}-planned" if span.planned else None
-        class_ = "planned" if span.planned else "ran"
-        drawing.add(svg.rect(x0, y + 1, x1, _LANE - 5, class_=class_, fill=paint, title=title))
-        if span.ongoing:
-            drawing.add(svg.tag("path", d=f"M{svg.number(x1)},{svg.number(y + 1)}l6,6l-6,6z", class_="ran"))
-        drawing.add(svg.text(placed.at, y + 11, placed.words, class_="label small", anchor=placed.anchor))
-    drawing.down = begin + len(ends) * _LANE
+        if lane < _MOST_LANES:
+            ends[lane : lane + 1] = [placed.right]
+            bars.append((lane, span, placed))
+    left_out = len(within) - len(bars)
+    words = f"and {left_out} more windows, not drawn: see the table"
+    if left_out > len(bars):
+        ends, bars, words = [], [], f"{len(within)} windows, too many to draw each: see the table"
+    for lane, span, placed in bars:
+        _bar(drawing, span, placed, y=drawing.down + lane * _LANE)
+    drawing.down += len(ends) * _LANE
     if left_out:
         drawing.down += _LANE
-        words = f"and {left_out} more windows, not drawn: see the table"
         drawing.add(svg.text(_LEFT, drawing.down - 5, words, class_="label small muted"))
+
+
+def _bar(drawing: _Drawing, span: Span, placed: _Label, *, y: float) -> None:
+    x0 = drawing.x(span.start)
+    x1 = max(drawing.x(span.end), x0 + 2)
+    until = "now, still running" if span.ongoing else moment(span.end)
+    title = f"{span.label or 'planned'}: {moment(span.start)} to {until}"
+    paint = f"{drawing.line.id_}-planned" if span.planned else None
+    class_ = "planned" if span.planned else "ran"
+    drawing.add(svg.rect(x0, y + 1, x1, _LANE - 5, class_=class_, fill=paint, title=title))
+    if span.ongoing:
+        drawing.add(svg.tag("path", d=f"M{svg.number(x1)},{svg.number(y + 1)}l6,6l-6,6z", class_="ran"))
+    drawing.add(svg.text(placed.at, y + 11, placed.words, class_="label small", anchor=placed.anchor))
 
 
 @dataclass(frozen=True)
