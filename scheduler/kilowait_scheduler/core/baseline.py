@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from .carbon import Emission
+from .carbon import MJ_PER_KWH, Emission
 from .course import Course, to_us
 from .integral import Integral, emission_of
 from .stack import Stack, offsets
@@ -129,30 +129,24 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
 def mean_start_emissions(course: Course, *, slack: timedelta, intensity: Integral, pue: float) -> Emission:
     """Mean carbon of a course in one region, all begun later by a span drawn evenly from [0, slack], exactly.
 
-    A moment y counts as often as delays put it inside the row [s, e): the integral of that count up to y is
-    q(y-s) - q(y-e) - q(y-s-slack) + q(y-e-slack), with q(z) = z^2/2 where z > 0. Raises the series' OutOfRange or Gap.
+    Raises the series' OutOfRange or Gap.
     """
     if not slack:
         return emission_of(
             course, intensity=dict.fromkeys(course.regions, intensity), pue=dict.fromkeys(course.regions, pue)
         )
-    total = Emission()
-    width = slack / _US
-    for interval in course:
-        length, kwh = (interval.end - interval.start) / _US, interval.kwh * pue
-        carbon = estimated = before = 0.0
-        for slot in intensity.series.split(interval.start, interval.end + slack):
-            reach = (slot.end - interval.start) / _US
-            edges = (reach, reach - length, reach - width, reach - length - width)
-            a, b, c, d = (max(edge, 0.0) ** 2 / 2 for edge in edges)
-            share = (a - b - c + d) / (length * width)
-            grams = kwh * (share - before) * slot.g_per_kwh
-            before = share
-            carbon += grams
-            if slot.estimated or interval.estimated:
-                estimated += grams
-        total += Emission(carbon, kwh, estimated, abs(carbon) * interval.uncertainty_pct / 100)
-    return total
+    grams_us, guessed_us = intensity.delayed(course.start_us, course.end_us, slack_us=slack // _US)
+    for row in np.flatnonzero(np.isnan(grams_us))[:1].tolist():
+        raise intensity.missing(int(course.start_us[row]), int(course.end_us[row]) + slack // _US)
+    kwh = course.energy_mj / MJ_PER_KWH * pue
+    per_us = kwh / (course.end_us - course.start_us)
+    grams = per_us * grams_us
+    return Emission(
+        float(grams.sum()),
+        float(kwh.sum()),
+        float(np.where(course.estimated, grams, per_us * guessed_us).sum()),
+        float((np.abs(grams) * course.uncertainty_pct).sum()) / 100,
+    )
 
 
 def laid(courses: Stack, places: Sequence[Sequence[Stay]]) -> Stack:

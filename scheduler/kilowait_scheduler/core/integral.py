@@ -14,6 +14,9 @@ from .course import Course, Floats, Ints, from_us, to_us
 from .stack import Stack
 
 
+_ROWS_AT_ONCE = 512  # of which a matrix with the slots is made
+
+
 class Integral:
     """Intensity of one region's zone, integrated over time, in g/kWh times microseconds."""
 
@@ -44,6 +47,28 @@ class Integral:
         else:
             guessed = np.zeros(len(whole))
         return np.where(known, whole, np.nan), guessed
+
+    def delayed(self, start_us: Ints, end_us: Ints, *, slack_us: int) -> tuple[Floats, Floats]:
+        """`over` of spans that all begin later by a time drawn evenly from [0, slack], on average, exactly.
+
+        A moment y counts as often as delays put it inside [s, e): the integral of that count up to y is
+        q(y-s) - q(y-e) - q(y-s-slack) + q(y-e-slack), with q(z) = z^2/2 where z > 0.
+        """
+        whole, _ = self.over(start_us, end_us + slack_us)
+        guessed = np.zeros(len(whole))
+        known = np.flatnonzero(~np.isnan(whole))
+        for rows in np.array_split(known, len(known) // _ROWS_AT_ONCE + 1):
+            if not len(rows):
+                continue
+            first = np.searchsorted(self._starts, start_us[rows].min(), side="right") - 1
+            last = np.searchsorted(self._starts, end_us[rows].max() + slack_us, side="left")
+            length = (end_us - start_us)[rows][:, None].astype(np.float64)
+            reach = (self._ends[None, first:last] - start_us[rows][:, None]).astype(np.float64)
+            a, b, c, d = (np.maximum(reach - less, 0.0) ** 2 / 2 for less in (0.0, length, slack_us, length + slack_us))
+            spent_us = np.diff((a - b - c + d) / slack_us, axis=1, prepend=0.0)
+            whole[rows] = spent_us @ self._grams[first:last]
+            guessed[rows] = spent_us @ self._estimated[first:last]
+        return whole, guessed
 
     def missing(self, start_us: int, end_us: int) -> ForecastersError:
         """What is not known of a span that `over` has no number for: the series' OutOfRange or Gap."""

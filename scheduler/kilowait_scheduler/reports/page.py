@@ -41,6 +41,8 @@ def render(report: Report) -> str:
             "energy_jobs": pictures.energy_of_jobs(report),
             "energy_regions": pictures.energy_of_regions(report),
         },
+        # Costs that no group has need no column.
+        priced=[name for name in ("energy_cost", "carbon_cost") if any(getattr(g.totals, name) for g in report.groups)],
         **_units(report),
     )
 
@@ -59,10 +61,6 @@ def _units(report: Report) -> dict[str, Unit]:
     return {
         "job_mass": mass_unit(grams),
         "job_energy": energy_unit(job.energy_kwh for job in jobs),
-        # Costs that no group has need no column.
-        "priced": [
-            name for name in ("energy_cost", "carbon_cost") if any(getattr(g.totals, name) for g in report.groups)
-        ],
         "group_mass": mass_unit(group.totals.baseline_g for group in report.groups),
         "group_energy": energy_unit(group.totals.energy_kwh for group in report.groups),
         "embodied_mass": mass_unit([totals.embodied_g.high if totals.embodied_g else None]),
