@@ -13,7 +13,6 @@ from .carbon import MJ_PER_KWH, Emission
 from .course import Course, Floats, Ints, from_us, to_us
 from .stack import Stack
 
-
 _ROWS_AT_ONCE = 512  # of which a matrix with the slots is made
 
 
