@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import random
 import resource
 import subprocess
@@ -251,7 +252,8 @@ def page(every_s: int, rows: list[tuple[str, str, dict[str, Any]]]) -> str:
         f"`make bench-accounts`: {count:,} jobs in three regions over a year, three in five of them with several runs;",
         f"{stored:,} readings (one per run and {every_s} s), on SQLite. Each report is made in a process of its own,",
         "from the database to the text: jobs, energy, intensity, baselines, ceilings, levers, sums. Seconds of wall",
-        "and of CPU (on a machine that others use too, wall says little), and the most memory it took.",
+        "and of CPU (on a machine that others use too, wall says little), and the most memory it took. On average",
+        f"{os.getloadavg()[2]:.0f} processes wanted the {os.cpu_count()} cores meanwhile.",
         "",
         "| format | baseline | s | CPU s | MB | size, MB | goal |",
         "|---|---|---|---|---|---|---|",

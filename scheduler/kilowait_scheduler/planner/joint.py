@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .alone import best_alone
 from .arrays import Arrays
 from .diagnose import diagnose
 from .prices import LocalRound, Round
@@ -53,6 +54,7 @@ def warm_up() -> None:
     rival = Task.rigid("rival", gpus=1, kw_per_gpu=1.0, slots=1, earliest=0, deadline=2, regions=("here",))
     pool = Pool("here", np.array([1.0, 2.0]), np.array([1, 1]))
     plan(Problem(1.0, 2, (pool,), (rival, replace(rival, id="other"))), effort=Effort(iterations=2, moves=1))
+    best_alone(Problem(1.0, 2, (pool,), tuple(replace(rival, id=str(n)) for n in range(50))))
 
 
 def _local(p: Arrays, floor: Floats, budgets: int) -> Round:
