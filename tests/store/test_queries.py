@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_contracts_and_residual_mixes_are_kept_replaced_and_removed(store: Store
 
 def test_a_region_s_load_counts_the_devices_of_one_interval_together_and_what_touches_the_span(store: Store) -> None:
     first, second = reading(1, mj=1000), reading(2, mj=2000)
-    beside = replace(reading(1, mj=400, agent="node-2"), device_uuid="GPU-1")
+    beside = reading(1, mj=400, agent="node-2")._replace(device_uuid="GPU-1")
     store.add_readings([first, second], at=T0)
     store.add_readings([beside], at=T0)
     assert store.nodes_of("node-1") == {"node"}
@@ -90,7 +89,7 @@ def test_a_region_s_load_counts_the_devices_of_one_interval_together_and_what_to
 
 
 def test_idle_power_is_of_devices_that_nobody_held(store: Store) -> None:
-    idle = replace(reading(1, mj=500_000), idle_mj=500_000, shares=())
+    idle = reading(1, mj=500_000)._replace(idle_mj=500_000, shares=())
     store.add_readings([idle, reading(2, mj=9_000_000)], at=T0)
     span = {"start": T0, "end": T0 + HOUR}
     assert store.idle_power_w(["GPU-0"], **span) == pytest.approx(50.0)

@@ -203,21 +203,15 @@ class Measurements(ABC):
         )
         with self.writing() as session:
             for row in session.exec(known).all():
-                if row.start not in begins and list(series.gaps(row.start, row.end)) != [(row.start, row.end)]:
+                if row.start in begins or list(series.gaps(row.start, row.end)) != [(row.start, row.end)]:
                     session.delete(row)
-            for slot in series.slots:
-                session.merge(
-                    RealisedRow(
-                        zone=series.zone.id,
-                        signal=str(series.signal),
-                        start=slot.start,
-                        end=slot.end,
-                        g_per_kwh=slot.g_per_kwh,
-                        estimated=slot.estimated,
-                        source=series.source,
-                        seen_at=at,
-                    )
-                )
+            session.flush()
+            common = {"zone": series.zone.id, "signal": str(series.signal), "source": series.source, "seen_at": at}
+            rows = [
+                {**common, "start": s.start, "end": s.end, "g_per_kwh": s.g_per_kwh, "estimated": s.estimated}
+                for s in series.slots
+            ]
+            insert_new(session, RealisedRow, rows)
 
     def realised(self, zone: str, *, signal: Signal, start: datetime, end: datetime) -> IntensitySeries | None:
         """What is known of a zone's intensity on [start, end), perhaps with gaps; None where nothing is."""
