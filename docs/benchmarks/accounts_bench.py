@@ -243,6 +243,14 @@ def told(*words: str) -> Any:
     return json.loads(done.stdout)
 
 
+WHERE = """
+Of a report's seconds about a third are best schedules (what perfect foresight would have done, job by job), a quarter
+reading jobs and readings from the database, a quarter sums and lines, the rest the text. In five runs of the same code on
+a quiet machine it took 9.6 to 12.5 s. Readings of agents every 30 s are twenty times as many rows; sums of them kept when a
+job is settled are not built yet.
+"""
+
+
 def page(every_s: int, rows: list[tuple[str, str, dict[str, Any]]]) -> str:
     """The results as Markdown."""
     count, stored = rows[0][2]["jobs"], rows[0][2]["readings"]
@@ -264,7 +272,7 @@ def page(every_s: int, rows: list[tuple[str, str, dict[str, Any]]]) -> str:
             f"| {format_} | {baseline} | {found['seconds']:.1f} | {found['cpu_seconds']:.1f} | {found['mb']:.0f} | "
             f"{found['size_mb']:.1f} | {'met' if met else 'not met'}: {GOAL_S:.0f} s, {GOAL_MB / 1024:.0f} GB |"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, WHERE])
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from instances import Spec, checked, instance, noisy, traces, utilisation
+from instances import Spec, checked, instance, noisy, plan_of, traces, utilisation
 
 from kilowait_scheduler.planner import kernels, sweeps
 from kilowait_scheduler.planner.arrays import Arrays, arrays_of
@@ -112,7 +112,7 @@ def inserted(problem: Problem, order: np.ndarray) -> tuple[Plan, Search, float]:
 def _plan_of(problem: Problem, p: Arrays, where: np.ndarray) -> Plan:
     size = np.zeros(problem.slots, dtype=np.int8)
     rows = np.flatnonzero((where >= 0).any(axis=1))
-    return checked(Plan(tuple(placement_of(problem, p, int(j), where[j], size) for j in rows), (), 0.0), problem)
+    return plan_of([placement_of(problem, p, int(j), where[j], size) for j in rows], problem)
 
 
 def _saving(made: Plan, base: Plan) -> float:

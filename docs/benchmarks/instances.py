@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.planner.check import violations
-from kilowait_scheduler.planner.problem import Floats, Plan, Pool, Problem, Task
+from kilowait_scheduler.planner.problem import Floats, Placement, Plan, Pool, Problem, Task, Unplaced
 
 ZONES, SLOTS = 20, 168
 PUE, KW, RESTART_H, KWH_PER_GB = 1.1, 0.5, 0.1, 0.02
@@ -153,6 +155,13 @@ def as_json(problem: Problem) -> dict[str, object]:
         for task in problem.tasks
     ]
     return {"slot_minutes": 60 * problem.slot_h, "slots": problem.slots, "regions": regions, "jobs": jobs}
+
+
+def plan_of(placements: Sequence[Placement], problem: Problem) -> Plan:
+    """A plan that was not made by the planner, checked; what it does not place is left out."""
+    done = {placement.task.id for placement in placements}
+    out = tuple(Unplaced(t, Reason.CAPACITY_TAKEN, "left out") for t in problem.tasks if t.id not in done)
+    return checked(Plan(tuple(placements), out, 0.0), problem)
 
 
 def checked(made: Plan, problem: Problem) -> Plan:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from cells import timed
-from instances import Spec, as_json, checked, instance
+from instances import Spec, as_json, checked, instance, plan_of
 
 from kilowait_scheduler.planner.arrays import arrays_of
 from kilowait_scheduler.planner.joint import plan
@@ -116,7 +116,7 @@ def small(records: dict[str, Floats], spec: Spec, *, seconds: float) -> Small:
             where = np.full(problem.slots, -1, dtype=np.int16)
             where[slots] = rows[region]
             placements.append(placement_of(problem, p, j, where, np.zeros(problem.slots, dtype=np.int8)))
-    theirs = checked(Plan(tuple(placements), (), 0.0), problem)
+    theirs = plan_of(placements, problem)
     there = sum(int(pool.capacity.sum()) for pool in problem.pools)
     return Small(
         jobs=len(problem.tasks),
