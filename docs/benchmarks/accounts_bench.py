@@ -246,7 +246,7 @@ def told(*words: str) -> Any:
 WHERE = """
 Of a report's seconds about a third are best schedules (what perfect foresight would have done, job by job), a quarter
 reading jobs and readings from the database, a quarter sums and lines, the rest the text. In five runs of the same
-code on a quiet machine it took 9.6 to 12.5 s. Readings of agents every 30 s are twenty times as many rows; sums of them
+code when quiet it took 10.2 to 12.5 s. Readings of agents every 30 s are twenty times as many rows; sums of them
 kept when a job is settled are not built yet.
 """
 
