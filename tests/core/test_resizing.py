@@ -79,8 +79,11 @@ def test_what_only_more_gpus_cost_is_told_apart_from_what_clean_hours_saved() ->
 @settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_levers_of_a_resized_job_add_up_to_its_saving(data: st.DataObject) -> None:
-    grid = {name: integral(data.draw(st.lists(st.floats(-30, 900), min_size=40, max_size=40))) for name in ("aa", "bb")}
-    spans = data.draw(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 90), st.integers(0, 10**12)), min_size=1))
+    days = st.lists(st.floats(-30, 900), min_size=24, max_size=24).map(lambda day: day * 5)
+    grid = {name: integral(data.draw(days)) for name in ("aa", "bb")}
+    # Twelve hours at most, which last six times as long on the fewest GPUs: within the grid's five days.
+    span = st.tuples(st.integers(0, 500), st.integers(1, 90), st.integers(0, 10**12))
+    spans = data.draw(st.lists(span, min_size=1, max_size=8))
     work = Course.of(
         EnergyInterval(T0 + timedelta(minutes=at), T0 + timedelta(minutes=at + length), mj, place)
         for at, length, mj in spans
