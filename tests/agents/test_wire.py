@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -179,6 +180,21 @@ def test_a_batch_of_too_many_records_is_refused_before_they_are_read(record: Mak
 def test_what_is_not_even_a_message_is_refused(text: str | bytes) -> None:
     with pytest.raises(Refused):
         read(text)
+
+
+@given(which=st.integers(0, 10**6), again=st.sampled_from(['"{}":7', '"{}" :7', '"{}"\n:7', '"\\u00{:x}{}":7']))
+def test_a_member_given_twice_is_refused_wherever_and_however_it_is_written(
+    record: Make, which: int, again: str
+) -> None:
+    text = batch(record(1, device_name='odd": name'), record(2)).to_json()
+    members = list(re.finditer(r'[{,]"(\w+)":', text))
+    member = members[which % len(members)]
+    name = member[1]
+    twice = again.format(name) if "u00" not in again else again.format(ord(name[0]), name[1:])
+    first, rest = text[: member.start() + 1], text[member.start() + 1 :]
+    with pytest.raises(Refused, match="given twice"):
+        read(f"{first}{twice},{rest}")
+    assert read(f"{first} {rest}").records[0].device_name == 'odd": name'
 
 
 def test_a_body_that_unpacks_to_far_more_than_a_batch_is_refused_without_unpacking_it() -> None:
