@@ -250,6 +250,8 @@ def _after_restart(samples: Sequence[Reading], *, limits: Limits) -> Interval:
     if last.counter_mj > limits.plausible_mj(elapsed_ns):  # not counted from zero: it is no account of this interval
         return _by_power(samples, limits=limits, note=note)
     by_power = _by_power(samples, limits=limits, note=note)
+    if by_power.quality == "gap" and not last.counter_mj:  # nothing since its restart says nothing of before
+        return by_power
     if by_power.quality != "gap" and by_power.energy_mj >= last.counter_mj:
         return by_power
     return _interval(

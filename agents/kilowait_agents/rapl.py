@@ -31,16 +31,23 @@ class _Package:
     last_uj: int
     whole_uj: int
     """As if it never wrapped; the same as what the file says, give or take whole ranges."""
+    read_ns: int
+    """When `last_uj` was read."""
     trouble: bool = False
+
+    @property
+    def sure_ns(self) -> int:
+        """After longer than this, nobody knows how often it has wrapped."""
+        return self.range_uj * 1000 // _MOST_W
 
 
 class RaplMeter:
     """One device per CPU package; `root` is /sys/class/powercap, or where a container has the host's.
 
     The counter of the files wraps at a range that a busy package fills in minutes (about 262 kJ); it is unwound here,
-    which takes a reading at least once in that time. Only packages are read: their parts are contained in them, and
-    the platform's own zone (psys) contains them. Whose processes used a package is not known here. Raises Permanent,
-    saying why, where no package can be read.
+    which takes a reading at least once in that time: after longer it begins anew at zero, as no difference can be had.
+    Only packages are read: their parts are contained in them, and the platform's own zone (psys) contains them. Whose
+    processes used a package is not known here. Raises Permanent, saying why, where no package can be read.
     """
 
     def __init__(self, *, node: str, clock: Clock, root: Path = POWERCAP) -> None:
@@ -64,7 +71,14 @@ class RaplMeter:
                 continue
             device = Device(uuid=f"CPU-{node}-{name}", index=len(self._packages), name=f"CPU {name}")
             self._packages.append(
-                _Package(device, zone / "energy_uj", range_uj=range_uj, last_uj=first_uj, whole_uj=first_uj)
+                _Package(
+                    device,
+                    zone / "energy_uj",
+                    range_uj=range_uj,
+                    last_uj=first_uj,
+                    whole_uj=first_uj,
+                    read_ns=clock.mono_ns(),
+                )
             )
         if not self._packages:
             raise Permanent(why)
@@ -104,8 +118,8 @@ class RaplMeter:
             if resume is None:
                 continue
             anchor = resume.anchor
-            away_s = (self._clock.now_us() - anchor.t_us) / 1e6
-            sure = anchor.boot_id == boot_id and 0 <= away_s < package.range_uj / 1e6 / _MOST_W
+            away_ns = 1000 * (self._clock.now_us() - anchor.t_us)
+            sure = anchor.boot_id == boot_id and 0 <= away_ns < package.sure_ns
             if sure and anchor.counter_mj is not None:
                 before_uj = 1000 * anchor.counter_mj
                 package.whole_uj = before_uj + (package.last_uj - before_uj) % package.range_uj
@@ -129,7 +143,11 @@ class RaplMeter:
             package.trouble = True
             return None
         package.trouble = False
-        gained_uj = now_uj - package.last_uj
-        package.whole_uj += gained_uj if gained_uj >= 0 else gained_uj + package.range_uj
-        package.last_uj = now_uj
+        now_ns = self._clock.mono_ns()
+        if now_ns - package.read_ns < package.sure_ns:
+            package.whole_uj += (now_uj - package.last_uj) % package.range_uj
+        else:
+            _log.warning("%s was not read for so long that it may have wrapped unseen", package.energy)
+            package.whole_uj = 0  # a counter that begins anew, so that nobody takes a difference for what was used
+        package.last_uj, package.read_ns = now_uj, now_ns
         return package.whole_uj // 1000

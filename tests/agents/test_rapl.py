@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.cadence import Cadence
 from kilowait_agents.errors import Permanent
+from kilowait_agents.integrate import Integrator, Limits
 from kilowait_agents.rapl import RaplMeter
 from kilowait_agents.spool import Spool
 from kilowait_agents.wire import Record
@@ -146,6 +147,28 @@ def test_what_is_used_while_the_agent_is_away_is_recovered_across_any_wrap(
     used_mj = 100_000 * whole_s + sum(round(1e6 * 900 * seconds) for seconds in away_s) / 1000
     assert abs(sum(one.energy_mj for one in lives.records) - used_mj) <= 1 + len(away_s)
     assert {one.quality for one in lives.records} <= {"measured", "recovered"}
+
+
+@pytest.mark.parametrize("unread", ["stopped", "unreadable"])
+def test_what_was_used_while_a_counter_may_have_wrapped_unseen_is_a_gap(
+    powercap: Powercap, clock: HandClock, unread: str
+) -> None:
+    meter, integrator = opened(powercap, clock), Integrator(limits=Limits())
+    found = []
+    for second in range(900):
+        powercap.set("intel-rapl:0", (1_000_000 + 900_000_000 * second) % RANGE_UJ)
+        if 100 < second < 700:  # 540 kJ, twice around
+            if unread == "unreadable":
+                powercap.hide("intel-rapl:0")
+                found.append(integrator.push(meter.read()[0]))
+        else:
+            found.append(integrator.push(meter.read()[0]))
+        clock.advance(1)
+    intervals = [one for one in found if one is not None]
+    (gap,) = [one for one in intervals if one.quality == "gap"]
+    assert gap.mono_dt_ns == 600 * 10**9
+    assert sum(one.energy_mj for one in intervals) == 900_000 * 299
+    assert sum(one.mono_dt_ns for one in intervals) == 899 * 10**9
 
 
 @pytest.mark.parametrize(("away_s", "boot_id"), [(300, "boot-1"), (20, "boot-2")])
