@@ -170,8 +170,11 @@ def _report(
         _log.info("demonstration: the server's time runs %g times as fast, and so do times and energy here", speed)
     stream = _stream(settings)
     assert settings.state_dir is not None
-    # Records of a compressed day are of no use on any other clock, so each has a spool of its own.
-    spool = Spool(settings.state_dir / ("spool" if grid is None else f"spool-{grid.origin_grid_us}-{speed:g}"))
+    # A batch says which meter its records are of, and records of a compressed day are of no use on any other clock: so
+    # each has a spool of its own.
+    day = "" if grid is None else f"-{grid.origin_grid_us}-{speed:g}"
+    folder = settings.state_dir / f"spool-{meter.source}{day}"
+    spool = Spool(folder)
     uplink = Uplink(
         outbox=spool,
         transport=transport,
@@ -221,7 +224,7 @@ def _report(
         # Its records are on a clock that this server does not have; but they may be owed to another server.
         dead = settings.state_dir / "dead"
         dead.mkdir(exist_ok=True)
-        (settings.state_dir / "spool").rename(dead / f"spool-{stream.stream_epoch}")
+        folder.rename(dead / f"spool-{stream.stream_epoch}")
         return True
     if waiting:
         _log.warning("%d records wait in %s for the next start", waiting, settings.state_dir)
@@ -329,8 +332,13 @@ def _agent_id(settings: Settings) -> str:
     path = settings.state_dir / "agent-id"
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            path.write_text(f"{plain}-{os.urandom(4).hex()}\n", encoding="ascii")
+        if not path.exists() or not path.stat().st_size:  # empty: a power cut came before it was on the disk
+            draft = path.with_suffix(".tmp")
+            with draft.open("w", encoding="ascii") as file:
+                file.write(f"{plain}-{os.urandom(4).hex()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
         agent_id = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         raise Refused(f"--state-dir {settings.state_dir} cannot be used: {error}") from error

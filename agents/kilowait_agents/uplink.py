@@ -13,9 +13,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import takewhile
 from typing import Protocol
 
 from .clock import Clock
@@ -151,16 +152,19 @@ class Uplink:
 
     def step(self) -> float | None:
         """One attempt: seconds until the next is due (0: at once), or None if there is nothing to send."""
-        records = self._outbox.head(self._limit)
-        if not records:
+        head = self._outbox.head(self._limit)
+        if not head:
             return None
+        # An agent that was given another name still owes what it kept under the old one.
+        origin = replace(self._origin, agent_id=head[0].agent_id)
+        records = list(takewhile(lambda record: record.agent_id == origin.agent_id, head))
         try:
             if self._settle is not None:
                 if not self._settle():
                     self.mismatch.set()
                     return None
                 self._settle = None
-            batch = Batch(origin=self._origin, sent_at_us=self._clock.now_us(), records=tuple(records))
+            batch = Batch(origin=origin, sent_at_us=self._clock.now_us(), records=tuple(records))
             self._outbox.sending(records)
             answer = self._transport.post_readings(pack(batch))
             return self._take(records, answer)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fake_nvml import FakeNode
 from kilowait_agents.cli import main
 from kilowait_agents.duration import parse_duration
 from kilowait_agents.errors import Refused
@@ -146,6 +147,32 @@ def test_records_reach_the_server_with_the_token_and_the_identity_of_the_state_d
         assert ingest.through(epoch) == sum(1 for one, _ in ingest.stored if one == epoch)
     for batch in ingest.attempts:
         assert (batch.origin.node, batch.origin.region, batch.origin.source) == ("n1", "eu-north", "simulated")
+
+
+def test_a_name_that_a_power_cut_left_empty_is_given_anew(tmp_path: Path, ingest: Ingest) -> None:
+    (tmp_path / "agent-id").write_text("")
+    argv = ["--server", ingest.url, "--state-dir", str(tmp_path), "--node", "n1", "--meter", "simulated",
+            "--sim-gpus", "1", "--interval", "50ms", "--duration", "200ms"]  # fmt: skip
+    assert main(argv, env={"KILOWAIT_TOKEN": "t"}) == 0
+    assert ingest.attempts[0].origin.agent_id.startswith("n1-")
+
+
+def test_records_wait_for_the_meter_that_made_them_and_never_pass_for_another_s(
+    tmp_path: Path, ingest: Ingest, node: FakeNode
+) -> None:
+    node.gpu().const(0, 100, 500)
+    node.write()
+    node.pynvml()
+    argv = ["--state-dir", str(tmp_path), "--interval", "50ms", "--duration", "200ms", "--sim-gpus", "1"]
+    env = {"KILOWAIT_TOKEN": "t"}
+    assert main(["--server", "http://127.0.0.1:9", "--meter", "simulated", *argv], env=env) == 0
+    assert main(["--server", ingest.url, "--meter", "nvml", *argv], env=env) == 0
+    assert {record.device_uuid.startswith("GPU-") for record in ingest.stored.values()} == {True}
+    assert main(["--server", ingest.url, "--meter", "simulated", *argv], env=env) == 0
+    for batch in ingest.attempts:
+        simulated = {record.device_uuid.startswith("SIM-") for record in batch.records}
+        assert simulated == {batch.origin.source == "simulated"}
+    assert len({batch.records[0].stream_epoch for batch in ingest.attempts}) == 3
 
 
 def test_a_server_that_runs_faster_than_the_day_gets_its_own_time(tmp_path: Path, ingest: Ingest) -> None:

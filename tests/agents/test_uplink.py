@@ -5,6 +5,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -233,6 +234,17 @@ def test_records_of_two_lives_of_an_agent_are_acknowledged_apart(parts: Parts, i
     parts.drain()
     assert len(parts.outbox) == 0
     assert len(ingest.stored) == 4
+
+
+def test_what_an_agent_kept_under_an_earlier_name_is_still_sent_under_it(
+    parts: Parts, ingest: Ingest, record: Make
+) -> None:
+    old = [replace(record(seq), agent_id="agent-0", stream_epoch="before") for seq in (1, 2)]
+    parts.outbox.append([*old, record(1), record(2)])
+    parts.drain()
+    assert [batch.origin.agent_id for batch in ingest.attempts] == ["agent-0", "agent-1"]
+    assert len(ingest.stored) == 4
+    assert len(parts.outbox) == 0
 
 
 def test_nothing_is_sent_before_the_clock_is_settled(tmp_path: Path, ingest: Ingest, record: Make) -> None:
