@@ -42,8 +42,20 @@ class FakeAmdSmi:
         self._seconds = seconds
         self._counted = seconds()
         self.openings = 0
+        self._loaded = True
+        self._session = False
+
+    def unload(self) -> None:
+        """The driver goes; whoever was connected must initialise again once it is back."""
+        self._loaded = self._session = False
+
+    def load(self) -> None:
+        self._loaded = True
 
     def amdsmi_init(self) -> None:
+        if not self._loaded:
+            raise AmdSmiException("AMDSMI_STATUS_DRIVER_NOT_LOADED")
+        self._session = True
         self.openings += 1
         if self.openings > 1:
             for board in self.boards:
@@ -89,5 +101,5 @@ class FakeAmdSmi:
         self._counted = now
 
     def _there(self, board: AmdBoard) -> None:
-        if board.lost:
+        if board.lost or not self._session:
             raise AmdSmiException("AMDSMI_STATUS_DRIVER_NOT_LOADED")

@@ -30,6 +30,8 @@ class _Gpu:
     counter_mj: int | None = None
     moved_ns: int = 0
     trouble: bool = False
+    failed: bool = False
+    """At its last reading."""
 
 
 def open_amd(*, clock: Clock) -> AmdMeter:
@@ -77,7 +79,11 @@ class AmdMeter:
         now_ns = self._clock.mono_ns()
         stalled = [gpu for gpu in self._gpus if gpu.moved_ns and now_ns - gpu.moved_ns > _STALL_NS]
         if stalled and now_ns - self._opened_ns > _REOPEN_NS:
-            self._reopen(stalled)
+            names = ", ".join(str(gpu.device.index) for gpu in stalled)
+            _log.warning("the energy counters of AMD GPUs %s stand still under load; amdsmi is opened anew", names)
+            self._reopen()
+        elif any(gpu.failed for gpu in self._gpus) and now_ns - self._opened_ns > _REOPEN_NS:
+            self._reopen()  # its driver may have been loaded anew
         return readings
 
     def processes(self) -> Mapping[str, Sequence[Process]]:
@@ -111,8 +117,9 @@ class AmdMeter:
         try:
             counter_mj = self._counter_mj(gpu.handle)
             power_mw, kind = self._power_mw(gpu.handle)
-            gpu.trouble = False
+            gpu.trouble = gpu.failed = False
         except self._amdsmi.AmdSmiException as error:
+            gpu.failed = True
             self._say(gpu, f"does not answer ({error}); it is silent until it does")
         now_ns = self._clock.mono_ns()
         if counter_mj != gpu.counter_mj or counter_mj is None or (power_mw or 0) < _STILL_MW:
@@ -154,9 +161,7 @@ class AmdMeter:
             return None
         return 1000 * busy if type(busy) is int else None
 
-    def _reopen(self, stalled: Sequence[_Gpu]) -> None:
-        names = ", ".join(str(gpu.device.index) for gpu in stalled)
-        _log.warning("the energy counters of AMD GPUs %s stand still under load; amdsmi is opened anew", names)
+    def _reopen(self) -> None:
         self._opened_ns = self._clock.mono_ns()
         self.close()
         try:

@@ -39,6 +39,11 @@ class ProcessStat:
     stack_start: int
 
     @property
+    def started_ns(self) -> int:
+        """The start in ns since boot, to a hundredth of a second."""
+        return self.start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+    @property
     def alive(self) -> bool:
         """It still runs: neither a zombie nor dead."""
         return self.state not in ("Z", "X", "x")
@@ -77,7 +82,7 @@ class Owners:
         *,
         region: str | None = None,
         proc: Path = Path("/proc"),
-        elsewhere: Callable[[int], RunIdentity | None] = lambda pid: None,
+        elsewhere: Callable[[int, int], RunIdentity | None] = lambda pid, started_ns: None,
     ) -> None:
         self._region = region
         self._elsewhere = elsewhere
@@ -93,7 +98,7 @@ class Owners:
     def started_ns(self, pid: int) -> int | None:
         """When the process was started, in ns since boot (to a hundredth of a second); None if it is gone."""
         stat = self._stat(pid)
-        return None if stat is None else stat.start_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return None if stat is None else stat.started_ns
 
     def identify(self, pid: int) -> RunIdentity | None:
         """The run that `pid` works for: its own, else its nearest ancestor's, else its group leader's, else what
@@ -115,7 +120,7 @@ class Owners:
                     return None
                 self._remember(stat, tag.run)
                 return tag.run
-        run = self._elsewhere(pid)
+        run = self._elsewhere(pid, stat.started_ns)
         if run is not None:
             self._remember(stat, run)
         return run

@@ -57,16 +57,20 @@ class RayRuns:
         self._addresses = addresses
         self._proc = proc
         self._now_ns = now_ns
-        self._ask_at_ns = 0
+        self._ask_at_ns = self._asked_ns = 0
         self._trouble = False
         self._runs: dict[int, RunIdentity] = {}
 
-    def run_of(self, pid: int) -> RunIdentity | None:
-        """The run that Ray runs in the process `pid` of the host; None if it says none, or nothing at all."""
+    def run_of(self, pid: int, started_ns: int) -> RunIdentity | None:
+        """The run that Ray runs in the process `pid` of the host; None if it says none, or nothing at all.
+
+        What Ray said before the process was started, in ns since boot, was of another one with that number.
+        """
         inner = self._inner(pid)
-        if inner not in self._runs and self._now_ns() >= self._ask_at_ns:
+        known = inner in self._runs and started_ns <= self._asked_ns
+        if not known and self._now_ns() >= self._ask_at_ns:
             self._ask()
-        return self._runs.get(inner)
+        return self._runs.get(inner) if started_ns <= self._asked_ns else None
 
     def _inner(self, pid: int) -> int:
         """The pid as the process itself sees it."""
@@ -77,8 +81,10 @@ class RayRuns:
             return pid
 
     def _ask(self) -> None:
+        asked_ns = self._now_ns()
         try:
             self._runs = dict(self._listed())
+            self._asked_ns = asked_ns
         except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
             if not self._trouble:
                 _log.warning(

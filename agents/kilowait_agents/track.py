@@ -177,7 +177,6 @@ class _Measured:
             for uuid in self._ours
         }
         self._intervals: list[Interval] = []
-        self._one_at_a_time = threading.Lock()
         self._begun, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(cadence.interval_s,), daemon=True)
         self._thread.start()
@@ -189,8 +188,8 @@ class _Measured:
     def close(self) -> tuple[str, list[Interval]]:
         """(the meter's source, the intervals from the start to now)."""
         self._done.set()
+        self._thread.join()  # the readings of a block come in their order, however short it is
         self._read(exact=True)
-        self._thread.join()
         rest = [one for each in self._integrators.values() if (one := each.close()) is not None]
         self._intervals += [self._our_part(one) for one in rest]
         self._meter.close()
@@ -209,17 +208,16 @@ class _Measured:
     def _read(self, *, exact: bool) -> None:
         if not self._ours:
             return
-        with self._one_at_a_time:
-            try:
-                readings = self._meter.read(self._ours, exact=exact)
-            except (Transient, Permanent) as error:
-                _log.warning("the meter cannot be read: %s", error)
-                return
-            for reading in readings:
-                interval = self._integrators[reading.device_uuid].push(reading)
-                if interval is not None:
-                    self._intervals.append(self._our_part(interval))
-            self._look_for_others()
+        try:
+            readings = self._meter.read(self._ours, exact=exact)
+        except (Transient, Permanent) as error:
+            _log.warning("the meter cannot be read: %s", error)
+            return
+        for reading in readings:
+            interval = self._integrators[reading.device_uuid].push(reading)
+            if interval is not None:
+                self._intervals.append(self._our_part(interval))
+        self._look_for_others()
 
     def _our_part(self, interval: Interval) -> Interval:
         """Of a board that is cut, what its parts in use draw goes by their slices, as the agent has it."""

@@ -39,6 +39,21 @@ def test_a_counter_that_stands_still_in_this_process_is_noticed_and_its_energy_i
     assert sum(one.energy_mj for one in intervals) == pytest.approx(300_000 * 199, rel=0.02)
 
 
+def test_a_driver_that_goes_away_is_opened_anew_until_it_is_back(clock: HandClock) -> None:
+    board = AmdBoard("a", watts=300)
+    meter, fake = opened(clock, board)
+    clock.advance(100)
+    fake.unload()
+    seen = []
+    for second in range(400):
+        if second == 150:
+            fake.load()
+        seen.append(meter.read()[0].silent)
+        clock.advance(1)
+    assert all(seen[:150])
+    assert not any(seen[250:])
+
+
 def test_the_second_half_of_a_board_counts_nothing_and_is_no_stall(clock: HandClock) -> None:
     meter, fake = opened(clock, AmdBoard("a", watts=500), AmdBoard("b", watts=0))
     for _ in range(120):

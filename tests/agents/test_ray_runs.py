@@ -106,12 +106,24 @@ def test_tasks_and_actors_of_this_node_belong_to_the_submission_of_their_job(
 ) -> None:
     runs = runs_of(dashboard, time, tmp_path, token="s3cret")
     ours = RunIdentity("kw-0a1-1")
-    assert [runs.run_of(pid) for pid in (41, 51, 42, 43, 9)] == [ours, ours, None, None, None]
+    assert [runs.run_of(pid, 0) for pid in (41, 51, 42, 43, 9)] == [ours, ours, None, None, None]
     assert len(dashboard.asked) == 4, "asked once; what it does not know now it is not asked for at once again"
     assert set(dashboard.tokens) == {"Bearer s3cret"}
     time.ns += 10_000_000_000
     dashboard.rows["actors"].append({"pid": 9, "job_id": "02000000", "node_id": "n1"})
-    assert runs.run_of(9) == ours
+    assert runs.run_of(9, 0) == ours
+
+
+def test_what_was_said_before_a_process_began_was_of_another_with_its_pid(
+    dashboard: Dashboard, time: Time, tmp_path: Path
+) -> None:
+    runs = runs_of(dashboard, time, tmp_path)
+    assert runs.run_of(41, 0) == RunIdentity("kw-0a1-1")
+    time.ns += 5_000_000_000
+    assert runs.run_of(41, time.ns) is None, "it is too early to ask again"
+    time.ns += 5_000_000_000
+    dashboard.rows["tasks"] = []
+    assert runs.run_of(41, time.ns - 5_000_000_000) is None
 
 
 def test_a_process_in_a_container_is_known_by_the_pid_it_has_there(
@@ -119,7 +131,7 @@ def test_a_process_in_a_container_is_known_by_the_pid_it_has_there(
 ) -> None:
     (tmp_path / "7777").mkdir()
     (tmp_path / "7777" / "status").write_text("Name:\tray::f\nNSpid:\t7777\t41\n")
-    assert runs_of(dashboard, time, tmp_path).run_of(7777) == RunIdentity("kw-0a1-1")
+    assert runs_of(dashboard, time, tmp_path).run_of(7777, 0) == RunIdentity("kw-0a1-1")
 
 
 @pytest.mark.parametrize("odd", [None, {"not": "a list"}, [1], [{"job_id": 3}]])
@@ -130,19 +142,19 @@ def test_a_dashboard_that_does_not_answer_is_said_once_and_left_alone_for_a_whil
     dashboard.jobs = odd
     runs = runs_of(dashboard, time, tmp_path)
     for _ in range(3):
-        assert runs.run_of(41) is None
+        assert runs.run_of(41, 0) is None
         time.ns += 20_000_000_000
     assert len(dashboard.asked) == 1
     dashboard.jobs, dashboard.fails = good, False
     time.ns += 40_000_000_000
-    assert runs.run_of(41) == RunIdentity("kw-0a1-1")
+    assert runs.run_of(41, 0) == RunIdentity("kw-0a1-1")
     assert len(caplog.records) == 1
 
 
 def test_it_is_asked_last_and_what_it_said_holds_for_the_life_of_the_process() -> None:
     asked: list[int] = []
 
-    def elsewhere(pid: int) -> RunIdentity | None:
+    def elsewhere(pid: int, started_ns: int) -> RunIdentity | None:
         asked.append(pid)
         return RunIdentity("kw-0a1-1")
 

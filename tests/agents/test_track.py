@@ -193,12 +193,12 @@ def test_a_part_of_a_board_pays_for_its_slices_of_what_the_board_draws(
 
 
 def test_a_cut_board_is_used_by_the_part_that_is_named_or_else_by_its_first() -> None:
-    parts = tuple(Part(instance=number, slices=1, uuid=f"MIG-{number}{number}") for number in (4, 5))
+    parts = tuple(Part(instance=(number, 0), slices=1, uuid=f"MIG-{number}{number}") for number in (4, 5))
     device = Device(uuid="GPU-a", index=0, name="x", slices=7, parts=parts)
     for named, own in (("MIG-5", [5]), ("MIG-44,MIG-55", [4, 5]), ("0", [4])):
         environment = {"CUDA_VISIBLE_DEVICES": named}
         assert visible([device], environment=environment) == [device]
-        assert [part.instance for part in own_parts(device, environment=environment)] == own
+        assert [part.instance[0] for part in own_parts(device, environment=environment)] == own
     assert visible([device], environment={"CUDA_VISIBLE_DEVICES": "MIG-6"}) == []
     assert own_parts(replace(device, parts=()), environment={}) == []
 
