@@ -14,8 +14,8 @@
  *   gpu UUID NAME [KEY VALUE]...   tick_ms phase_ms power_ms energy average instant fields module sampled_ms base_mj
  *                         min_w max_w default_w memory_mb sms utilization accounted
  *   seg T0 T1 KIND A [B C D]       const W | square LOW HIGH PERIOD | ramp FROM TO | spiky BASE PEAK WIDTH PERIOD
- *   proc PID T0 T1 SM [GI] [mps]   a process on the board, its share of the SMs in %, its MIG instance
- *   mig GI SLICES MEMORY_MB SMS
+ *   proc PID T0 T1 SM [GI[/CI]] [mps]   a process on the board, its share of the SMs in %, its MIG instance
+ *   mig GI SLICES MEMORY_MB SMS [CI CI_SLICES]     one compute instance of a GPU instance; without CI all of it
  *   fault T0 T1 all|energy|power|procs|util CODE
  *   reset T               the counter begins again at 0
  *   jump T MJ             the counter gains what was never drawn
@@ -37,8 +37,8 @@ enum { GPUS = 16, MANY = 256, STATE = 64 };
 enum { CONST, SQUARE, RAMP, SPIKY };
 
 typedef struct { double t0, t1, a, b, c, d; int kind; } Seg;
-typedef struct { double t0, t1; unsigned pid, sm; int gi, mps; } Proc;
-typedef struct { int gi, slices, memory_mb, sms; } Mig;
+typedef struct { double t0, t1; unsigned pid, sm; int gi, ci, mps; } Proc;
+typedef struct { int gi, ci, slices, ci_slices, memory_mb, sms; } Mig;
 typedef struct { double t0, t1; char what[8]; int code; } Fault;
 typedef struct { double t0, t1; int catch_up; } Stall;
 typedef struct { double t, mj; } Jump;
@@ -197,13 +197,16 @@ static void read_line(char *line) {
     } else if (!strcmp(word, "proc")) {
         Proc *p = &g->proc[g->procs++];
         p->pid = (unsigned)number(&rest), p->t0 = number(&rest), p->t1 = number(&rest), p->sm = (unsigned)number(&rest);
-        p->gi = -1;
+        p->gi = -1, p->ci = 0;
         for (char *more; (more = strtok_r(NULL, " \n", &rest));)
-            if (!strcmp(more, "mps")) p->mps = 1; else p->gi = atoi(more);
+            if (!strcmp(more, "mps")) p->mps = 1;
+            else p->gi = atoi(more), p->ci = strchr(more, '/') ? atoi(strchr(more, '/') + 1) : 0;
     } else if (!strcmp(word, "mig")) {
         Mig *m = &g->mig[g->migs];
         g->part[g->migs] = (Handle){n_gpus - 1, g->migs};
         m->gi = (int)number(&rest), m->slices = (int)number(&rest), m->memory_mb = (int)number(&rest), m->sms = (int)number(&rest);
+        char *ci = strtok_r(NULL, " \n", &rest);
+        m->ci = ci ? atoi(ci) : 0, m->ci_slices = ci ? (int)number(&rest) : m->slices;
         g->migs++;
     } else if (!strcmp(word, "fault")) {
         Fault *f = &g->fault[g->faults++];
@@ -300,7 +303,7 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, Handle **device) {
 }
 int nvmlDeviceGetUUID(Handle *device, char *out, unsigned size) {
     GPU("id");
-    if (device->mig < 0) snprintf(out, size, "%s", g->uuid); else snprintf(out, size, "MIG-%s-%d", g->uuid, g->mig[device->mig].gi);
+    if (device->mig < 0) snprintf(out, size, "%s", g->uuid); else snprintf(out, size, "MIG-%s-%d-%d", g->uuid, g->mig[device->mig].gi, g->mig[device->mig].ci);
     return OK;
 }
 int nvmlDeviceGetName(Handle *device, char *out, unsigned size) { GPU("id"); snprintf(out, size, "%s", g->name); return OK; }
@@ -381,8 +384,8 @@ static int processes(Handle *device, unsigned *count, ProcessInfo *out, int mps)
     for (int i = 0; i < g->procs; i++) {
         Proc *p = &g->proc[i];
         if (now < p->t0 || now >= p->t1 || p->mps != mps) continue;
-        if (device->mig >= 0 && p->gi != g->mig[device->mig].gi) continue;
-        if (n < room) out[n] = (ProcessInfo){p->pid, 1 << 30, (unsigned)p->gi, p->gi < 0 ? ~0u : 0};
+        if (device->mig >= 0 && (p->gi != g->mig[device->mig].gi || p->ci != g->mig[device->mig].ci)) continue;
+        if (n < room) out[n] = (ProcessInfo){p->pid, 1 << 30, (unsigned)p->gi, p->gi < 0 ? ~0u : (unsigned)p->ci};
         n++;
     }
     *count = n;
@@ -440,7 +443,7 @@ int nvmlDeviceGetGpuInstanceId(Handle *device, unsigned *out) {
     *out = (unsigned)g->mig[device->mig].gi;
     return OK;
 }
-int nvmlDeviceGetComputeInstanceId(Handle *device, unsigned *out) { GPU("mig"); if (device->mig < 0) return NOT_SUPPORTED; *out = 0; return OK; }
+int nvmlDeviceGetComputeInstanceId(Handle *device, unsigned *out) { GPU("mig"); if (device->mig < 0) return NOT_SUPPORTED; *out = (unsigned)g->mig[device->mig].ci; return OK; }
 
 typedef struct { unsigned sms, copy, dec, enc, jpeg, ofa, gi_slices, ci_slices; unsigned long long memory_mb; } Attributes;
 int nvmlDeviceGetAttributes_v2(Handle *device, Attributes *out) {
@@ -448,7 +451,7 @@ int nvmlDeviceGetAttributes_v2(Handle *device, Attributes *out) {
     memset(out, 0, sizeof *out);
     if (device->mig < 0) return NOT_SUPPORTED;
     Mig *m = &g->mig[device->mig];
-    out->sms = (unsigned)m->sms, out->gi_slices = out->ci_slices = (unsigned)m->slices, out->memory_mb = (unsigned long long)m->memory_mb;
+    out->sms = (unsigned)m->sms, out->gi_slices = (unsigned)m->slices, out->ci_slices = (unsigned)m->ci_slices, out->memory_mb = (unsigned long long)m->memory_mb;
     return OK;
 }
 

@@ -63,7 +63,7 @@ class Board:
         return self.say("seg", t0, t1, "spiky", 90, 700, 0.02, 0.333)
 
     def process(
-        self, pid: int, t0: float, t1: float, *, sm: int = 90, instance: int | None = None, mps: bool = False
+        self, pid: int, t0: float, t1: float, *, sm: int = 90, instance: int | str | None = None, mps: bool = False
     ) -> Board:
         self.starts[pid] = t0
         return self.say("proc", pid, t0, t1, sm, *([] if instance is None else [instance]), *(["mps"] if mps else []))

@@ -48,7 +48,7 @@ def holders_of(processes: Iterable[tuple[RunIdentity | None, Process]]) -> tuple
     should its processes name several jobs, the first by name stands for them.
     """
     weights: dict[str | None, int | None] = {}
-    slices: dict[str | None, dict[int, int]] = {}
+    slices: dict[str | None, dict[tuple[int, int], int]] = {}
     jobs: dict[str, set[str]] = {}
     for run, process in processes:
         run_id = None if run is None else run.run_id

@@ -12,9 +12,9 @@ from .wire import Source
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a partitioned device (a MIG instance): its number on the device, its size and its UUID."""
+    """A piece of a partitioned device: its numbers on it (MIG: GPU instance, compute instance), its size, its UUID."""
 
-    instance: int
+    instance: tuple[int, int]
     slices: int
     uuid: str = ""
 

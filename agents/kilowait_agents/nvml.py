@@ -109,7 +109,7 @@ class NvmlMeter:
         self.tick_ns: dict[str, int] = {}
         """How far apart the counter's ticks are, by the name of the board, as far as it was learned."""
         self._broken: dict[int, tuple[int, int]] = {}
-        """By index: when to try the board that could not be opened again, and the distance to the time after that."""
+        """By index: when to try the board that is not open again, and the distance to the time after that."""
         try:
             self._start()
             for index in range(nvml.nvmlDeviceGetCount()):
@@ -245,10 +245,14 @@ class NvmlMeter:
     def _restart(self) -> None:
         try:
             self._start()
+            count = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError as error:
+            self.close()
             if error.value == _VERSION_MISMATCH:
                 raise Permanent(_why_not(error)) from error
             raise Transient(_why_not(error)) from error
+        # Another driver may number the boards otherwise, and find others.
+        self._broken = dict.fromkeys(range(count), (0, _FIRST_RETRY_NS))
         for gpu in self._gpus:  # handles do not outlive a session with the driver
             gpu.retry_at_ns, gpu.retry_after_ns = 0, _FIRST_RETRY_NS
 
@@ -263,8 +267,12 @@ class NvmlMeter:
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            uuid = str(nvml.nvmlDeviceGetUUID(handle))
+            if any(gpu.device.uuid == uuid for gpu in self._gpus):
+                self._broken.pop(index, None)
+                return
             device = Device(
-                uuid=str(nvml.nvmlDeviceGetUUID(handle)),
+                uuid=uuid,
                 index=index,
                 name=str(nvml.nvmlDeviceGetName(handle)),
                 limit_mw=self._limit_mw(handle),

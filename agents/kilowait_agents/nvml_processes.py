@@ -24,7 +24,7 @@ class GpuProcesses:
         self._nvml = nvml
         self._partitioned = partitioned
         self._now_us = now_us
-        self._parts: dict[int, Part] = {}
+        self._parts: dict[tuple[int, int], Part] = {}
         self._asked_us = self._seen_us = 0
         self._work: dict[int, int] = {}
 
@@ -62,7 +62,7 @@ class GpuProcesses:
     def _part_of(self, handle: Any, process: Any) -> Part | None:
         if not self._partitioned or process.gpuInstanceId in (None, _NO_INSTANCE):
             return None
-        instance = int(process.gpuInstanceId)
+        instance = (int(process.gpuInstanceId), int(process.computeInstanceId))
         if instance not in self._parts:
             self._parts = {part.instance: part for part in list_parts(self._nvml, handle)}
         return self._parts.get(instance)
@@ -100,10 +100,12 @@ def list_parts(nvml: Any, handle: Any) -> list[Part]:
             if error.value in (_NOT_FOUND, _INVALID_ARGUMENT):
                 continue
             raise
+        # A GPU instance may be cut again: what is handed out, and what processes hold, are compute instances.
+        numbers = int(nvml.nvmlDeviceGetGpuInstanceId(part)), int(nvml.nvmlDeviceGetComputeInstanceId(part))
         found.append(
             Part(
-                instance=int(nvml.nvmlDeviceGetGpuInstanceId(part)),
-                slices=int(nvml.nvmlDeviceGetAttributes(part).gpuInstanceSliceCount),
+                instance=numbers,
+                slices=int(nvml.nvmlDeviceGetAttributes(part).computeInstanceSliceCount),
                 uuid=str(nvml.nvmlDeviceGetUUID(part)),
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .wire import Scope
+from .wire import LARGEST, Scope
 
 PowerKind = Literal["average", "instant"]
 """A power value is the mean of the last second, or the value of a moment."""
@@ -30,6 +30,11 @@ class Reading:
     power_kind: PowerKind = "instant"
     modelled: bool = False
     """Nobody measured it: a model says so."""
+
+    def __post_init__(self) -> None:
+        # More than any counter can have reached: drivers have filled fields that they did not know with ones.
+        if self.counter_mj is not None and self.counter_mj > LARGEST:
+            object.__setattr__(self, "counter_mj", None)
 
     @property
     def silent(self) -> bool:

@@ -41,6 +41,7 @@ Basis = Literal["exclusive", "weight", "slice", "equal", "held_idle"]
 SCOPES, METHODS, QUALITIES, BASES = (frozenset(get_args(one)) for one in (Scope, Method, Quality, Basis))
 _T = TypeVar("_T")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+LONGEST_NS = 2**63 - 1  # 2^53 ns would be 104 days, and nodes are switched off for longer
 LARGEST = 2**53 - 1  # exact in JSON everywhere; year 2255 in µs, 2.5 GWh in mJ; a thousand of them fit into a BIGINT
 _BLANKS = (b'" ', b'"\n', b'"\t', b'"\r')
 _GZIP = 16 + zlib.MAX_WBITS
@@ -132,7 +133,7 @@ class Record:
             and _is_id(self.device_uuid)
             and _is_amount(self.t0_us)
             and _is_amount(self.t1_us)
-            and _is_amount(self.mono_dt_ns)
+            and _is_amount(self.mono_dt_ns, most=LONGEST_NS)
             and _is_amount(self.energy_mj)
             and _is_amount(self.idle_mj)
             and _is_amount(self.unattributed_mj)
@@ -151,8 +152,9 @@ class Record:
     def _check(self) -> None:
         for name in ("agent_id", "boot_id", "stream_epoch", "device_uuid"):
             _check_id(getattr(self, name), field=name)
-        for name in ("t0_us", "t1_us", "mono_dt_ns", "energy_mj", "idle_mj", "unattributed_mj"):
+        for name in ("t0_us", "t1_us", "energy_mj", "idle_mj", "unattributed_mj"):
             _check_amount(getattr(self, name), field=name)
+        _check_amount(self.mono_dt_ns, field="mono_dt_ns", most=LONGEST_NS)
         _check_amount(self.seq, field="seq", least=1)
         if self.counter_end_mj is not None:
             _check_amount(self.counter_end_mj, field="counter_end_mj")
@@ -347,8 +349,8 @@ def _is_id(value: object) -> bool:
     return type(value) is str and valid_id(value)
 
 
-def _is_amount(value: object) -> bool:
-    return type(value) is int and 0 <= value <= LARGEST
+def _is_amount(value: object, *, most: int = LARGEST) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
 def is_text(value: object) -> bool:
@@ -371,9 +373,9 @@ def _check_text(value: object, *, field: str) -> None:
         raise _refused(field, f"must be printable text of at most 300 characters, got {_shown(value)}")
 
 
-def _check_amount(value: object, *, field: str, least: int = 0) -> None:
-    if type(value) is not int or not least <= value <= LARGEST:
-        raise _refused(field, f"must be a whole number from {least} to 2^53 - 1, got {_shown(value)}")
+def _check_amount(value: object, *, field: str, least: int = 0, most: int = LARGEST) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise _refused(field, f"must be a whole number from {least} to 2^{most.bit_length()} - 1, got {_shown(value)}")
 
 
 def _check_number(value: object, *, field: str) -> None:

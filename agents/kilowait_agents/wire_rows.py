@@ -13,6 +13,7 @@ from typing import Any
 from .wire import (
     BASES,
     LARGEST,
+    LONGEST_NS,
     METHODS,
     QUALITIES,
     SCOPES,
@@ -35,7 +36,7 @@ _row_of = itemgetter(*NAMES)
 _share_of = itemgetter(*SHARE_NAMES)
 _SHARES = NAMES.index("shares")
 _IDS = ("agent_id", "boot_id", "stream_epoch", "device_uuid")
-_AMOUNTS = ("seq", "t0_us", "t1_us", "mono_dt_ns", "energy_mj", "idle_mj", "unattributed_mj")
+_AMOUNTS = ("seq", "t0_us", "t1_us", "energy_mj", "idle_mj", "unattributed_mj")
 
 
 def unpack_rows(body: bytes) -> tuple[Origin, list[Row]]:
@@ -81,6 +82,7 @@ def _plain(columns: dict[str, tuple[Any, ...]], *, agent_id: str) -> bool:
         all(_ids(columns[name]) for name in _IDS)
         and set(columns["agent_id"]) == {agent_id}
         and all(_amounts(columns[name]) for name in _AMOUNTS)
+        and _amounts(columns["mono_dt_ns"], most=LONGEST_NS)
         and min(columns["seq"]) > 0
         and len(set(zip(columns["stream_epoch"], columns["seq"], strict=True))) == len(ends)
         and _amounts([end for end in ends if end is not None])
@@ -107,8 +109,8 @@ def _ids(values: Iterable[Any]) -> bool:
     return all(type(value) is str and valid_id(value) for value in set(values))
 
 
-def _amounts(values: Sequence[Any]) -> bool:
-    return not values or (set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= LARGEST)
+def _amounts(values: Sequence[Any], *, most: int = LARGEST) -> bool:
+    return not values or (set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= most)
 
 
 def _one_of(values: Iterable[Any], choices: frozenset[str]) -> bool:

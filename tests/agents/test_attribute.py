@@ -59,9 +59,9 @@ def test_what_the_device_draws_idle_is_shared_equally_and_only_the_rest_by_work(
 
 def test_parts_of_a_cut_device_pay_by_their_slices_and_free_slices_idle() -> None:
     listed = [
-        (A, Process(1, part=Part(instance=1, slices=3))),
-        (A, Process(2, part=Part(instance=1, slices=3))),
-        (B, Process(3, part=Part(instance=2, slices=1))),
+        (A, Process(1, part=Part(instance=(1, 0), slices=3))),
+        (A, Process(2, part=Part(instance=(1, 0), slices=3))),
+        (B, Process(3, part=Part(instance=(2, 0), slices=1))),
     ]
     split = attribute(1100, holders_of(listed), idle_mj=700, slices=7)
     assert parts_of(split) == ([300 + 300, 100 + 100], 300, 0)
@@ -69,7 +69,7 @@ def test_parts_of_a_cut_device_pay_by_their_slices_and_free_slices_idle() -> Non
 
 
 def test_a_run_alone_on_a_part_does_not_pay_for_the_parts_that_nobody_holds() -> None:
-    split = attribute(700, holders_of([(A, Process(1, part=Part(1, 2)))]), idle_mj=700, slices=7)
+    split = attribute(700, holders_of([(A, Process(1, part=Part((1, 0), 2)))]), idle_mj=700, slices=7)
     assert parts_of(split) == ([200], 500, 0)
 
 

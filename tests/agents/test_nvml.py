@@ -216,6 +216,18 @@ def test_a_driver_that_goes_away_is_opened_anew(clock: HandClock) -> None:
     assert opened.read()[0].counter_mj == 1_000_000
 
 
+def test_a_driver_that_comes_back_may_number_its_boards_otherwise_and_have_more(clock: HandClock) -> None:
+    good, broken = FakeGpu(), FakeGpu(uuid="GPU-bbbb", failures={"handle": LOST})
+    opened, nvml = meter(clock, good, broken)
+    good.failures = {"fields": UNINITIALIZED}
+    assert opened.read()[0].silent
+    nvml.gpus = [broken, good, FakeGpu(uuid="GPU-cccc")]
+    good.failures, broken.failures = {}, {}
+    clock.advance(1)
+    assert [reading.device_uuid for reading in opened.read()] == ["GPU-aaaa", "GPU-bbbb", "GPU-cccc"]
+    assert not opened.broken
+
+
 def test_a_driver_replaced_under_the_process_is_final(clock: HandClock) -> None:
     gpu = FakeGpu()
     opened, _ = meter(clock, gpu)
