@@ -368,13 +368,13 @@ class NvmlMeter:
             power = [gpu.power] if isinstance(gpu.power, tuple) else []
             wanted = [*([_TOTAL_ENERGY] if gpu.counter else []), *power]
             values = list(self._nvml.nvmlDeviceGetFieldValues(gpu.handle, wanted)) if wanted else []
-            failures = [value.nvmlReturn for value in values if _value(value) is None]
-            if values and len(failures) == len(values):
-                raise self._nvml.NVMLError(failures[0])
+            told = [_value(value) for value in values]
+            if values and all(value is None for value in told):
+                raise self._nvml.NVMLError(values[0].nvmlReturn)
             if gpu.counter:
-                counter_mj = _value(values[0])
+                counter_mj = told[0]
             if power:
-                power_mw = _value(values[-1])
+                power_mw = told[-1]
         elif gpu.counter:
             counter_mj = int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle))
         if gpu.power == "usage":

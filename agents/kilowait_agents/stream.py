@@ -154,6 +154,8 @@ def cut(interval: Interval, marks: Sequence[tuple[int, Holders]], *, free_mw: in
     `free_mw` (as it did before; None: not known) and the rest goes to those who did. The counter is known only at the
     end of the last piece.
     """
+    if len(marks) == 1:  # nearly always
+        return [Span(interval, marks[0][1])]
     pieces = _pieces(interval, marks)
     if len(pieces) == 1:
         return [Span(interval, pieces[0][2])]
@@ -219,6 +221,8 @@ def _divided(energy_mj: int, lengths: Sequence[int], free: Sequence[bool], *, fr
 
 def _marks_from(marks: Sequence[tuple[int, Holders]], t_us: int) -> list[tuple[int, Holders]]:
     """The marks that still say something about times from `t_us` on: the last one not after it, and all later ones."""
+    if len(marks) == 1:
+        return list(marks)
     passed = sum(1 for at_us, _ in marks if at_us <= t_us)
     return list(marks[max(0, passed - 1) :])
 
@@ -235,4 +239,6 @@ def _join(first: Span, second: Span, *, longest_us: int) -> Span | None:
     if not alike:
         return None
     whole = replace(b, t0_us=a.t0_us, mono_dt_ns=a.mono_dt_ns + b.mono_dt_ns, energy_mj=a.energy_mj + b.energy_mj)
+    if first.holders == second.holders:
+        return Span(whole, first.holders)
     return Span(whole, _averaged([(a.mono_dt_ns, first.holders), (b.mono_dt_ns, second.holders)]))

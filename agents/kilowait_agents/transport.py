@@ -50,6 +50,16 @@ class HttpTransport:
         self._proxy = _proxy_for(self._url)
         self._connection: HTTPConnection | None = None
 
+    def reach(self) -> None:
+        """There is a connection that the other side has not hung up. Raises Transient where none can be had."""
+        if self._connection is not None and not _readable(self._connection):
+            return
+        self.close()
+        try:
+            self._connection = self._connect()
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from error
+
     def post_readings(self, body: bytes) -> Answer:
         return self._request(
             "POST",
@@ -104,8 +114,7 @@ class HttpTransport:
             response, text = self._answered(method, target, content, head)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: a token that no header can carry
             self.close()
-            what = str(error).strip() or type(error).__name__
-            raise Transient(f"{self._server} cannot be reached ({what})") from error
+            raise self._unreachable(error) from error
         if response.will_close:
             self.close()
         return Answer(
@@ -114,6 +123,10 @@ class HttpTransport:
             retry_after=response.headers.get("Retry-After"),
             date=response.headers.get("Date"),
         )
+
+    def _unreachable(self, error: Exception) -> Transient:
+        what = str(error).strip() or type(error).__name__
+        return Transient(f"{self._server} cannot be reached ({what})")
 
     def _answered(
         self, method: str, target: str, content: bytes | None, head: dict[str, str]

@@ -53,6 +53,10 @@ class Answer:
 class Transport(Protocol):
     """The one way out of this process."""
 
+    def reach(self) -> None:
+        """The server can be spoken to. Raises Transient where it cannot; then nothing was sent."""
+        ...
+
     def post_readings(self, body: bytes) -> Answer:
         """Send a packed batch. Raises Transient where no answer came: it may have arrived all the same."""
         ...
@@ -164,6 +168,7 @@ class Uplink:
                     self.mismatch.set()
                     return None
                 self._settle = None
+            self._transport.reach()  # before there is anything to pack, and to note as sent
             batch = Batch(origin=origin, sent_at_us=self._clock.now_us(), records=tuple(records))
             self._outbox.sending(records)
             answer = self._transport.post_readings(pack(batch))

@@ -178,7 +178,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, in the order of the fields."""
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = {name: getattr(self, name) for name in _RECORD_FIELDS}
         plain["shares"] = [
             {"job_id": share.job_id, "run_id": share.run_id, "energy_mj": share.energy_mj, "basis": share.basis}
             for share in self.shares

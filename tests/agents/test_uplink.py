@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import random
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -245,6 +246,32 @@ def test_what_an_agent_kept_under_an_earlier_name_is_still_sent_under_it(
     assert [batch.origin.agent_id for batch in ingest.attempts] == ["agent-0", "agent-1"]
     assert len(ingest.stored) == 4
     assert len(parts.outbox) == 0
+
+
+def test_what_never_left_for_want_of_a_connection_is_owed_in_full_even_if_the_spool_is_lost(
+    parts: Parts, tmp_path: Path, record: Make
+) -> None:
+    parts.outbox.append([record(1)])
+    parts.drain()
+    parts.transport.close()
+    away = HttpTransport(server="http://127.0.0.1:9", token=lambda: "t")
+    cut_off = Uplink(
+        outbox=parts.outbox,
+        transport=away,
+        origin=ORIGIN,
+        clock=HandClock(),
+        rng=random.Random(1),
+        set_aside=parts._keep,
+    )
+    parts.outbox.append([record(2), record(3)])
+    assert cut_off.step() is not None
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    shutil.copy(tmp_path / "spool" / "anchors", lost)
+    spool = Spool(lost)
+    assert spool.resumes["GPU-0"].doubt_from_us is None
+    assert spool.resumes["GPU-0"].anchor.t_us == record(1).t1_us
+    spool.close()
 
 
 def test_nothing_is_sent_before_the_clock_is_settled(tmp_path: Path, ingest: Ingest, record: Make) -> None:
