@@ -310,9 +310,12 @@ def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:
 
 def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> StreamRow:
     """The stream's row, ours alone until the end of the transaction: an agent that lost an answer may send twice."""
+    key = (agent_id, epoch)
+    if (known := session.get(StreamRow, key, with_for_update=True)) is not None:
+        return known
     fresh = {"agent_id": agent_id, "stream_epoch": epoch, "stored_through": 0, "last_seen_at": at}
     insert_new(session, StreamRow, [fresh])
-    return session.get_one(StreamRow, (agent_id, epoch), with_for_update=True)
+    return session.get_one(StreamRow, key, with_for_update=True)
 
 
 def _advance(session: Session, stream: StreamRow, seqs: Sequence[int], *, at: datetime) -> int:
