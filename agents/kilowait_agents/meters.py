@@ -24,7 +24,7 @@ def open_meter(settings: Settings, *, owners: Owners, clock: Clock) -> Meter:
     real: dict[str, tuple[str, Callable[[], Meter]]] = {
         "nvml": ("NVML", lambda: open_nvml(clock=clock)),
         "amd": ("AMD", lambda: open_amd(clock=clock)),
-        "rapl": ("RAPL", lambda: RaplMeter(node=settings.node, clock=clock)),
+        "rapl": ("RAPL", lambda: RaplMeter(node=settings.node, clock=clock, root=settings.powercap)),
         "host": (
             "a MODEL of the machine without its GPUs",
             lambda: HostModel(

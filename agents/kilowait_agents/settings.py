@@ -13,6 +13,7 @@ from typing import Literal, NoReturn, get_args
 
 from .duration import parse_duration
 from .errors import Refused
+from .rapl import POWERCAP
 from .wire import valid_id
 
 MeterChoice = Literal["auto", "nvml", "amd", "rapl", "host", "simulated"]
@@ -39,6 +40,7 @@ class Settings:
     sim_gpus: int
     sim_busy_w: float
     sim_idle_w: float
+    powercap: Path
     host_idle_w: float | None
     host_busy_w: float | None
     ray: str | None
@@ -94,6 +96,7 @@ def parse_settings(argv: Sequence[str], env: Mapping[str, str]) -> Settings:
         sim_gpus=given.sim_gpus,
         sim_busy_w=given.sim_busy_w,
         sim_idle_w=given.sim_idle_w,
+        powercap=given.powercap,
         host_idle_w=given.host_idle_w,
         host_busy_w=given.host_busy_w,
         ray=given.ray or env.get("KILOWAIT_RAY") or None,
@@ -140,6 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         "--meter", choices=get_args(MeterChoice), default="auto",
         help="auto: NVML or AMD where it finds a GPU, else simulated; rapl: the CPU packages; host: a model of the "
         "machine without its GPUs; it says which and why (default: %(default)s)",
+    )  # fmt: skip
+    what.add_argument(
+        "--powercap", metavar="DIR", type=Path, default=POWERCAP,
+        help="where --meter rapl looks; for a container that has the host's elsewhere (default: %(default)s)",
     )  # fmt: skip
     what.add_argument("--region", metavar="NAME", help="region of this node; only runs of this region count as runs")
     what.add_argument("--node", metavar="NAME", help="name of this node (default: its host name)")

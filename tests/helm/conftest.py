@@ -120,6 +120,8 @@ MATRIX: dict[str, dict[str, Any]] = {
             "region": "us-west",
             "token": {"existingSecret": {"name": "nodes", "key": "secret"}},
             "meter": "auto",
+            "hostIdleW": 200,
+            "hostBusyW": "750.5",
             "interval": "500ms",
             "flush": "10s",
             "hostStateDir": "/var/lib/kilowait-agent",

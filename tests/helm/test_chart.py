@@ -123,7 +123,7 @@ def test_services_and_policies_select_the_pods_they_are_for(release: Rendered) -
         ({"persistence": {"size": "ten"}}, "/persistence/size"),
         ({"service": {"port": 70000}}, "/service/port"),
         ({"networkPolicy": {"from": [{"pods": {}}]}}, "/networkPolicy/from/0.*pods"),
-        ({"agent": {"meter": "rapl"}}, "/agent/meter"),
+        ({"agent": {"meter": "amd"}}, "/agent/meter"),
         ({"agent": {"server": "kilowait:8080"}}, "/agent/server"),
         ({"agent": {"token": {"existingSecret": {"name": ""}}}}, "/agent/token/existingSecret/name"),
         ({"agent": {"nodeSelector": {"gpu": True}}}, "/agent/nodeSelector/gpu"),

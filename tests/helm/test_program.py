@@ -218,6 +218,27 @@ def test_the_agents_arguments_are_what_the_agent_reads(render: Render, tmp_path:
     assert settings.metrics == (("0.0.0.0", 9101) if "metricsPort" in wanted else None)
 
 
+def test_the_packages_of_the_host_are_where_the_agent_looks_for_them(render: Render, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("kw_token\n")
+    release = render({"agent": {"meter": "rapl"}})
+    settings = _agent(release, token=token)
+    [mount] = [one for one in release.container("DaemonSet")["volumeMounts"] if one["name"] == "powercap"]
+    assert (str(settings.powercap), mount["readOnly"]) == (mount["mountPath"], True)
+    [volume] = [
+        one for one in release.get("DaemonSet")["spec"]["template"]["spec"]["volumes"] if one["name"] == "powercap"
+    ]
+    assert volume["hostPath"]["path"] == "/sys/devices/virtual/powercap/intel-rapl"
+    assert "powercap" not in render().text
+
+
+def test_the_model_of_the_host_is_given_its_watts(render: Render, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("kw_token\n")
+    settings = _agent(render({"agent": {"meter": "host", "hostIdleW": 210, "hostBusyW": "900.5"}}), token=token)
+    assert (settings.meter, settings.host_idle_w, settings.host_busy_w) == ("host", 210, 900.5)
+
+
 def test_the_agent_is_named_after_its_node(render: Render) -> None:
     assert env_of(render().container("DaemonSet"), {})["KILOWAIT_NODE"] == "spec.nodeName"
 
@@ -250,9 +271,8 @@ def test_the_chart_takes_the_meters_that_the_agent_has(tmp_path: Path) -> None:
     choices = str(refused.value).partition("choose from")[2]
     offered = set(agent["properties"]["meter"]["enum"])
     assert all(meter in choices for meter in offered)
-    # Containers do not see the host's powercap, the image has no amdsmi, and of the host's own power the chart knows
-    # nothing: it does not offer what needs them.
-    elsewhere = {"rapl", "amd", "host"}
+    # The image has no amdsmi, which comes with ROCm; the chart does not offer what needs it.
+    elsewhere = {"amd"}
     assert all(meter in choices for meter in elsewhere) and choices.count(",") == len(offered | elsewhere) - 1
     assert defaults["meter"] in agent["properties"]["meter"]["enum"]
 
