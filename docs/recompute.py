@@ -26,8 +26,9 @@ TOLERANCE = 1e-6
 METHODS = {"slotwise@1", "levers@1", "market-based@1", "run-now@1", "mean-start@1", "static-clean@1"}
 METHODS |= {f"policy:{name}@1" for name in ("threshold", "lowest-window", "wait-awhile")}
 NOT_RECOMPUTED = (
-    "measured_pct, gpu_h, embodied_g, sci_g_per_gpu_h, costs, what plans promised, what is provisional or final, "
-    "scope 2 and uses by region and month, energy of regions, windows of baselines and best schedules"
+    "measured_pct, gpu_h, useful_gpu_h, embodied_g, sci_g_per_gpu_h, costs, what plans promised, "
+    "what is provisional or final, scope 2 and uses by region and month, energy of regions, windows of baselines and "
+    "best schedules"
 )
 LEVERS = ("time_shift_g", "region_shift_g", "resizing_g", "fixed_size_g", "overheads_g")
 

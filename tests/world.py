@@ -147,12 +147,13 @@ def make_world(
     zones: Mapping[str, Sequence[float]],
     *,
     gpus: Mapping[str, int] | None = None,
+    start: datetime = START,
     **settings: object,
 ) -> World:
     """A world with one region per zone, named after it in lower case, and recorded intensity to plan on."""
-    write_intensity(folder / "intensity", zones)
+    write_intensity(folder / "intensity", zones, start=start)
     wall = [0]
-    clock = GridClock(1.0, 0, int(START.timestamp() * 1_000_000), wall_us=lambda: wall[0])
+    clock = GridClock(1.0, 0, int(start.timestamp() * 1_000_000), wall_us=lambda: wall[0])
     clusters: dict[str, FakeExecutor] = {}
     holder: list[World] = []
 

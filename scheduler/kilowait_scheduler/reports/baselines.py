@@ -24,6 +24,7 @@ LONG_RUN = timedelta(days=365)
 _LEAST_KNOWN = timedelta(days=27)
 
 Worked = Mapping[str, timedelta]
+"""How long the useful work of each job took so far, by job id: of every job that drew energy, though none was kept."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def run_now(
     regions: Sequence[Region],
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
 ) -> dict[str, Counterfactual]:
-    """run-now@1 for every job of `queue` that has worked, by job id; `worked`: length of its useful work so far.
+    """run-now@1 for every job of `queue` that drew energy, by job id.
 
     `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
     is asked about: they took home's GPUs all the same, those without readings for as long as their runs did what was
@@ -67,7 +68,8 @@ def run_now(
         region, _ = there.get(record.id, (record.home, ""))
         if not record.state.phase.final and record.gpus <= capacity.get(region, 0):
             still_open.setdefault(region, _place(record))
-        if length := worked.get(record.id) or _ran(record):
+        length = worked[record.id] if record.id in worked else _ran(record)
+        if length or record.id in worked:
             earliest = record.spec.earliest
             arrivals.append(Arrival(record.id, record.submitted_at, record.gpus, length, region, earliest))
     starts = run_now_starts(arrivals, capacity=capacity)
@@ -79,7 +81,7 @@ def run_now(
             grounds=there.get(arrival.job_id, ("", ""))[1],
         )
         for arrival in arrivals
-        if worked.get(arrival.job_id)
+        if arrival.job_id in worked
     }
 
 
@@ -94,13 +96,13 @@ def _ran(record: JobRecord) -> timedelta:
 
 
 def mean_start(worked: Worked, *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
-    """mean-start@1 for every job of `queue` that has worked, by job id; a job that had no slack ran at once."""
+    """mean-start@1 for every job of `queue` that drew energy, by job id; a job that had no slack ran at once."""
     found = {}
     for record in queue:
-        if length := worked.get(record.id):
-            chance = _chance(record, length)
-            slack = chance.latest - chance.ready
-            found[record.id] = Counterfactual(record.home, ((chance.ready, chance.ready + length),), slack=slack)
+        if record.id in worked:
+            chance = _chance(record, worked[record.id])
+            window = chance.ready, chance.ready + chance.length
+            found[record.id] = Counterfactual(record.home, (window,), slack=chance.latest - chance.ready)
     return found
 
 
@@ -161,7 +163,7 @@ def by_policy(
     intensity: Mapping[str, IntensitySeries],
     archive: Archive,
 ) -> tuple[dict[str, Counterfactual], dict[str, str]]:
-    """What a simpler policy would have done with each job of `queue` that has worked, by job id; and why it is unknown.
+    """What a simpler policy would have done with each job of `queue` that drew energy, or why it is unknown; by id.
 
     With `forecasts` it chooses on the one that was archived when the job was submitted, where that reaches to the
     deadline; else, and without, on realised intensity. Which of the two is said in the grounds.
@@ -169,10 +171,12 @@ def by_policy(
     found: dict[str, Counterfactual] = {}
     missing: dict[str, str] = {}
     for record in queue:
-        length = worked.get(record.id)
-        if not length:
+        if record.id not in worked:
             continue
-        chance = _chance(record, length)
+        chance = _chance(record, worked[record.id])
+        if not chance.length:  # nothing to choose for
+            found[record.id] = Counterfactual(record.home, ((chance.ready, chance.ready),))
+            continue
         try:
             known, on = _known(record, chance, intensity=intensity, archive=archive if forecasts else None)
             choice = policy(chance, known)

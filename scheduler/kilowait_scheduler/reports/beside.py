@@ -75,6 +75,7 @@ def _fields(
         "hourly_matched_kwh": matched_kwh,
         "hourly_matched_pct": matched_pct,
         "gpu_h": sum(hours for hours, _ in held.values()),
+        "useful_gpu_h": useful_h,
         "embodied_g": embodied,
         "sci_g_per_gpu_h": (carbon_g + embodied.mid) / useful_h if embodied is not None and useful_h else None,
         "energy_cost": energy_cost((amount, tariffs[name]) for name, amount in sorted(kwh.items())),

@@ -75,8 +75,9 @@ class JobLine:
     `final_from`: when the last correction may have come, of a job that has ended. Costs are None where
     carbon has no price, or electricity no tariff.
 
-    `uses`: energy and carbon by region and month, where there are figures. `gpu_h`: GPU-hours held. `embodied_g`: their
-    share of the making of the GPUs, never part of `carbon_g`; None where the type of GPU is not known.
+    `uses`: energy and carbon by region and month, where there are figures. `gpu_h`: GPU-hours held; the useful ones
+    went into work that was kept. `embodied_g`: their share of the making of the GPUs, never part of `carbon_g`; None
+    where the type of GPU is not known.
     `sci_g_per_gpu_h`: ISO/IEC 21031, ((E x I) + M) / R; R is useful GPU-hours.
     """
 
@@ -107,6 +108,7 @@ class JobLine:
     hourly_matched_kwh: float | None = None
     hourly_matched_pct: float | None = None
     gpu_h: float | None = None
+    useful_gpu_h: float | None = None
     embodied_g: Range | None = None
     sci_g_per_gpu_h: float | None = None
     energy_cost: Money | None = None

@@ -70,14 +70,13 @@ def _group_of(line: JobLine, by: By) -> str:
 
 
 def _sci(full: Sequence[JobLine]) -> float | None:
-    """Of all jobs together: their rates, weighed by useful GPU-hours."""
+    """Of all jobs together: what was emitted for work that was lost counts in full."""
     grams = useful_h = 0.0
     for line in full:
-        if line.carbon_g is None or line.embodied_g is None or not line.sci_g_per_gpu_h:
+        if line.carbon_g is None or line.embodied_g is None or line.useful_gpu_h is None:
             return None
-        together = line.carbon_g + line.embodied_g.mid
-        grams += together
-        useful_h += together / line.sci_g_per_gpu_h
+        grams += line.carbon_g + line.embodied_g.mid
+        useful_h += line.useful_gpu_h
     return grams / useful_h if useful_h else None
 
 
