@@ -16,7 +16,7 @@ from kilowait_scheduler.core.ledger import to_ug
 from kilowait_scheduler.core.state import Phase
 from world import World, make_world
 
-SUBMISSIONS, FIT = 80, 12
+SUBMISSIONS, FIT = 500, 12
 HOLD_G = 1 * 0.4 * 0.25 * 300.0  # one GPU at 400 W for a quarter of an hour at 300 g/kWh
 ACCOUNT = "nlp-2026-11"
 

@@ -17,9 +17,9 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.window import Window
 from kilowait_scheduler.dispatch.reconciler import RegionHealth
 from kilowait_scheduler.planner.explain import Explanation, Option
+from kilowait_scheduler.service.admission import Proposal
 from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.service.grid import ZoneView
-from kilowait_scheduler.service.jobs import Proposal
 
 
 def _masked(spec: JobSpec) -> JobSpec:

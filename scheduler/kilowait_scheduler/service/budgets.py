@@ -92,18 +92,18 @@ class Budgets:
         """
         wanted_ug, until = max(to_ug(grams), 1), until or now
         with self._store.books() as books:
-            if not self._lacking(books, record, wanted_ug=wanted_ug, now=now, until=until):
-                return ""
+            lacking = self._lacking(books, record, wanted_ug=wanted_ug, now=now, until=until)
+            refused = _refused(books, lacking, wanted_ug=wanted_ug, now=now)
+            if refused or not lacking:
+                return refused
         with self._store.booking() as booking:
             lacking = self._lacking(booking, record, wanted_ug=wanted_ug, now=now, until=until)
             for missing in lacking:
-                one, account, missing_ug = missing.budget, missing.account, missing.amount_ug
-                booking.post(due(booking, one, now=now)[0])
-                where = standing(booking, one, account, now=now)
-                if missing.may_refuse and where.left_ug < missing_ug:
-                    return refusal(one, one.span(now), where, needed_ug=wanted_ug, held_ug=wanted_ug - missing_ug)
-            booking.post([hold(m.account, job_id=record.id, amount_ug=m.amount_ug, at=now) for m in lacking])
-        return ""
+                booking.post(due(booking, missing.budget, now=now)[0])
+            refused = _refused(booking, lacking, wanted_ug=wanted_ug, now=now)
+            if not refused:
+                booking.post([hold(m.account, job_id=record.id, amount_ug=m.amount_ug, at=now) for m in lacking])
+            return refused
 
     def release_spare(self, record: JobRecord, *, grams: float, now: datetime) -> bool:
         """Give back what a job that has not begun holds beyond `grams`, which its plan now needs; True where it did.
@@ -207,6 +207,17 @@ class _Missing:
     account: str
     amount_ug: int
     may_refuse: bool
+
+
+def _refused(books: Books, lacking: Iterable[_Missing], *, wanted_ug: int, now: datetime) -> str:
+    """What a budget that may refuse says if it has too little left; "" where none does."""
+    for missing in lacking:
+        one, amount_ug = missing.budget, missing.amount_ug
+        if missing.may_refuse:
+            where = standing(books, one, missing.account, now=now)
+            if where.left_ug < amount_ug:
+                return refusal(one, one.span(now), where, needed_ug=wanted_ug, held_ug=wanted_ug - amount_ug)
+    return ""
 
 
 def _covering(

@@ -27,6 +27,7 @@ from kilowait_scheduler.store.leadership import Leadership
 from kilowait_scheduler.store.repository import Store
 
 from .accounting import Accounting
+from .admission import Admission
 from .advising import Advising
 from .allowances import Allowances
 from .book import Book
@@ -195,6 +196,7 @@ def compose(
         book=book,
         clock=clock,
         planning=planning,
+        admission=Admission(store=store, planning=planning),
         require_ready=control.require_ready,
         default_power_w=settings.power_per_gpu_w,
         wake=wake,

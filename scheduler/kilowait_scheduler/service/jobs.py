@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from kilowait_scheduler.clock import GridClock
@@ -14,7 +13,7 @@ from kilowait_scheduler.core.duration import format_duration
 from kilowait_scheduler.core.errors import BadInput, Conflict, Refused
 from kilowait_scheduler.core.job import JobSpec, RegionChoice
 from kilowait_scheduler.core.overhead import work_s
-from kilowait_scheduler.core.reasons import Reason, sentence
+from kilowait_scheduler.core.reasons import Reason
 from kilowait_scheduler.core.record import JobRecord, new_job_id
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import JobState, Want
@@ -22,21 +21,9 @@ from kilowait_scheduler.planner.explain import Explanation
 from kilowait_scheduler.planner.knowledge import Decision
 from kilowait_scheduler.store.repository import Store
 
+from .admission import Admission, Proposal
 from .book import Book
 from .planning import Planning
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A job that could be admitted and what would be done with it; nothing has been stored."""
-
-    record: JobRecord
-    decision: Decision
-    others: tuple[Decision, ...] = ()
-
-    @property
-    def saved_g(self) -> float:
-        return self.decision.run_now_g - self.decision.carbon_g
 
 
 class Jobs:
@@ -49,44 +36,28 @@ class Jobs:
         book: Book,
         clock: GridClock,
         planning: Planning,
+        admission: Admission,
         require_ready: Callable[[], None],
         default_power_w: float,
         wake: Callable[[], None],
     ) -> None:
-        self._store, self._book, self._clock, self._planning = store, book, clock, planning
+        self._store, self._book, self._clock = store, book, clock
+        self._planning, self._admission = planning, admission
         self._require_ready, self._default_power_w, self._wake = require_ready, default_power_w, wake
-        self._admitting = threading.Lock()
 
     def propose(self, spec: JobSpec, *, package: str | None = None, user: str = "") -> Proposal:
         """Check a job against the world and plan it beside the others, without storing anything."""
+        return self._admission.propose(self._checked(spec, package=package, user=user))
+
+    def _checked(self, spec: JobSpec, *, package: str | None, user: str) -> JobRecord:
+        """The job as it would be stored, if it can be done at all."""
         now = self._clock.now()
-        spec = spec.resolved(now)
         regions = self._store.regions()
-        spec = self._placed(spec, regions)
+        spec = self._placed(spec.resolved(now), regions)
         self._require_ready()
         record = self._record(spec, now=now, package=package, user=user)
         _require_possible(record, regions, now=now)
-        others = [r for r in self._store.active_jobs() if r.state.want is Want.RUN]
-        decisions = self._planning.ask([*others, record])
-        decision = decisions[-1]
-        if not decision.windows or decision.late_by is not None:
-            raise _crowded_out(spec, decision)
-        self._require_harmless(record, others, decisions)
-        return Proposal(record, decision, tuple(decisions[:-1]))
-
-    def _require_harmless(self, record: JobRecord, others: list[JobRecord], decisions: list[Decision]) -> None:
-        """Refuse a job whose admission would make another one late that is not late without it."""
-        late = {d.record.id for d in decisions[:-1] if d.late_by is not None or not d.windows}
-        if not late:
-            return
-        without = self._planning.ask(others)
-        harmed = late - {d.record.id for d in without if d.late_by is not None or not d.windows}
-        if harmed:
-            raise Refused(
-                f"job {record.spec.name}: it would push {len(harmed)} admitted job(s) past their deadline; "
-                "give it a later deadline, a lower priority or more regions",
-                reason=Reason.CAPACITY_TAKEN,
-            )
+        return record
 
     def explain(self, proposal: Proposal) -> Explanation:
         """Why it would be done so, and what giving way would buy."""
@@ -105,11 +76,14 @@ class Jobs:
         first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
         if first is not None:
             return _repeated(first, spec)
-        with self._admitting:  # two at once would both be given the last GPUs
-            proposal = self.propose(spec, package=package, user=user)
+
+        def keep(proposal: Proposal) -> Proposal:
             stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
+            return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
+
+        admitted = self._admission.admit(self._checked(spec, package=package, user=user), keep)
         self._wake()
-        return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
+        return admitted
 
     def suspend(self, job_id: str) -> JobRecord:
         """Stop a job at a checkpoint and keep it stopped until `resume`."""
@@ -222,15 +196,6 @@ def _repeated(first: JobRecord, spec: JobSpec) -> Proposal:
     if any(getattr(first.spec, name) != getattr(spec, name) for name in same):
         raise Conflict(f"this Idempotency-Key belongs to another job, {first.id} ({first.spec.name}); use a new key")
     return Proposal(first, _promised(first))
-
-
-def _crowded_out(spec: JobSpec, decision: Decision) -> Refused:
-    reason, detail = decision.reason, decision.detail
-    if decision.windows:
-        reason, detail = Reason.CAPACITY_TAKEN, f"it could end at {decision.windows[-1].end.isoformat()}"
-    return Refused(
-        f"job {spec.name}: {sentence(reason)} ({detail}); move the deadline or allow more regions", reason=reason
-    )
 
 
 def _require_possible(record: JobRecord, regions: list[Region], *, now: datetime) -> None:
