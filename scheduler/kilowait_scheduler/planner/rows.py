@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,16 @@ def rows_of(
 
 def segments_of(problem: Problem, p: Arrays, j: int, where: Row, size: Row) -> list[Segment]:
     """Rows as segments, in order."""
+    first, last = int(p.first[j]), int(p.last[j])
+    places, sizes = where[first:last], size[first:last]
+    changes = (places[1:] != places[:-1]) | (sizes[1:] != sizes[:-1])
+    edges = [first, *(np.flatnonzero(changes) + first + 1).tolist(), last]
     segments: list[Segment] = []
-    before, begin = (-1, 0), 0
-    window = slice(int(p.first[j]), int(p.last[j]))
-    of_slots = zip(where[window].tolist(), size[window].tolist(), strict=True)
-    for slot, now in enumerate([*of_slots, (-1, 0)], window.start):
-        if now == before or (now[0] < 0 and before[0] < 0):
-            continue
-        if before[0] >= 0:
-            pool = problem.pools[before[0]]
-            gpus = int(p.size_gpus[p.size_at[j] + before[1]])
-            segments.append(Segment(pool.region, begin, slot, gpus, pool.gpu_type))
-        before, begin = now, slot
+    for begin, end in pairwise(edges):
+        if begin < end and where[begin] >= 0:
+            pool = problem.pools[where[begin]]
+            gpus = int(p.size_gpus[p.size_at[j] + size[begin]])
+            segments.append(Segment(pool.region, begin, end, gpus, pool.gpu_type))
     return segments
 
 

@@ -19,10 +19,10 @@ def to_json(report: Report) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, datetime):  # first, as most are
+        return value.isoformat()
     if is_dataclass(value):
         return vars(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, Decimal):
         return f"{value:f}"
     raise TypeError(f"a report holds a {type(value).__name__}, which has no JSON form")

@@ -88,7 +88,9 @@ class Measurements(ABC):
             ]
             for ids in _batches(sorted(job_ids)):
                 query = sql_select(*columns).where(col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0)
-                rows = session.execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))).all()
+                # Straight from the connection: hundreds of thousands of plain values are nothing to map.
+                ordered = query.order_by(col(ShareRow.job_id), col(ShareRow.start))
+                rows = session.connection().execute(ordered).all()
                 if rows:
                     found |= _courses(*zip(*rows, strict=True))
         return found
