@@ -168,6 +168,24 @@ def test_a_loss_is_the_headline_in_plain_sight() -> None:
     assert "−1.47 kg CO₂e saved: these jobs emitted more than the baseline, −18.8 % of the baseline" in page.words
 
 
+@pytest.mark.parametrize(
+    ("saved_g", "carbon_g", "shown"),
+    [
+        (-119_100.0, 2_299_600.0, ("−119.1 kg", "2 299.6 kg", "2 180.5 kg")),
+        (-1.0, 2_299_600.0, ("−1.00 g", "2.30 t", "2.30 t")),
+    ],
+)
+def test_what_is_subtracted_is_in_the_unit_of_what_is_left(
+    saved_g: float, carbon_g: float, shown: tuple[str, ...]
+) -> None:
+    report = sample.losing()
+    sums = replace(report.totals, saved_g=saved_g, carbon_g=carbon_g, baseline_g=carbon_g + saved_g)
+    text = " ".join(Page(to_html(replace(report, totals=sums))).text)
+    text = re.sub(r"\s+", " ", text)
+    for figure, words in zip(shown, ("CO₂e", "emitted", "run-now@1 would have emitted"), strict=True):
+        assert re.search(rf"{re.escape(figure)}\s*{re.escape(words)}", text), (figure, text[:700])
+
+
 def test_an_interval_around_zero_is_said_to_prove_nothing() -> None:
     report = sample.small()
     unsure = replace(report, totals=replace(report.totals, uncertainty_g=2 * report.totals.saved_g))

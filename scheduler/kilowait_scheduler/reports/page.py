@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from markupsafe import Markup
 
 from . import pictures, words
-from .model import JobLine, Report
+from .model import JobLine, Report, Totals
 from .templating import environment, style, style_source
 from .units import UNKNOWN, Unit, energy_unit, mass_unit
 
 # A page that a person can open and print: of more jobs the largest are in the table, and all are in the CSV.
 _MOST_JOBS = 200
 _MOST_NAMES = 20
+_LONGEST = 1e5  # of the unit in which sums are shown
 
 
 def render(report: Report) -> str:
@@ -64,11 +65,17 @@ def _units(report: Report) -> dict[str, Unit]:
         "group_mass": mass_unit(group.totals.baseline_g for group in report.groups),
         "group_energy": energy_unit(group.totals.energy_kwh for group in report.groups),
         "embodied_mass": mass_unit([totals.embodied_g.high if totals.embodied_g else None]),
-        "total_mass": mass_unit([totals.carbon_g, totals.baseline_g, totals.saved_g]),
+        "total_mass": _total_mass(totals),
         "saved_mass": mass_unit([totals.saved_g]),
         "total_energy": energy_unit([totals.energy_kwh]),
         "region_energy": energy_unit(region.it_energy_kwh for region in report.regions),
     }
+
+
+def _total_mass(totals: Totals) -> Unit:
+    """That of the saving, so that one sees what is subtracted from what; unless the rest has six digits in it."""
+    saved, whole = mass_unit([totals.saved_g]), [totals.carbon_g, totals.baseline_g, totals.saved_g]
+    return saved if max(map(abs, whole)) < _LONGEST * saved.size else mass_unit(whole)
 
 
 def _shown(report: Report) -> list[JobLine]:
