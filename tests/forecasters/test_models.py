@@ -14,7 +14,7 @@ from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.models.band import LEVELS, offsets
 from kilowait_forecasters.models.baselines import NAMES, baselines
 from kilowait_forecasters.models.blend import weights
-from kilowait_forecasters.models.features import causal_fill, layout_of, trailing_mean
+from kilowait_forecasters.models.features import causal_fill, layout_of, shares_of, trailing_mean
 from kilowait_forecasters.models.hours import Hours
 from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
 
@@ -141,6 +141,38 @@ def test_missing_hours_and_weather_that_ends_early_do_not_stop_it(grid: Hours) -
     short = {name: values[: len(holes) + 10] for name, values in grid.weather.items()}
     told = OwnModel().outlook(replace(grid, g_per_kwh=holes, weather=short), issued=grid.end)
     assert np.isfinite(told.quantiles).all()
+
+
+def test_weather_of_the_last_weeks_alone_is_not_learned_from(grid: Hours) -> None:
+    past = len(grid.g_per_kwh)
+    late = {
+        name: np.concatenate([np.full(past - 480, np.nan), values[past - 480 :]])
+        for name, values in grid.weather.items()
+    }
+    assert grid.has_weather(grid.end + HORIZON_H)
+    assert not replace(grid, weather=late).has_weather(grid.end + HORIZON_H)
+    told = OwnModel().outlook(replace(grid, weather=late), issued=grid.end)
+    without = OwnModel().outlook(replace(grid, weather={}), issued=grid.end)
+    assert np.array_equal(told.quantiles, without.quantiles)
+
+
+def test_a_source_that_has_not_reported_yet_is_not_taken_for_one_that_gives_nothing(grid: Hours) -> None:
+    late = {name: values.copy() for name, values in grid.mix.items()}
+    late["gas"][-6:] = np.nan
+    found, before = shares_of(replace(grid, mix=late)), shares_of(grid)
+    for name, share in found.items():
+        assert np.array_equal(share[:-6], before[name][:-6])
+        assert np.array_equal(share[-6:], before[name][-30:-24]), "filled from the day before"
+
+
+def test_a_source_not_reported_for_weeks_has_closed_and_one_not_reported_yet_gives_nothing(grid: Hours) -> None:
+    closed = {name: values.copy() for name, values in grid.mix.items()}
+    closed["solar"][1000:] = np.nan
+    closed["wind"][:500] = np.nan
+    found = shares_of(replace(grid, mix=closed))
+    assert (found["wind"][:500] == 0).all()
+    assert (found["solar"][1000 + 15 * 24 :] == 0).all()
+    assert sum(found.values()) == pytest.approx(np.ones(len(grid.g_per_kwh)))
 
 
 def test_a_constant_grid_is_forecast_as_that_constant() -> None:

@@ -21,6 +21,8 @@ DAY, WEEK = 24, 168
 LOOKBACK = 4 * WEEK
 # Sources below this share of generation say nothing worth a column.
 _LEAST_SHARE = 0.004
+# A source not reported for longer has closed: from then on it gives nothing.
+_LONGEST_ABSENCE_H = 14 * DAY
 # Who has not seen a year cannot tell a season, or a level that returns, from a trend.
 _SEASONS_H = 400 * DAY
 # Where the effect of a weather column may bend: quantiles of its past.
@@ -64,7 +66,7 @@ class Layout:
 
 def layout_of(hours: Hours, *, weather: bool) -> Layout:
     """The layout for fits on `hours` (trimmed), with their weather columns where `weather` is true."""
-    shares = _shares(hours)
+    shares = shares_of(hours)
     sources = tuple(name for name, share in shares.items() if share.mean() > _LEAST_SHARE)
     past = len(hours.g_per_kwh)
     columns = hours.weather if weather else {}
@@ -117,7 +119,7 @@ class Features:
         self.floor = _floor(hours)
         self.target = np.log(np.maximum(hours.g_per_kwh, self.floor))
         self.log = causal_fill(self.target)
-        shares = _shares(hours)
+        shares = shares_of(hours)
         unknown = np.full(self.count, np.nan)
         self._mix = [shares.get(name, unknown) for name in layout.sources]
         self._seasons = layout.seasons
@@ -218,13 +220,20 @@ class Features:
         return self.log[at] - _mean([self.log[at - DAY * k] for k in range(1, 8)])
 
 
-def _shares(hours: Hours) -> dict[str, Floats]:
-    """Share of each source in generation on the hours of the intensity, causally filled."""
+def shares_of(hours: Hours) -> dict[str, Floats]:
+    """Share of each source in generation on the hours of the intensity, causally filled.
+
+    An hour that lacks a source reported within _LONGEST_ABSENCE_H has no shares: without its coal a grid looks clean.
+    """
     count = len(hours.g_per_kwh)
     table = np.full((len(hours.mix), count), np.nan)
     for row, values in zip(table, hours.mix.values(), strict=True):
         row[: min(len(values), count)] = np.maximum(values[:count], 0.0)
-    total = np.nansum(table, axis=0)
+    at, known = np.arange(count), np.isfinite(table)
+    last = np.maximum.accumulate(np.where(known, at, -_LONGEST_ABSENCE_H - 1), axis=1)
+    missed = ~known & (at - last <= _LONGEST_ABSENCE_H)
+    table = np.where(known | missed, table, 0.0)
+    total = table.sum(axis=0)  # NaN where one is missed
     shares = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
     return {name: causal_fill(row) for name, row in zip(hours.mix, shares, strict=True) if np.isfinite(row).any()}
 

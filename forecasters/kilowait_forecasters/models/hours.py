@@ -17,6 +17,8 @@ Floats = NDArray[np.floating[Any]]
 
 HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# With less of the past's weather a model would learn from what it had to make up.
+_LEAST_KNOWN = 0.95
 
 
 def hour_number(moment: datetime) -> int:
@@ -68,12 +70,13 @@ class Hours:
         )
 
     def has_weather(self, until: int) -> bool:
-        """Whether every weather column has a value for the last known hours and each hour up to `until`."""
-        if not self.weather:
-            return False
-        ahead = slice(max(len(self.g_per_kwh) - 1, 0), until - self.first)
-        return all(
-            len(values) >= until - self.first and bool(np.isfinite(values[ahead]).all())
+        """Whether every weather column has a value for nearly all of the past, the last hour and each up to `until`."""
+        past = len(self.g_per_kwh)
+        ahead = slice(max(past - 1, 0), until - self.first)
+        return bool(self.weather) and all(
+            len(values) >= until - self.first
+            and bool(np.isfinite(values[ahead]).all())
+            and bool(np.isfinite(values[:past]).mean() >= _LEAST_KNOWN)
             for values in self.weather.values()
         )
 

@@ -23,8 +23,6 @@ from .open_meteo import Columns, Place
 _REVISED_FOR = timedelta(days=2)
 # The past that models learn from is a year at the most, and a day of slack.
 REMEMBERED_H = 366 * 24
-# With less of its past the model would learn from weather that it had to make up.
-_LEAST_KNOWN = 0.95
 
 
 class MixSource(Protocol):
@@ -119,9 +117,7 @@ class Surroundings:
                     known[column] = values | known.get(column, {})
                 covered = first
         self._forecast[zone.id], self._weather_from[zone.id] = known, covered
-        columns = _arrays(known, first=hours.first, end=until)
-        past = [np.isfinite(values[: len(hours.g_per_kwh)]).mean() for values in columns.values()]
-        return columns if past and min(past) >= _LEAST_KNOWN else {}
+        return _arrays(known, first=hours.first, end=until)
 
 
 def _since(known: Columns, oldest: int) -> Columns:
