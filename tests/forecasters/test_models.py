@@ -208,6 +208,15 @@ def test_a_candidate_that_errs_less_counts_more() -> None:
     assert found["good"].mean() > 0.8
 
 
+def test_a_candidate_clearly_better_than_all_others_counts_alone_on_the_days_ahead_it_is() -> None:
+    rng = np.random.default_rng(0)
+    errors = {name: rng.normal(size=(60, 48)) for name in ("yesterday", "mean", "learned")}
+    errors["yesterday"][:, :24] *= 0.3
+    found = weights(errors, dict.fromkeys(errors, 1.0), np.arange(60)[::-1], range(48))
+    assert found["yesterday"][:24].min() > 0.99
+    assert found["yesterday"][24:].max() < 0.6
+
+
 def test_a_candidate_that_was_good_lately_counts_more_than_one_that_was_good_long_ago() -> None:
     rng = np.random.default_rng(0)
     size = np.repeat([1.0, 4.0], 60)[:, None]

@@ -19,10 +19,10 @@ class Boosting:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         self._trees = HistGradientBoostingRegressor(
-            max_iter=100,
-            learning_rate=0.08,
-            max_leaf_nodes=24,
-            min_samples_leaf=60,
+            max_iter=200,
+            learning_rate=0.03,
+            max_leaf_nodes=12,
+            min_samples_leaf=200,
             l2_regularization=1.0,
             max_features=0.3,
             early_stopping=False,

@@ -25,16 +25,16 @@ _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 _TRIAL_DAYS, _LEAST_DAYS = 56, 28
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
-    "ridge": 0.20,
-    "ridge, cautious": 0.20,
-    "boosting": 0.27,
-    "hour-of-day": 0.13,
-    "hour-of-week": 0.13,
-    "persistence": 0.07,
+    "ridge": 0.3,
+    "ridge, cautious": 0.1,
+    "boosting": 0.3,
+    "hour-of-day": 0.1,
+    "hour-of-week": 0.1,
+    "persistence": 0.1,
 }
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
-_PENALTIES = {"ridge": 100.0, "ridge, cautious": 1600.0}
+_PENALTIES = {"ridge": 100.0, "ridge, cautious": 300.0}
 
 
 @dataclass(frozen=True)
