@@ -51,12 +51,13 @@ COLD = Effort()
 WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.003)
 FEW = 64  # tasks up to which it is first tried whether everyone can have their best: no kernels, no waiting
 _GREEDY_ROUNDS = 12
-_LEAST_MOVES, _FEWEST_MOVES = 3000, 400  # in all, and per job: few jobs deserve no less, they cost milliseconds
+_LEAST_MOVES, _FEWEST_MOVES = 1500, 200  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
-_AGAIN, _MOST_AGAIN = 96, 12  # few jobs are improved again, so many times over their number, hotter each time,
-_FRUITLESS = 2  # until so many times in a row have gained nothing
+_HARD = 96  # of up to so many jobs one is put elsewhere, whoever is in its way, again and again:
+_DISPLACED, _DISPLACED_EACH = 24, 2  # at most, and per job; each time with so many moves around it
+_AROUND = 500
 _TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
@@ -210,15 +211,10 @@ class Search:
             self._rescale(found.budget)
             if cold:
                 self._at_prices(order, found.gpu_g)
+            found = self._tightened(found, wanted, effort.iterations, enough=closed)
             self._improve(found.gpu_g, effort, lambda: closed(found.bound))
-            rounds = _AGAIN // max(len(order), _AGAIN // _MOST_AGAIN) if cold and effort.moves > 1 else 0
-            fruitless = 0
-            for extra in range(math.ceil(self.cheap * rounds)):
-                if closed(found.bound) or fruitless == _FRUITLESS:
-                    break
-                before = self.worth()
-                self._improve(found.gpu_g, replace(effort, heat=0.1 * (extra + 1)), lambda: closed(found.bound))
-                fruitless = 0 if self.worth() < before else fruitless + 1
+            if cold and effort.moves > 1 and len(order) <= _HARD:
+                self._displace(found.gpu_g, effort, lambda: closed(found.bound))
         self._keep_budgets(found, order, effort, enough)
         self._let_go_on()
         if self.work.placed[order].all():
@@ -227,6 +223,7 @@ class Search:
         theirs = float(self.work.cost[self.work.placed].sum())
         prices, iterations = (found.gpu_g, found.budget), max(2, effort.iterations // 8)
         again = self._priced(look, prices, placed, iterations, least=theirs, enough=lambda _: enough())
+        again = self._tightened(again, placed, iterations, enough=lambda _: enough())
         return Ascent(found.gpu_g, found.budget, again.bound)
 
     def _priced(
@@ -239,22 +236,35 @@ class Search:
         least: float,
         enough: Callable[[float], bool],
     ) -> Ascent:
-        """Prices and a bound for the `wanted`; of few jobs one that knows which gangs exclude each other.
-
-        `least`: what a plan of theirs is known to cost.
-        """
+        """Prices and a bound for the `wanted`; `least`: what a plan of theirs is known to cost."""
         few = len(wanted) <= _TIGHTENED
-        iterations = max(iterations, _FEWEST_ROUNDS) if few else iterations
-        rounds = iterations // _OF_PRICES if few else iterations
-        limits = self.limits_g
-        found = ascend(
-            look, self.p, limits_g=limits, start=start, wanted=wanted, iterations=rounds, enough=enough, least=least
+        rounds = max(iterations, _FEWEST_ROUNDS) // _OF_PRICES if few else iterations
+        return ascend(
+            look,
+            self.p,
+            limits_g=self.limits_g,
+            start=start,
+            wanted=wanted,
+            iterations=rounds,
+            enough=enough,
+            least=least,
         )
-        if not few or enough(found.bound):
+
+    def _tightened(self, found: Ascent, wanted: Ints, iterations: int, *, enough: Callable[[float], bool]) -> Ascent:
+        """`found` with a bound that, of few jobs, knows which gangs exclude each other; the nearer the plan already is
+        to the best, the sooner."""
+        if len(wanted) > _TIGHTENED or enough(found.bound):
             return found
-        more = iterations - rounds
+        iterations = max(iterations, _FEWEST_ROUNDS)
         return tightened(
-            self.relaxed, found, self.floor, limits_g=limits, wanted=wanted, least=least, iterations=more, enough=enough
+            self.relaxed,
+            found,
+            self.floor,
+            limits_g=self.limits_g,
+            wanted=wanted,
+            least=self.total() + float(self.view.drop[(wanted == 1) & ~self.work.placed].sum()),
+            iterations=iterations - iterations // _OF_PRICES,
+            enough=enough,
         )
 
     def _begin(self, order: Ints, start: Start | None) -> tuple[Floats, Floats] | None:
@@ -307,23 +317,40 @@ class Search:
 
     def _improve(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
         """Ruin and recreate in a few stages, cooling down; the best stage end is kept."""
-        kept, least = self.snapshot(), self.worth()
         jobs = max(1, len(self.problem.tasks))
-        mean = float(np.abs(self.work.cost[self.work.placed]).sum()) / jobs
         least_moves = int(self.cheap * min(_LEAST_MOVES, _FEWEST_MOVES * jobs))
         moves = max(least_moves, effort.moves * jobs) // _STAGES
-        gpu_slots = float((self.work.where >= 0).sum()) * float(self.p.size_gpus.mean()) if jobs else 1.0
-        typical = float(np.abs(self.work.cost[self.work.placed]).sum()) / max(1.0, gpu_slots)
+        mean = float(np.abs(self.work.cost[self.work.placed]).sum()) / jobs
+        kept, least = self.snapshot(), self.worth()
         for stage in range(_STAGES):
             if enough():
                 break
-            heat = effort.heat * mean * max(0.0, 1 - (stage + 1) / (_STAGES - 1))
-            sweeps.improve(
-                self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, typical, self.state
-            )
+            self._moves(price, effort, moves, heat=effort.heat * mean * max(0.0, 1 - (stage + 1) / (_STAGES - 1)))
             if self.worth() < least:
                 kept, least = self.snapshot(), self.worth()
         self.restore(kept)
+
+    def _moves(self, price: Floats, effort: Effort, moves: int, *, heat: float) -> None:
+        sweeps.improve(
+            self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, self._typical(), self.state
+        )
+
+    def _displace(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
+        """Again and again a job is put elsewhere and the rest improved around it; what gained nothing is undone."""
+        kept, least = self.snapshot(), self.worth()
+        for _ in range(math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))):
+            if enough():
+                break
+            sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)
+            self._moves(price, effort, _AROUND, heat=0.0)
+            if self.worth() < least:
+                kept, least = self.snapshot(), self.worth()
+            self.restore(kept)
+
+    def _typical(self) -> float:
+        """Grams that a GPU emits in a slot."""
+        gpu_slots = float((self.work.where >= 0).sum()) * float(self.p.size_gpus.mean()) if len(self.p.first) else 1.0
+        return float(np.abs(self.work.cost[self.work.placed]).sum()) / max(1.0, gpu_slots)
 
     def _let_go_on(self) -> None:
         """Whoever stops in the slot that runs, though others have left its GPUs by now, goes on in it after all."""

@@ -250,6 +250,63 @@ def _shuffled(p: Arrays, group: Ints, n: int, state: Ints) -> None:
 
 
 @jit
+def displace(p: Arrays, work: Work, price: Floats, look: View, typical: float, state: Ints) -> None:
+    """Put some job elsewhere, whoever is in its way, and those where there is still room: worse as a rule, but from
+    there the way may lead to what no change of a few jobs reaches.
+
+    Of two jobs it is the one that pays more above its least. Not placed any more is whoever finds no place.
+    """
+    jobs, slots = len(p.first), p.grams.shape[1]
+    j = -1
+    for _ in range(2):
+        drawn = _draw(state, jobs)
+        if p.stays[drawn] == 1 or look.alone[drawn] == np.inf:
+            continue
+        if j < 0 or work.cost[drawn] - look.alone[drawn] > work.cost[j] - look.alone[j]:
+            j = drawn
+    if j < 0:
+        return
+    asked = np.empty_like(price)
+    for pool in range(price.shape[0]):
+        for t in range(slots):
+            asked[pool, t] = price[pool, t] * _draw(state, 2000) / 1000.0
+            if _draw(state, 4) == 0:
+                asked[pool, t] += typical * _draw(state, 3000) / 1000.0
+    if work.placed[j]:
+        leave(p, work, j)
+        if _draw(state, 2) == 0:
+            for t in range(p.first[j], p.last[j]):
+                if work.where[j, t] >= 0:
+                    asked[work.where[j, t], t] += 3.0 * typical
+    row = blank(slots)
+    if cheapest(p, j, asked, 1.0, p.cap, look.scale[j], look.floor, look.scratch, np.inf, row) == np.inf:
+        return
+    work.where[j], work.size[j] = row.where, row.size
+    work.cost[j] = cost_of(p, j, look.scale[j], row.where, row.size)
+    take(p, work, j)
+    ousted = np.zeros(jobs, dtype=np.int64)
+    n, begin = 0, _draw(state, jobs)
+    for i in range(jobs):
+        g = (begin + i) % jobs
+        if g == j or not work.placed[g] or p.stays[g] == 1:
+            continue
+        for t in range(p.first[j], p.last[j]):
+            pool = work.where[j, t]
+            if pool >= 0 and work.where[g, t] == pool and work.free[pool, t] < 0:
+                leave(p, work, g)
+                ousted[n] = g
+                n += 1
+                break
+    for t in range(p.first[j], p.last[j]):
+        if work.where[j, t] >= 0 and work.free[work.where[j, t], t] < 0:  # of one that goes on in the running slot
+            leave(p, work, j)
+            break
+    strength = _draw(state, 1200) / 1000.0
+    for i in range(n):
+        _place(p, work, ousted[i], price, strength, look, row)
+
+
+@jit
 def improve(
     p: Arrays,
     work: Work,
@@ -270,12 +327,14 @@ def improve(
     that a GPU emits in a slot.
     """
     jobs, slots, pools = len(p.first), p.grams.shape[1], p.grams.shape[0]
-    members = np.zeros((pools, jobs), dtype=np.int32)  # jobs by the pool of their first slot, in no order
-    count = np.zeros(pools, dtype=np.int64)
-    seat, lives = np.full(jobs, -1, dtype=np.int64), np.full(jobs, -1, dtype=np.int64)
+    # Jobs by the pool of their first slot, in no order; last those that have none and might.
+    members = np.zeros((pools + 1, jobs), dtype=np.int32)
+    count = np.zeros(pools + 1, dtype=np.int64)
+    seat, lives = np.full(jobs, -1, dtype=np.int64), np.full(jobs, pools, dtype=np.int64)
     for j in range(jobs):
         if work.placed[j]:
             lives[j] = _pool_of(p, j, work.where[j])
+        if work.placed[j] or look.alone[j] < np.inf:
             seat[j] = count[lives[j]]
             members[lives[j], count[lives[j]]] = j
             count[lives[j]] += 1
@@ -296,12 +355,15 @@ def improve(
     accepted = 0
     for move in range(moves):
         j = -1
+        if count[pools] > 0 and _draw(state, 2) == 0:
+            j = int(members[pools, _draw(state, int(count[pools]))])
         for _ in range(64):
+            if j >= 0:
+                break
             drawn = _draw(state, jobs)
             alone = look.alone[drawn]
             if alone < np.inf and (not work.placed[drawn] or work.cost[drawn] > alone + 1e-6 * abs(alone) + 1e-9):
                 j = drawn
-                break
         if j < 0:
             break
         temperature = heat * (1.0 - (move + 1.0) / moves)
@@ -371,17 +433,15 @@ def improve(
         accepted += 1
         for i in range(n):
             g = group[i]
-            new = _pool_of(p, g, work.where[g]) if work.placed[g] else -1
+            new = _pool_of(p, g, work.where[g]) if work.placed[g] else pools
             if new == lives[g]:
                 continue
-            if lives[g] >= 0:
-                last = members[lives[g], count[lives[g]] - 1]
-                members[lives[g], seat[g]] = last
-                seat[last] = seat[g]
-                count[lives[g]] -= 1
-            if new >= 0:
-                members[new, count[new]] = g
-                seat[g] = count[new]
-                count[new] += 1
+            last = members[lives[g], count[lives[g]] - 1]
+            members[lives[g], seat[g]] = last
+            seat[last] = seat[g]
+            count[lives[g]] -= 1
+            members[new, count[new]] = g
+            seat[g] = count[new]
+            count[new] += 1
             lives[g] = new
     return accepted
