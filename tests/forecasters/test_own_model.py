@@ -18,6 +18,7 @@ from kilowait_forecasters.models.hours import hour_start
 from kilowait_forecasters.profiles import TypicalDays
 from kilowait_forecasters.providers.base import ended
 from kilowait_forecasters.providers.own_model import OwnForecasts
+from kilowait_forecasters.providers.surroundings import REMEMBERED
 from kilowait_forecasters.signal import AVERAGE_DIRECT, AVERAGE_LIFECYCLE, Signal
 from kilowait_forecasters.zone import Zone
 
@@ -32,7 +33,7 @@ class Past:
 
     signal: Signal = AVERAGE_LIFECYCLE
     name: str = "past"
-    sold: timedelta = timedelta(days=400)
+    sold: timedelta = timedelta(days=500)
     ahead_h: int = 0
     down: ForecastersError | None = None
     held: asyncio.Event | None = None
@@ -122,14 +123,14 @@ async def test_the_past_is_asked_for_once_an_hour_and_then_only_for_what_is_new(
     own = OwnForecasts({"DE": source}, wait_s=60)
     for minutes in (0, 5, 30, 50):
         await own.forecast(DE, now=NOW + timedelta(minutes=minutes), until=NOW + 24 * HOUR)
-    assert source.asked == [timedelta(days=365), timedelta(days=1, minutes=70)]
+    assert source.asked == [REMEMBERED, timedelta(days=1, minutes=70)]
 
 
 async def test_a_plan_that_sells_a_short_past_is_asked_for_less() -> None:
     source = Past(sold=timedelta(days=12))
     own = OwnForecasts({"DE": source}, wait_s=60)
     await own.forecast(DE, now=NOW, until=NOW + 24 * HOUR)
-    assert source.asked == [timedelta(days=365), timedelta(days=90), timedelta(days=10)]
+    assert source.asked == [REMEMBERED, timedelta(days=365), timedelta(days=90), timedelta(days=10)]
 
 
 async def test_nobody_waits_for_it_to_learn() -> None:

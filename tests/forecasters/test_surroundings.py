@@ -17,7 +17,7 @@ from kilowait_forecasters.mix import MixSlot
 from kilowait_forecasters.models.hours import Hours, hour_number, hour_start
 from kilowait_forecasters.models.own import OwnModel
 from kilowait_forecasters.providers.own_model import OwnForecasts
-from kilowait_forecasters.providers.surroundings import Surroundings, by_hour
+from kilowait_forecasters.providers.surroundings import REMEMBERED, Surroundings, by_hour
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 
@@ -182,11 +182,11 @@ async def test_a_model_with_a_longer_past_is_given_all_of_it_though_another_aske
     assert starts.count(hour_start(hours.first)) == 1
 
 
-async def test_what_lies_over_a_year_back_is_forgotten() -> None:
+async def test_what_lies_further_back_than_models_learn_from_is_forgotten() -> None:
     hours = made_up(DAYS)
     surroundings = around(World(hours))
     await surroundings.around(DE, hours.before(hour_number(NOW)), until=hour_number(NOW) + 96, now=NOW)
-    later = NOW + 330 * DAY
+    later = NOW + REMEMBERED - 35 * DAY
     seen = await surroundings.around(DE, hours, until=hour_number(later) + 96, now=later)
     assert np.isnan(seen.mix["wind"][: 53 * 24]).all()
     assert np.isfinite(seen.mix["wind"][54 * 24 :]).all()

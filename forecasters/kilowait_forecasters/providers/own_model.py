@@ -17,10 +17,10 @@ from kilowait_forecasters.models.own import HORIZON_H, Outlook, OwnModel
 from kilowait_forecasters.zone import Zone
 
 from .base import Provider, require_now, require_served, require_span
-from .surroundings import Surroundings
+from .surroundings import REMEMBERED, Surroundings
 
-# How far back the past is asked for, longest first: plans differ in how much of it they sell. A year has every season.
-_SPANS = (timedelta(days=365), timedelta(days=90), timedelta(days=10), timedelta(hours=23))
+# How far back the past is asked for, longest first: plans differ in how much of it they sell.
+_SPANS = (REMEMBERED, timedelta(days=365), timedelta(days=90), timedelta(days=10), timedelta(hours=23))
 # The last hours are asked for again each time: they are revised for about a day.
 _REVISED_FOR = timedelta(days=1)
 # A source that failed is not asked again for the past before this.

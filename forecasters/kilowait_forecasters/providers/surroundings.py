@@ -21,8 +21,10 @@ from .open_meteo import Columns, Place
 
 # Values are corrected for a day or two; so much of the past is asked for again each time.
 _REVISED_FOR = timedelta(days=2)
-# The past that models learn from is a year at the most, and a day of slack.
-REMEMBERED_H = 366 * 24
+# The past that models learn from, at the most: a year has every season, and they can tell one from a trend once they
+# have seen it begin anew.
+REMEMBERED = timedelta(days=430)
+_REMEMBERED_H = REMEMBERED // HOUR + 24
 
 
 class MixSource(Protocol):
@@ -72,7 +74,7 @@ class Surroundings:
     async def _mix(self, zone: Zone, hours: Hours, *, now: datetime) -> Mapping[str, Floats]:
         if zone.id not in self._mixes:
             return {}
-        oldest = hour_number(now) - REMEMBERED_H
+        oldest = hour_number(now) - _REMEMBERED_H
         known = self._generated[zone.id] = _since(self._generated[zone.id], oldest)
         newest = max((max(values) for values in known.values() if values), default=None)
         first, covered = max(hours.first, oldest), max(self._mix_from.get(zone.id, 0), oldest)
@@ -97,7 +99,7 @@ class Surroundings:
         places = self._places.get(zone.id)
         if self._weather is None or not places:
             return {}
-        oldest = hour_number(now) - REMEMBERED_H
+        oldest = hour_number(now) - _REMEMBERED_H
         known = _since(self._forecast[zone.id], oldest)
         first = max(hours.first, oldest)
         # Past days are kept as they were forecast; the last two, today and what is to come are asked for anew.
