@@ -29,8 +29,8 @@ STORED = "stored"
 
 _DAY = timedelta(days=1)
 # A source that gave this share at the same time on one of the last days it was reported is missed where it is absent.
-_LEAST_SHARE_MISSED = 0.02
-_DAYS_COMPARED = 3
+LEAST_SHARE_MISSED = 0.02
+DAYS_COMPARED = 3
 # After so long without a report a plant has closed; outages of reporting are over by then.
 LONGEST_ABSENCE = timedelta(days=14)
 # What is asked for anew before the moments wanted: late reports, and corrections.
@@ -139,10 +139,10 @@ def intensities(slots: Iterable[MixSlot], *, scope: Scope, provisional_from: dat
 
 def _weighty(slot: MixSlot) -> set[str]:
     total = sum(abs(value) for value in slot.mw.values())
-    return {code for code, value in slot.mw.items() if abs(value) >= _LEAST_SHARE_MISSED * total > 0}
+    return {code for code, value in slot.mw.items() if abs(value) >= LEAST_SHARE_MISSED * total > 0}
 
 
 def _report(known: dict[str, _Reports], slot: MixSlot, weighty: set[str]) -> None:
     for source in slot.mw:
         _, days = known.get(source, (slot.start, ()))
-        known[source] = slot.start, (*days, source in weighty)[-_DAYS_COMPARED:]
+        known[source] = slot.start, (*days, source in weighty)[-DAYS_COMPARED:]

@@ -165,6 +165,16 @@ def test_a_source_that_has_not_reported_yet_is_not_taken_for_one_that_gives_noth
         assert np.array_equal(share[-6:], before[name][-30:-24]), "filled from the day before"
 
 
+def test_sources_that_are_small_or_give_nothing_at_that_time_of_day_are_not_missed(grid: Hours) -> None:
+    day = np.arange(len(grid.g_per_kwh)) % 24
+    oil = np.where(np.arange(len(day)) % 240 == 0, 0.001 * sum(grid.mix.values()), np.nan)
+    dark = np.where((day < 3) & (grid.mix["solar"] == 0), np.nan, grid.mix["solar"])
+    assert np.isnan(dark).any()
+    found = shares_of(replace(grid, mix={**grid.mix, "solar": dark, "oil": oil}))
+    for name, share in shares_of(grid).items():
+        assert found[name] == pytest.approx(share, abs=0.0011)
+
+
 def test_a_source_not_reported_for_weeks_has_closed_and_one_not_reported_yet_gives_nothing(grid: Hours) -> None:
     closed = {name: values.copy() for name, values in grid.mix.items()}
     closed["solar"][1000:] = np.nan

@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .hours import Floats, Hours
+from kilowait_forecasters.mix import DAYS_COMPARED, LEAST_SHARE_MISSED, LONGEST_ABSENCE
+
+from .hours import HOUR, Floats, Hours
 
 Whole = NDArray[np.int64]
+Marks = NDArray[np.bool_]
 
 DAY, WEEK = 24, 168
 # Hours before the first origin that features reach back: four weeks.
 LOOKBACK = 4 * WEEK
 # Sources below this share of generation say nothing worth a column.
 _LEAST_SHARE = 0.004
-# A source not reported for longer has closed: from then on it gives nothing.
-_LONGEST_ABSENCE_H = 14 * DAY
 # Who has not seen a year cannot tell a season, or a level that returns, from a trend.
 _SEASONS_H = 400 * DAY
 # Where the effect of a weather column may bend: quantiles of its past.
@@ -223,19 +224,30 @@ class Features:
 def shares_of(hours: Hours) -> dict[str, Floats]:
     """Share of each source in generation on the hours of the intensity, causally filled.
 
-    An hour that lacks a source reported within _LONGEST_ABSENCE_H has no shares: without its coal a grid looks clean.
+    An hour that lacks a source of weight, as `mix.whole` counts it, has no shares: without its coal a grid looks clean.
     """
     count = len(hours.g_per_kwh)
     table = np.full((len(hours.mix), count), np.nan)
     for row, values in zip(table, hours.mix.values(), strict=True):
         row[: min(len(values), count)] = np.maximum(values[:count], 0.0)
-    at, known = np.arange(count), np.isfinite(table)
-    last = np.maximum.accumulate(np.where(known, at, -_LONGEST_ABSENCE_H - 1), axis=1)
-    missed = ~known & (at - last <= _LONGEST_ABSENCE_H)
+    known = np.isfinite(table)
+    missed = ~known & _weighty_of_late(known, table)
     table = np.where(known | missed, table, 0.0)
     total = table.sum(axis=0)  # NaN where one is missed
     shares = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
     return {name: causal_fill(row) for name, row in zip(hours.mix, shares, strict=True) if np.isfinite(row).any()}
+
+
+def _weighty_of_late(known: Marks, table: Floats) -> Marks:
+    """(sources, hours) whether a source had weight at that time of day on one of the last days it was reported then."""
+    given = np.where(known, table, 0.0)
+    weighty = known & (given >= LEAST_SHARE_MISSED * given.sum(axis=0)) & (given > 0)
+    found, reports = np.zeros_like(known), np.zeros(known.shape, dtype=np.int64)
+    for lag in range(DAY, LONGEST_ABSENCE // HOUR + 1, DAY):
+        counts = known[:, :-lag] & (reports[:, lag:] < DAYS_COMPARED)
+        found[:, lag:] |= counts & weighty[:, :-lag]
+        reports[:, lag:] += counts
+    return found
 
 
 def _mean(parts: Sequence[Floats]) -> Floats:
