@@ -12,6 +12,7 @@ from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve, together
 from .problem import Floats, Ints
 
 _SAME = 1e-9  # relative; what differs by less is equal
+_SOONER = 20  # times as often as another, a job that is left out is tried
 # Ways in which prices are shaken: many where they are small, some anyway.
 _FEWEST_SHAKEN, _MOST_SHAKEN, _SHAKEN_CELLS = 16, 512, 100_000
 
@@ -355,7 +356,7 @@ def improve(
     accepted = 0
     for move in range(moves):
         j = -1
-        if count[pools] > 0 and _draw(state, 2) == 0:
+        if count[pools] > 0 and _draw(state, _SOONER * int(count[pools]) + jobs) >= jobs:
             j = int(members[pools, _draw(state, int(count[pools]))])
         for _ in range(64):
             if j >= 0:
