@@ -137,7 +137,11 @@ class Integrator:
         if interval is None:
             return None
         first, last = self._samples[0], self._samples[-1]
-        stands_still = first.counter_mj is not None and first.counter_mj == last.counter_mj
+        stands_still = (
+            first.counter_mj is not None
+            and first.counter_mj == last.counter_mj
+            and first.counter_era == last.counter_era
+        )
         self._credit_mj = self._credit_mj + interval.energy_mj if stands_still else 0
         self._still_ns = self._still_ns + interval.mono_dt_ns if stands_still else 0
         self._samples = [last]
@@ -172,6 +176,8 @@ def integrate(
         if elapsed_ns <= limits.max_gap_ns and not final:
             return None
         return _by_power(samples, limits=limits, note="the energy counter did not answer")
+    if first.counter_era != last.counter_era:
+        return _by_power(samples, limits=limits, note="the energy counter may have wrapped unseen")
     gained_mj = last.counter_mj - first.counter_mj
     if gained_mj < 0:
         return _after_restart(samples, limits=limits)

@@ -33,6 +33,10 @@ class _Package:
     """As if it never wrapped; the same as what the file says, give or take whole ranges."""
     read_ns: int
     """When `last_uj` was read."""
+    era: int = 0
+    """How many times it may have wrapped unseen."""
+    late: bool = False
+    """It may have before the last reading."""
     trouble: bool = False
 
     @property
@@ -45,7 +49,7 @@ class RaplMeter:
     """One device per CPU package; `root` is /sys/class/powercap, or where a container has the host's.
 
     The counter of the files wraps at a range that a busy package fills in minutes (about 262 kJ); it is unwound here,
-    which takes a reading at least once in that time: after longer it begins anew at zero, as no difference can be had.
+    which takes a reading at least once in that time: after longer no difference can be had, and another era begins.
     Only packages are read: their parts are contained in them, and the platform's own zone (psys) contains them. Whose
     processes used a package is not known here. Raises Permanent, saying why, where no package can be read.
     """
@@ -98,6 +102,7 @@ class RaplMeter:
                 name=package.device.name,
                 scope="cpu",
                 counter_mj=self._counter_mj(package),
+                counter_era=package.era,
                 power_mw=None,
                 t_us=self._clock.now_us(),
                 mono_ns=self._clock.mono_ns(),
@@ -144,10 +149,16 @@ class RaplMeter:
             return None
         package.trouble = False
         now_ns = self._clock.mono_ns()
-        if now_ns - package.read_ns < package.sure_ns:
-            package.whole_uj += (now_uj - package.last_uj) % package.range_uj
-        else:
-            _log.warning("%s was not read for so long that it may have wrapped unseen", package.energy)
-            package.whole_uj = 0  # a counter that begins anew, so that nobody takes a difference for what was used
+        was_late, package.late = package.late, now_ns - package.read_ns >= package.sure_ns
+        if package.late:
+            package.era += 1
+            if not was_late:
+                _log.warning(
+                    "%s was not read for %d s and may have wrapped unseen: that time is a gap; an --interval below "
+                    "%d s measures it",
+                    package.energy, (now_ns - package.read_ns) // 10**9, package.sure_ns // 10**9,
+                )  # fmt: skip
+        # Also then, for the next life of the agent: what the file says, give or take whole ranges.
+        package.whole_uj += (now_uj - package.last_uj) % package.range_uj
         package.last_uj, package.read_ns = now_uj, now_ns
         return package.whole_uj // 1000

@@ -30,6 +30,9 @@ class Reading:
     power_kind: PowerKind = "instant"
     modelled: bool = False
     """Nobody measured it: a model says so."""
+    counter_era: int = 0
+    """Counters of different eras have no difference: the meter lost count between them. The first of a life is 0, and
+    goes on from the life before."""
 
     def __post_init__(self) -> None:
         # More than any counter can have reached: drivers have filled fields that they did not know with ones.

@@ -99,6 +99,7 @@ class DeviceStream:
         start = replace(
             reading,
             counter_mj=counter_mj,
+            counter_era=0,
             power_mw=None,
             t_us=start_us,
             mono_ns=reading.mono_ns - (reading.t_us - start_us) * 1000,

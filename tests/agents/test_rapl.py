@@ -97,8 +97,9 @@ class Lives:
         self.raw_uj = (self.raw_uj + round(1e6 * watts * seconds)) % RANGE_UJ
         self.powercap.set("intel-rapl:0", self.raw_uj)
 
-    def live(self, ticks: int, *, boot_id: str = "boot-1") -> None:
-        """As kill -9 ends it: what was not flushed is gone."""
+    def live(self, ticks: int, *, boot_id: str = "boot-1", late_s: float = 0, waits_s: float = 0) -> None:
+        """As kill -9 ends it: what was not flushed is gone. The first reading comes `waits_s` after the start, the
+        second `late_s` after that."""
         spool = Spool(self.folder, sync=lambda _: None)
         meter = opened(self.powercap, self.clock)
         agent = Agent(
@@ -111,7 +112,11 @@ class Lives:
             now_us=self.clock.now_us,
             resumes=meter.go_on(spool.resumes, boot_id=boot_id),
         )
+        self.advance(waits_s)
         agent.tick()
+        if late_s:
+            self.advance(late_s)
+            agent.tick()
         for _ in range(ticks):
             self.advance(1)
             agent.tick()
@@ -169,6 +174,57 @@ def test_what_was_used_while_a_counter_may_have_wrapped_unseen_is_a_gap(
     assert gap.mono_dt_ns == 600 * 10**9
     assert sum(one.energy_mj for one in intervals) == 900_000 * 299
     assert sum(one.mono_dt_ns for one in intervals) == 899 * 10**9
+
+
+@given(steps=st.lists(st.tuples(st.integers(1, 600), st.integers(0, 1000)), min_size=1, max_size=20))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_reading_that_comes_too_late_makes_a_gap_and_every_other_a_measurement(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]
+) -> None:
+    clock, powercap = HandClock(), Powercap(tmp_path_factory.mktemp("powercap"))
+    meter, integrator = opened(powercap, clock), Integrator(limits=Limits().at_cadence(300))
+    integrator.push(meter.read()[0])
+    raw_uj = 1_000_000
+    for seconds, watts in steps:
+        clock.advance(seconds)
+        raw_uj += 1_000_000 * watts * seconds
+        powercap.set("intel-rapl:0", raw_uj % RANGE_UJ)
+        interval = integrator.push(meter.read()[0])
+        assert interval is not None
+        if seconds * 1_000_000_000 > RANGE_UJ:
+            assert (interval.quality, interval.energy_mj) == ("gap", 0)
+        else:
+            assert interval.quality == "measured"
+            assert abs(interval.energy_mj - watts * seconds * 1000) <= 1
+
+
+def test_a_counter_read_every_five_minutes_measures_nothing_and_says_so(powercap: Powercap, clock: HandClock) -> None:
+    meter, integrator = opened(powercap, clock), Integrator(limits=Limits().at_cadence(300))
+    integrator.push(meter.read()[0])
+    found = []
+    for _ in range(5):
+        clock.advance(300)
+        found.append(integrator.push(meter.read()[0]))
+    assert [one.quality for one in found if one is not None] == ["gap"] * 5
+
+
+def test_a_new_life_knows_where_the_counter_stood_after_it_had_not_been_read_for_long(lives: Lives) -> None:
+    lives.advance(1000)  # to 100 kJ
+    lives.live(10, late_s=400)
+    lives.advance(120)
+    lives.live(0)
+    (gap,) = [one for one in lives.records if one.quality == "gap"]
+    assert gap.t1_us - gap.t0_us == 400_000_000
+    assert sum(one.energy_mj for one in lives.records) == 100_000 * (10 + 120)
+
+
+def test_a_new_life_whose_first_reading_comes_late_takes_the_time_for_a_gap(lives: Lives) -> None:
+    lives.live(10)
+    lives.advance(1)
+    lives.live(0, waits_s=400)
+    (gap,) = [one for one in lives.records if one.quality == "gap"]
+    assert gap.t1_us - gap.t0_us == 401_000_000
+    assert sum(one.energy_mj for one in lives.records) == 100_000 * 10
 
 
 @pytest.mark.parametrize(("away_s", "boot_id"), [(300, "boot-1"), (20, "boot-2")])
