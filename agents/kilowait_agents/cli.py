@@ -20,6 +20,7 @@ from .cadence import Cadence, affordable
 from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
+from .left import left_records
 from .memory import give_back
 from .meter import Meter
 from .meters import open_meter
@@ -175,6 +176,7 @@ def _report(
     day = "" if grid is None else f"-{grid.origin_grid_us}-{speed:g}"
     folder = settings.state_dir / f"spool-{meter.source}{day}"
     spool = Spool(folder)
+    left = left_records(settings.state_dir, but=folder)
     uplink = Uplink(
         outbox=spool,
         transport=transport,
@@ -212,7 +214,7 @@ def _report(
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()
     try:
-        with _metrics(settings, lambda: [*counted.samples(), *_of_delivery(uplink, spool)]):
+        with _metrics(settings, lambda: [*counted.samples(), *_of_delivery(uplink, spool, left=left)]):
             agent.run(wait, for_s=settings.duration_s)
     finally:
         exits.close()
@@ -246,11 +248,12 @@ def _metrics(settings: Settings, samples: Callable[[], Iterable[Sample]]) -> Ite
         raise Refused(f"--metrics {settings.metrics[0]}:{settings.metrics[1]} cannot be had: {error}") from error
 
 
-def _of_delivery(uplink: Uplink, spool: Spool) -> list[Sample]:
+def _of_delivery(uplink: Uplink, spool: Spool, *, left: int) -> list[Sample]:
     known = [
         ("clock_skew_seconds", "How far the server's clock is ahead of this machine's.", uplink.skew_s),
         ("last_delivery_timestamp_seconds", "When the server last took records.", uplink.delivered_at_s),
-        ("waiting_records", "Records that the server does not hold yet.", float(len(spool))),
+        ("waiting_records", "Records that the server does not hold yet, those of meters not in use included.",
+         float(len(spool) + left)),
         ("spool_bytes", "What they take on disk.", float(spool.bytes)),
         ("refused_records", "Records set aside since the start, because the server will not take them.",
          float(uplink.refused_records)),

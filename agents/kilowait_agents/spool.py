@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -51,7 +52,7 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._owner = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._owner)
             self._slots = Slots(folder / "anchors", sync=sync)
             self._segments, lost = open_segments(folder)
         except BlockingIOError as error:
@@ -246,3 +247,14 @@ class Spool:
             dead.mkdir(exist_ok=True)
             path.rename(dead / path.name)
             _log.error("%s cannot be trusted after damage before it; moved to %s", path, dead)
+
+
+def _lock(file: int) -> None:
+    """Raises BlockingIOError if another holds the folder for longer than it takes to look what waits in it."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.1)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
