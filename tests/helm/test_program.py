@@ -239,6 +239,16 @@ def test_the_model_of_the_host_is_given_its_watts(render: Render, tmp_path: Path
     assert (settings.meter, settings.host_idle_w, settings.host_busy_w) == ("host", 210, 900.5)
 
 
+@pytest.mark.parametrize(("given", "watts"), [(0, 0), ("0", 0), (0.5, 0.5), ("", None), (None, None)])
+def test_a_machine_without_idle_power_is_not_one_whose_idle_power_is_not_known(
+    render: Render, tmp_path: Path, given: object, watts: float | None
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("kw_token\n")
+    settings = _agent(render({"agent": {"meter": "host", "hostIdleW": given, "hostBusyW": given}}), token=token)
+    assert (settings.host_idle_w, settings.host_busy_w) == (watts, watts)
+
+
 def test_the_agent_is_named_after_its_node(render: Render) -> None:
     assert env_of(render().container("DaemonSet"), {})["KILOWAIT_NODE"] == "spec.nodeName"
 
