@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -335,14 +336,16 @@ def _agent_id(settings: Settings) -> str:
     path = settings.state_dir / "agent-id"
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists() or not path.stat().st_size:  # empty: a power cut came before it was on the disk
-            draft = path.with_suffix(".tmp")
-            with draft.open("w", encoding="ascii") as file:
-                file.write(f"{plain}-{os.urandom(4).hex()}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.rename(path)
-        agent_id = path.read_text(encoding="ascii").strip()
+        with path.with_suffix(".lock").open("w") as lock:  # agents of other meters may start here at the same time
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists() or not path.stat().st_size:  # empty: a power cut came before it was on the disk
+                draft = path.with_suffix(".tmp")
+                with draft.open("w", encoding="ascii") as file:
+                    file.write(f"{plain}-{os.urandom(4).hex()}\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.rename(path)
+            agent_id = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:
         raise Refused(f"--state-dir {settings.state_dir} cannot be used: {error}") from error
     if not valid_id(agent_id):

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from fake_nvml import FakeNode
-from kilowait_agents.cli import main
+from kilowait_agents.cli import _agent_id, main
 from kilowait_agents.duration import parse_duration
 from kilowait_agents.errors import Refused
 from kilowait_agents.settings import parse_settings
@@ -231,6 +233,25 @@ def test_records_that_the_server_will_never_take_are_kept_in_the_state_dir(tmp_p
         name: value for name, value in refused.items() if name not in ("refused", "shares")
     }, shares=tuple(Share(**share) for share in refused["shares"]))  # fmt: skip
     assert len(ingest.stored) >= 3
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_agents_that_start_together_on_one_state_directory_have_one_name(tmp_path: Path, torn: bool) -> None:
+    together = Barrier(4)
+
+    def named(folder: Path) -> str:
+        settings = parse_settings(["--server", "http://h", "--state-dir", str(folder)], {"KILOWAIT_TOKEN": "t"})
+        together.wait()
+        return _agent_id(settings)
+
+    with ThreadPoolExecutor(4) as agents:
+        for start in range(10):
+            folder = tmp_path / str(start)
+            if torn:
+                folder.mkdir()
+                (folder / "agent-id").touch()
+            names = set(agents.map(named, [folder] * 4))
+            assert names == {(folder / "agent-id").read_text().strip()}
 
 
 @pytest.mark.parametrize(
