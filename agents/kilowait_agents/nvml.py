@@ -153,6 +153,9 @@ class NvmlMeter:
                     gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
                 counter_mj, power_mw = self._values(gpu)
                 gpu.power_mw = power_mw
+                if gpu.retry_after_ns:  # a reset or another driver may have cut it, or made it whole
+                    gpu.device = self._cut(gpu.device, gpu.handle)
+                    gpu.processes = self._processes_of(gpu.device)
                 self._answered(gpu)
             except self._nvml.NVMLError as error:
                 self._failed(gpu, error=error, now_ns=before_ns)
@@ -272,14 +275,9 @@ class NvmlMeter:
                 self._broken.pop(index, None)
                 return
             device = Device(
-                uuid=uuid,
-                index=index,
-                name=str(nvml.nvmlDeviceGetName(handle)),
-                limit_mw=self._limit_mw(handle),
-                slices=(slices := self._slices(handle)),
-                parts=self._parts(handle) if slices else (),
+                uuid=uuid, index=index, name=str(nvml.nvmlDeviceGetName(handle)), limit_mw=self._limit_mw(handle)
             )
-            gpu = self._probe(device, handle)
+            gpu = self._probe(self._cut(device, handle), handle)
         except nvml.NVMLError as error:
             if error.value in (_UNINITIALIZED, _DRIVER_NOT_LOADED, _VERSION_MISMATCH):
                 raise
@@ -299,6 +297,11 @@ class NvmlMeter:
             return None
         return int(highest_mw) or None
 
+    def _cut(self, device: Device, handle: Any) -> Device:
+        """`device` with the parts into which it is cut now."""
+        slices = self._slices(handle)
+        return replace(device, slices=slices, parts=self._parts(handle) if slices else ())
+
     def _slices(self, handle: Any) -> int:
         """Into how many slices the GPU can be cut, if it is cut at all."""
         try:
@@ -313,10 +316,18 @@ class NvmlMeter:
         except self._nvml.NVMLError:
             return ()
 
+    def _processes_of(self, device: Device) -> GpuProcesses:
+        return GpuProcesses(nvml=self._nvml, partitioned=device.slices > 0, now_us=self._clock.now_us)
+
     def _gpu(self, device: Device, handle: Any, *, counter: bool, power: _Power, fields: bool) -> _Gpu:
-        processes = GpuProcesses(nvml=self._nvml, partitioned=device.slices > 0, now_us=self._clock.now_us)
-        known = replace(device, counter=counter)
-        return _Gpu(device=known, handle=handle, counter=counter, power=power, fields=fields, processes=processes)
+        return _Gpu(
+            device=replace(device, counter=counter),
+            handle=handle,
+            counter=counter,
+            power=power,
+            fields=fields,
+            processes=self._processes_of(device),
+        )
 
     def _probe(self, device: Device, handle: Any) -> _Gpu:
         """Which of the device's sensors answer. With a counter, power only serves as a check, so the moment's is read;

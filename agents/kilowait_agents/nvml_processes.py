@@ -25,6 +25,8 @@ class GpuProcesses:
         self._partitioned = partitioned
         self._now_us = now_us
         self._parts: dict[tuple[int, int], Part] = {}
+        self._held: dict[int, tuple[int, int]] = {}
+        """The instance of each pid at the last look."""
         self._asked_us = self._seen_us = 0
         self._work: dict[int, int] = {}
 
@@ -34,11 +36,11 @@ class GpuProcesses:
         A `quiet` board is asked whether it does anything; one that draws much evidently does.
         """
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        parts = self._parts_of(handle, running)
         if not running:
             return []
-        parts = {int(one.pid): self._part_of(handle, one) for one in running}
         clients = self._clients(handle)
-        pids = sorted(parts.keys() | clients)
+        pids = sorted({int(one.pid) for one in running} | clients)
         work: dict[int, int] = {}
         if len(pids) > 1 and not self._partitioned:
             work = self._work_of(handle, pids)
@@ -59,13 +61,21 @@ class GpuProcesses:
         except self._nvml.NVMLError:
             return set()
 
-    def _part_of(self, handle: Any, process: Any) -> Part | None:
-        if not self._partitioned or process.gpuInstanceId in (None, _NO_INSTANCE):
-            return None
-        instance = (int(process.gpuInstanceId), int(process.computeInstanceId))
-        if instance not in self._parts:
+    def _parts_of(self, handle: Any, running: Sequence[Any]) -> dict[int, Part]:
+        """The part that a process holds, by pid.
+
+        The driver lets nobody cut a part that a process holds, but gives its numbers to another one afterwards: so the
+        parts are listed again whenever somebody new holds one.
+        """
+        held = {
+            int(one.pid): (int(one.gpuInstanceId), int(one.computeInstanceId))
+            for one in running
+            if self._partitioned and one.gpuInstanceId not in (None, _NO_INSTANCE)
+        }
+        if not held.items() <= self._held.items() or not self._parts.keys() >= set(held.values()):
             self._parts = {part.instance: part for part in list_parts(self._nvml, handle)}
-        return self._parts.get(instance)
+        self._held = held
+        return {pid: self._parts[instance] for pid, instance in held.items() if instance in self._parts}
 
     def _work_of(self, handle: Any, pids: Sequence[int]) -> dict[int, int]:
         """The share of the multiprocessors that each process kept busy, in 1/1000 %; empty if the driver cannot tell.
