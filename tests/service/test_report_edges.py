@@ -54,8 +54,8 @@ def job(name: str, **more: object) -> dict[str, object]:
     return {"name": name, "resources": {"gpus": 8}, "duration": "2h", "within": "20h", **more}
 
 
-def lost_for_nothing(world: World) -> None:
-    """A job without checkpoints whose run was lost after an hour; it was cancelled as the next one began."""
+def lost_once(world: World) -> str:
+    """A job without checkpoints whose run was lost after an hour; from the next one on nobody measures."""
     record = world.submit(**job("a", within="30h", resources={"gpus": 8, "gpu_type": "A100-SXM4-80GB"}))
     world.run(HOUR)
     (first,) = world.job(record.id).state.runs
@@ -65,9 +65,15 @@ def lost_for_nothing(world: World) -> None:
     world.report = False
     while len(world.job(record.id).state.runs) < 2:
         world.run(HOUR / 60, every=HOUR / 60)
-    world.server.jobs.cancel(record.id)
+    return record.id
+
+
+def lost_for_nothing(world: World) -> None:
+    """The same job, cancelled as its next run began."""
+    lost = lost_once(world)
+    world.server.jobs.cancel(lost)
     world.run(HOUR / 6)
-    assert world.job(record.id).state.phase is Phase.CANCELLED
+    assert world.job(lost).state.phase is Phase.CANCELLED
     world.run(30 * HOUR, every=6 * HOUR)
 
 
@@ -99,6 +105,46 @@ def test_energy_of_which_no_work_was_kept_is_emitted_all_the_same(make: Make, tm
     spec.loader.exec_module(module)
     figures, problems = module.recompute(folder)
     assert problems == [] and figures > 0
+
+
+def test_work_that_was_done_while_nobody_measured_is_not_taken_for_none(make: Make) -> None:
+    """What was measured is the lost run alone; the run that did all of the work has no readings."""
+    world = make()
+    lost = lost_once(world)
+    world.report = True
+    behind = world.submit(**job("b", within="40h"))
+    world.report = False
+    while not world.job(lost).state.phase.final:
+        world.run(HOUR / 6)
+    world.report = True
+    world.finish(behind.id)
+    world.run(40 * HOUR, every=6 * HOUR)
+    assert world.job(lost).state.phase is Phase.SUCCEEDED
+    for baseline in Baseline:
+        lines = {line.id: line for line in report(world, baseline=baseline).jobs}
+        line = lines[lost]
+        assert line.note.startswith("no meter readings")
+        figures = (line.carbon_g, line.baseline, line.baseline_start, line.saved_g, line.levers)
+        assert set(figures) == {None}, "what is missing is not zero"
+        if baseline is Baseline.RUN_NOW:
+            starts = lines[behind.id].baseline_start
+            assert starts is not None and starts >= world.job(lost).submitted_at + 2 * HOUR, (
+                "home was held all the same"
+            )
+
+
+def test_a_job_that_is_tried_again_has_no_figures_before_its_end_and_says_so(make: Make) -> None:
+    world = make()
+    lost = lost_once(world)
+    for _ in range(4):  # the next run is planned, sent, and begins
+        line = only(report(world))
+        assert (line.carbon_g, line.baseline, line.saved_g) == (None, None, None)
+        assert line.note == "not yet: none of its work is kept so far; the figure comes once it has ended"
+        world.run(HOUR / 60, every=HOUR / 60)
+    assert world.job(lost).state.runs[1].started_at is not None
+    world.server.jobs.cancel(lost)
+    world.run(HOUR / 6)
+    assert only(report(world)).saved_g is not None
 
 
 def test_jobs_that_never_ran_are_told_and_count_for_nothing(make: Make) -> None:

@@ -24,7 +24,7 @@ LONG_RUN = timedelta(days=365)
 _LEAST_KNOWN = timedelta(days=27)
 
 Worked = Mapping[str, timedelta]
-"""How long the useful work of each job took so far, by job id: of every job that drew energy, though none was kept."""
+"""How long the useful work of each job took so far, by job id, where it is known: zero where none was kept."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run_now(
     regions: Sequence[Region],
     elsewhere: Mapping[str, tuple[str, str]] | None = None,
 ) -> dict[str, Counterfactual]:
-    """run-now@1 for every job of `queue` that drew energy, by job id.
+    """run-now@1 for every job of `queue` whose work is known, by job id.
 
     `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
     is asked about: they took home's GPUs all the same, those without readings for as long as their runs did what was
@@ -96,7 +96,7 @@ def _ran(record: JobRecord) -> timedelta:
 
 
 def mean_start(worked: Worked, *, queue: Sequence[JobRecord]) -> dict[str, Counterfactual]:
-    """mean-start@1 for every job of `queue` that drew energy, by job id; a job that had no slack ran at once."""
+    """mean-start@1 for every job of `queue` whose work is known, by job id; a job that had no slack ran at once."""
     found = {}
     for record in queue:
         if record.id in worked:
@@ -163,7 +163,7 @@ def by_policy(
     intensity: Mapping[str, IntensitySeries],
     archive: Archive,
 ) -> tuple[dict[str, Counterfactual], dict[str, str]]:
-    """What a simpler policy would have done with each job of `queue` that drew energy, or why it is unknown; by id.
+    """What a simpler policy would have done with each job of `queue` whose work is known, or why it is unknown; by id.
 
     With `forecasts` it chooses on the one that was archived when the job was submitted, where that reaches to the
     deadline; else, and without, on realised intensity. Which of the two is said in the grounds.

@@ -164,6 +164,8 @@ def _why_not(
     """Why a job has no figures (yet); empty where nothing speaks against them, or it has not run."""
     if against is None:
         ran = any(run.started_at for run in job.record.state.runs)
+        if len(job.course) and not job.record.state.phase.final and not job.record.state.done_s:
+            return "not yet: none of its work is kept so far; the figure comes once it has ended"
         return "no meter readings for this job: is an agent running in its region?" if ran else ""
     if against.end > now:
         later = f"not yet: under {name} its work would go on until {moment(against.end)} UTC"

@@ -44,6 +44,15 @@ class Measured:
         return gpu_hours(self.useful, stints_of(self.record.state))
 
     @property
+    def work_known(self) -> bool:
+        """Whether `worked` says how long the work took: some was measured, or it ended and by its state none was kept.
+
+        Where some was kept although none was measured, its readings are missing, whatever else it drew.
+        """
+        state = self.record.state
+        return bool(self.worked) or (len(self.course) > 0 and state.phase.final and not state.done_s)
+
+    @property
     def in_time(self) -> bool:
         """Whether it succeeded by its deadline: how it ran is then one of the ways in which it could have run."""
         state = self.record.state

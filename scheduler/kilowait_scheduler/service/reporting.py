@@ -96,7 +96,7 @@ class Reporting:
         queue = queue_for(records, start=begin, end=until)
         measured = await asyncio.to_thread(self._measured, queue, now, progress)
         jobs = [job for job in measured if begin <= job.record.submitted_at < until]
-        worked = {job.record.id: job.worked for job in measured if len(job.course)}
+        worked = {job.record.id: job.worked for job in measured if job.work_known}
         notes: list[str] = []
         compared = await self._queued(asked.baseline, worked, queue=queue, regions=regions, now=now)
         first, last = _span(jobs, compared.found if compared else {}, start=begin, now=now)
