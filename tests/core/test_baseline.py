@@ -25,7 +25,7 @@ HOUR = timedelta(hours=1)
 LIMITED = settings(max_examples=100, deadline=None)
 
 JOBS = st.lists(
-    st.tuples(st.integers(0, 40), st.integers(1, 10), st.integers(1, 30), st.sampled_from(("aa", "bb"))), max_size=14
+    st.tuples(st.integers(0, 40), st.integers(1, 10), st.integers(0, 30), st.sampled_from(("aa", "bb"))), max_size=14
 )
 
 
@@ -38,17 +38,15 @@ def arrivals(jobs: list[tuple[int, int, int, str]]) -> list[Arrival]:
 
 def by_minutes(queue: list[Arrival], capacity: int) -> dict[str, datetime]:
     """The same rule, minute by minute: the head of the queue starts as soon as it fits, nobody overtakes it."""
-    waiting = sorted(queue, key=lambda a: (a.submitted_at, a.job_id))
+    starts = {a.job_id: a.submitted_at for a in queue if a.gpus > capacity or not a.duration}
+    waiting = sorted((a for a in queue if a.job_id not in starts), key=lambda a: (a.submitted_at, a.job_id))
     running: list[tuple[datetime, int]] = []
-    starts: dict[str, datetime] = {}
     now = T0
     while waiting:
         running = [(end, gpus) for end, gpus in running if end > now]
         while waiting and waiting[0].submitted_at <= now:
             head = waiting[0]
-            if head.gpus > capacity:
-                starts[head.job_id] = head.submitted_at
-            elif head.gpus + sum(gpus for _, gpus in running) <= capacity:
+            if head.gpus + sum(gpus for _, gpus in running) <= capacity:
                 starts[head.job_id] = now
                 running.append((now + head.duration, head.gpus))
             else:
@@ -86,6 +84,13 @@ def test_run_now_never_uses_more_gpus_than_there_are(jobs: list[tuple[int, int, 
 def test_a_job_larger_than_its_home_starts_when_submitted_and_delays_nobody() -> None:
     large, small = Arrival("a", T0, 16, 60 * MINUTE, "aa"), Arrival("b", T0, 8, MINUTE, "aa")
     assert run_now_starts([large, small], capacity={"aa": 8}) == {"a": T0, "b": T0}
+
+
+def test_a_job_of_no_work_waits_for_nobody_and_holds_nobody_up() -> None:
+    running, nothing = Arrival("a", T0, 32, 10 * HOUR, "aa"), Arrival("lost", T0 + HOUR, 64, 0 * HOUR, "aa")
+    small = Arrival("c", T0 + 2 * HOUR, 8, HOUR, "aa")
+    found = run_now_starts([running, nothing, small], capacity={"aa": 64})
+    assert found == {"a": T0, "lost": T0 + HOUR, "c": T0 + 2 * HOUR}
 
 
 PIECES = st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40), st.integers(0, 10**9)), min_size=1, max_size=12)

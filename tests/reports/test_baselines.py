@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_scheduler.core.policies import Chance, Choice, lowest_window
 from kilowait_scheduler.core.record import JobRecord
+from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.reports.baselines import Known, by_policy, run_now, static_clean
 
 from .test_build import HOUR, REGIONS, T0, Told, grid, histories, measured
@@ -75,6 +76,17 @@ def test_a_job_without_readings_took_its_gpus_all_the_same() -> None:
     found = run_now({"b": behind.worked}, queue=[ahead.record, behind.record], regions=REGIONS)
     assert set(found) == {"b"}
     assert found["b"].start == T0 + 10 * HOUR
+
+
+def test_a_job_of_which_nothing_was_kept_holds_nobody_up_and_waits_for_nobody() -> None:
+    regions = [region.model_copy(update={"capacity_gpus": 64}) for region in REGIONS]
+    queue, worked = told(
+        Told("a", 0, 0, 10, gpus=32, phase=Phase.RUNNING), Told("lost", 1, 1, 0, gpus=64), Told("c", 2, 2, 1)
+    )
+    found = run_now(worked, queue=queue, regions=regions)
+    assert [found[name].start for name in ("lost", "c")] == [T0 + HOUR, T0 + 2 * HOUR]
+    assert found["lost"].end == T0 + HOUR
+    assert found["lost"].settled and not found["c"].settled, "what is ahead can still move the one, and not the other"
 
 
 def forecast(values: Sequence[float]) -> Known:

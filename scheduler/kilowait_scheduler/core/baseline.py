@@ -99,7 +99,7 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
     Nobody overtakes, so a start depends only on the arrivals before it: what is behind a job may be left out.
 
     `capacity` holds GPUs per region. A job larger than its home's capacity starts as soon as it may: the baseline
-    must not profit from a region that could never have run it.
+    must not profit from a region that could never have run it. So does a job of no work, and holds nobody up.
     """
     starts: dict[str, datetime] = {}
     queues: dict[str, list[Arrival]] = {}
@@ -112,7 +112,7 @@ def run_now_starts(arrivals: Iterable[Arrival], *, capacity: dict[str, int]) -> 
         now = None
         for arrival in queue:
             ready, _, _ = arrival.place
-            if arrival.gpus > total:
+            if arrival.gpus > total or not arrival.duration:
                 starts[arrival.job_id] = ready
                 continue
             now = ready if now is None else max(now, ready)

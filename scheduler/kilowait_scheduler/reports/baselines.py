@@ -58,7 +58,7 @@ def run_now(
 
     `queue` must hold all jobs ahead of those whose baseline is to be used (see `queue_for`), whichever period or team
     is asked about: they took home's GPUs all the same, those without readings for as long as their runs did what was
-    kept. `elsewhere`: (region, grounds) in place of home, by job id.
+    kept. A job of no work stands in nobody's way. `elsewhere`: (region, grounds) in place of home, by job id.
     """
     capacity = {region.name: region.capacity_gpus for region in regions}
     there = elsewhere or {}
@@ -77,7 +77,7 @@ def run_now(
         arrival.job_id: Counterfactual(
             arrival.home,
             ((starts[arrival.job_id], starts[arrival.job_id] + arrival.duration),),
-            settled=arrival.home not in still_open or arrival.place < still_open[arrival.home],
+            settled=not arrival.duration or arrival.home not in still_open or arrival.place < still_open[arrival.home],
             grounds=there.get(arrival.job_id, ("", ""))[1],
         )
         for arrival in arrivals
