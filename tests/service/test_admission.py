@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kilowait_scheduler.core.errors import Refused
-from kilowait_scheduler.core.job import parse_job
+from kilowait_scheduler.core.job import JobSpec, parse_job
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.planner.knowledge import Decision
 from kilowait_scheduler.service.admission import Proposal
@@ -35,9 +35,12 @@ def job(name: str, **more: object) -> dict[str, object]:
 
 
 def at_once(
-    world: World, jobs: Sequence[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+    world: World, jobs: Sequence[dict[str, object]], monkeypatch: pytest.MonkeyPatch, *, key: str | None = None
 ) -> tuple[list[Future[Proposal]], list[int]]:
-    """The first job's plan is held up until all the others wait; the answers, and how many jobs each plan was of."""
+    """The first job's plan is held up until all the others wait; the answers, and how many jobs each plan was of.
+
+    With `key` all the others come with it.
+    """
     planning, admission = world.server.planning, world.server.jobs._admission
     real, sizes, begun = planning.ask, list[int](), threading.Event()
     go_on = threading.Event()
@@ -53,7 +56,7 @@ def at_once(
         answers = [pool.submit(world.server.jobs.submit, parse_job(jobs[0]))]
         assert begun.wait(PATIENCE_S)
         for number, one in enumerate(jobs[1:], start=1):
-            answers.append(pool.submit(world.server.jobs.submit, parse_job(one)))
+            answers.append(pool.submit(world.server.jobs.submit, parse_job(one), idempotency_key=key))
             until_true(lambda number=number: len(admission._waiting) == number)  # type: ignore[misc]
         go_on.set()
     monkeypatch.setattr(planning, "ask", real)
@@ -113,6 +116,66 @@ def test_what_fails_for_one_is_told_to_that_one(world: World, monkeypatch: pytes
     answers, _ = at_once(world, [job(f"j{n}", resources={"gpus": 1}) for n in range(4)], monkeypatch)
     assert names(answers) == ["j0", "j1", "j3"]
     assert isinstance(answers[2].exception(), OSError)
+
+
+def test_an_answer_is_given_as_soon_as_it_stands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one is not stored before one of those planned with it has been told."""
+    store, jobs, told = world.server.store, world.server.jobs, set[str]()
+    real_add, real_submit = store.add_job, jobs.submit
+
+    def add_job(record: JobRecord, *, idempotency_key: str | None = None) -> JobRecord:
+        if record.spec.name == "j3":
+            until_true(lambda: "j2" in told)
+        return real_add(record, idempotency_key=idempotency_key)
+
+    def submit(spec: JobSpec, *, idempotency_key: str | None = None) -> Proposal:
+        answer = real_submit(spec, idempotency_key=idempotency_key)
+        told.add(spec.name)
+        return answer
+
+    monkeypatch.setattr(store, "add_job", add_job)
+    monkeypatch.setattr(jobs, "submit", submit)
+    answers, _ = at_once(world, [job(f"j{n}", resources={"gpus": 1}) for n in range(4)], monkeypatch)
+    assert names(answers) == ["j0", "j1", "j2", "j3"]
+
+
+def failing_for(world: World, name: str, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = world.server.planning.ask
+
+    def ask(records: Sequence[JobRecord]) -> list[Decision]:
+        if any(record.spec.name == name for record in records):
+            raise error
+        return real(records)
+
+    monkeypatch.setattr(world.server.planning, "ask", ask)
+
+
+def test_a_job_that_cannot_be_planned_fails_nobody_who_waits_beside_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_for(world, "j2", ZeroDivisionError(), monkeypatch)
+    answers, _ = at_once(world, [job(f"j{n}", resources={"gpus": 1}) for n in range(5)], monkeypatch)
+    assert names(answers) == ["j0", "j1", "j3", "j4"]
+    assert isinstance(answers[2].exception(), ZeroDivisionError)
+
+
+def test_when_planning_is_broken_off_all_are_told_and_the_next_is_admitted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_for(world, "j2", SystemExit(), monkeypatch)
+    answers, _ = at_once(world, [job(f"j{n}", resources={"gpus": 1}) for n in range(4)], monkeypatch)
+    assert names(answers) == ["j0"]
+    assert [type(one.exception()) for one in answers].count(SystemExit) == 1, "the thread that it happened in"
+    assert world.server.jobs.submit(parse_job(job("later"))).record.spec.name == "later"
+
+
+def test_the_same_submission_twice_at_once_is_one_job_though_there_is_room_for_no_second(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = job("large", duration="14h", within="20h")
+    answers, _ = at_once(world, [job("small", duration="15m"), large, large], monkeypatch, key="k")
+    assert names(answers) == ["small", "large", "large"]
+    assert answers[1].result().record.id == answers[2].result().record.id
 
 
 def test_a_plan_that_fails_is_told_to_all_who_waited_and_to_no_one_after(

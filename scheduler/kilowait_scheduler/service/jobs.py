@@ -73,15 +73,19 @@ class Jobs:
         self, spec: JobSpec, *, package: str | None = None, idempotency_key: str | None = None, user: str = ""
     ) -> Proposal:
         """Admit a job; with a repeated key, the job of its first use. It is planned in the next round, at once."""
-        first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
-        if first is not None:
-            return _repeated(first, spec)
+
+        def known() -> Proposal | None:
+            first = self._store.job_of_key(idempotency_key) if idempotency_key is not None else None
+            return _repeated(first, spec) if first is not None else None
+
+        if (repeated := known()) is not None:
+            return repeated
 
         def keep(proposal: Proposal) -> Proposal:
             stored = self._store.add_job(proposal.record, idempotency_key=idempotency_key)
             return Proposal(stored, proposal.decision if stored is proposal.record else _promised(stored))
 
-        admitted = self._admission.admit(self._checked(spec, package=package, user=user), keep)
+        admitted = self._admission.admit(self._checked(spec, package=package, user=user), keep, known=known)
         self._wake()
         return admitted
 
