@@ -11,11 +11,11 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
-_SOURCES = ("arrays.py", "kernels.py", "sweeps.py", "conflicts.py")
+_SOURCES = ("arrays.py", "onepool.py", "kernels.py", "sweeps.py", "conflicts.py")
 
 try:
     import numba
@@ -48,13 +48,22 @@ _FOLDER = writable([_HERE / "__pycache__", _CACHE / "kilowait"]) if COMPILED els
 
 def jit(function: _F) -> _F:
     """`function` compiled at its first call, without holding the interpreter's lock while it runs."""
+    return _compiled(function, inline="never")
+
+
+def inlined(function: _F) -> _F:
+    """The same, compiled into each that calls it: only to hand on all arrays costs most of a microsecond."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: _F, *, inline: Literal["never", "always"]) -> _F:
     if not COMPILED:
         return function
     if _FOLDER is None:
-        return cast(_F, numba.njit(nogil=True)(function))
+        return cast(_F, numba.njit(nogil=True, inline=inline)(function))
     before = getattr(config, "CACHE_DIR", "")
     setattr(config, "CACHE_DIR", str(_FOLDER))  # noqa: B010 - numba makes its settings at run time
     try:
-        return cast(_F, numba.njit(cache=True, nogil=True)(function))
+        return cast(_F, numba.njit(cache=True, nogil=True, inline=inline)(function))
     finally:
         setattr(config, "CACHE_DIR", before)  # noqa: B010

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import ARRIVES, BESIDE, CLOSED, FRESH, PARKED, RUNNING, Arrays
-from .jit import jit
+from .jit import inlined, jit
+from .onepool import solve_one
 from .problem import Floats, Ints
 
 _SAME = 1e-9  # relative; differences below it are rounding, and the earlier end or the earlier region wins
@@ -27,7 +28,7 @@ class Row(NamedTuple):
     spare_size: Any
 
 
-@jit
+@inlined
 def _one_size(p: Arrays, qa: int, qb: int) -> bool:
     """Whether the pairs [qa, qb) are of one size, the same for all."""
     for q in range(qa, qb):
@@ -57,8 +58,8 @@ def solve(
     """
     begin, end, gap = p.first[j], p.last[j], p.gap[j]
     window, nq = end - begin, qb - qa
-    sa, ns = p.size_at[j], p.size_at[j + 1] - p.size_at[j]
     alone = _one_size(p, qa, qb)  # counts slots in place of quanta, which is exact
+    sa, ns = p.size_at[j], p.size_at[j + 1] - p.size_at[j]
     target = p.size_slots[sa + p.pair_from[qa]] if alone else p.work[j]
     least, wait = p.least[j], p.wait_g[j]
     if window < 1 or target < 1 or nq < 1 or window < least:
@@ -79,8 +80,6 @@ def solve(
     fastest = 1
     for s in range(ns if not alone else 0):
         fastest = max(fastest, p.size_quanta[sa + s])
-    if nq == 1 and alone and p.suspendable[j] == 0:
-        return _contiguous(p, j, qa, cost[0, p.pair_from[qa]], toll[0], scale, where, size)
     run = np.full((nq, window + 1, target + 1), np.inf)
     idle = np.full((nq, window + 1, target + 1), np.inf)
     joint = p.movable[j] == 1 and nq > 1
@@ -254,56 +253,13 @@ def solve(
     return best
 
 
-@jit
-def _contiguous(p: Arrays, j: int, q: int, cost: Floats, toll: Floats, scale: float, where: Any, size: Any) -> float:
-    """One unbroken stretch in pair q of one size: a sliding sum. A running job can only go on; a lost one pays its
-    restart."""
-    begin, window, wait, least = p.first[j], p.last[j] - p.first[j], p.wait_g[j], p.least[j]
-    mode = p.pair_mode[q]
-    if mode == CLOSED:
-        return np.inf
-    length = p.size_slots[p.size_at[j] + p.pair_from[q]] + (p.gap[j] if mode in (PARKED, ARRIVES) else 0)
-    entry = scale * p.pair_move_g[q] if mode in (FRESH, ARRIVES) else 0.0
-    earliest = p.pair_move_slots[q] if mode in (FRESH, ARRIVES) else 0
-    latest = 0 if mode == RUNNING else window - length
-    best, best_start = np.inf, -1
-    total, blocked = 0.0, 0
-    for t in range(min(window, latest + length)):
-        if cost[t] == np.inf:
-            blocked += 1
-        else:
-            total += cost[t]
-        left = t - length
-        if left >= 0:
-            if cost[left] == np.inf:
-                blocked -= 1
-            else:
-                total -= cost[left]
-        start = left + 1
-        if start < earliest or start < 0 or blocked > 0:
-            continue
-        value = total + entry + wait * max(0, t + 1 - least)
-        if mode in (PARKED, ARRIVES):
-            value += toll[start]
-        if best == np.inf or value < best - _SAME * abs(best):
-            best, best_start = value, start
-    if best_start < 0:
-        return np.inf
-    where[:] = -1
-    size[:] = 0
-    for t in range(best_start, best_start + length):
-        where[begin + t] = p.pair_pool[q]
-        size[begin + t] = p.pair_from[q]
-    return best
-
-
-@jit
+@inlined
 def cost_of(p: Arrays, j: int, scale: float, where: Any, size: Any) -> float:
     """The objective of a schedule of job j, without prices on GPUs."""
     return _weighed(p, j, scale, 1.0, where, size)
 
 
-@jit
+@inlined
 def carbon_of(p: Arrays, j: int, where: Any, size: Any) -> float:
     """Grams of carbon of a schedule of job j."""
     return _weighed(p, j, 1.0, 0.0, where, size)
@@ -338,6 +294,18 @@ def _weighed(p: Arrays, j: int, carbon: float, other: float, where: Any, size: A
         previous, last, end = q, pool, t + 1
     grams: float = total + other * p.wait_g[j] * max(0, end - p.first[j] - p.least[j])
     return grams
+
+
+@inlined
+def solve_pair(
+    p: Arrays, j: int, q: int, price: Floats, strength: float, free: Ints, scale: float, where: Any, size: Any
+) -> float:
+    """The same over pair q alone."""
+    if p.pair_to[q] - p.pair_from[q] == 1:
+        value: float = solve_one(p, j, q, price, strength, free, scale, where, size)
+    else:
+        value = solve(p, j, q, q + 1, price, strength, free, scale, where, size)
+    return value
 
 
 @jit
@@ -394,7 +362,7 @@ def cheapest(
         if floor[q] >= best:
             break
         tried[q - pa] = True
-        value = solve(p, j, q, q + 1, price, strength, free, scale, row.spare, row.spare_size)
+        value = solve_pair(p, j, q, price, strength, free, scale, row.spare, row.spare_size)
         found[q] = value
         if value < best and (best_q < 0 or value < best - _SAME * abs(best) or q < best_q):
             best, best_q = value, q

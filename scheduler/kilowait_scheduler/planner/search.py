@@ -50,14 +50,15 @@ class Start:
 COLD = Effort()
 WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.003)
 FEW = 64  # tasks up to which it is first tried whether everyone can have their best: no kernels, no waiting
-_GREEDY_ROUNDS = 12
-_LEAST_MOVES, _FEWEST_MOVES = 1500, 200  # in all, and per job: few jobs deserve no less, they cost milliseconds
+_FITTED, _FEWEST_FITTED = 100, 500  # moves for each job they leave out: at most one per job, and at least
+_LEAST_MOVES, _FEWEST_MOVES = 1500, 60  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
-_HARD = 96  # of up to so many jobs one is put elsewhere, whoever is in its way, again and again:
-_DISPLACED, _DISPLACED_EACH = 24, 2  # at most, and per job; each time with so many moves around it
-_AROUND = 500
+_HARD = 96  # of up to so many jobs some are put elsewhere, whoever is in their way, again and again:
+_DISPLACED, _DISPLACED_EACH = 128, 8  # at most, and per job; each time with so many moves around it
+_AROUND = 160
+_WORSE = 0.01  # what is worse by so much of the best, at first, is gone on from all the same
 _TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
@@ -169,24 +170,25 @@ class Search:
         return np.array(sorted(range(len(tasks)), key=keys.__getitem__), dtype=np.int64)
 
     def greedy(self, order: Ints, price: Floats, strength: float) -> None:
-        """Insert all; those that find no place go to the front, and again, while that helps."""
+        """Insert all; those that find no place go to the front, and again, while that leaves out half as many; then
+        others make room for them."""
         best: sweeps.Work | None = None
-        least = np.inf
-        tried: set[bytes] = set()
-        for _ in range(_GREEDY_ROUNDS):
-            if order.tobytes() in tried:
-                break
-            tried.add(order.tobytes())
+        least, left = np.inf, 2 * len(order)
+        while True:
             self._clear()
             self._insert(order, price, strength)
             if self.worth() < least:
                 best, least = self.snapshot(), self.worth()
-            if self.work.placed[order].all():
+            before, left = left, int((~self.work.placed[order]).sum())
+            if not left or 2 * left > before:
                 break
             waits = np.array([not self.problem.tasks[j].running for j in order])
             order = order[np.lexsort((np.arange(len(order)), self.work.placed[order], waits))]
         if best is not None:
             self.restore(best)
+        if left := int((~self.work.placed[order]).sum()):
+            moves = max(_FEWEST_FITTED, min(_FITTED * left, len(order)))
+            self._moves(price, Effort(), int(self.cheap * moves), heat=0.0)
 
     def run(self, look: Round, *, start: Start | None, effort: Effort, enough: Callable[[], bool]) -> Ascent:
         """Make the plan; the prices and the bound it ends with. `look` prices all jobs at once."""
@@ -336,16 +338,24 @@ class Search:
         )
 
     def _displace(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
-        """Again and again a job is put elsewhere and the rest improved around it; what gained nothing is undone."""
-        kept, least = self.snapshot(), self.worth()
-        for _ in range(math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))):
+        """Again and again a job or two are put elsewhere and the rest improved around them; what became worse by more
+        than an ever smaller share is undone, and the best of all is kept."""
+        times = math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))
+        best, least = self.snapshot(), self.worth()
+        kept, now = best, least
+        for time in range(times):
             if enough():
                 break
-            sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)
+            for _ in range(1 + time % 2):
+                sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)
             self._moves(price, effort, _AROUND, heat=0.0)
-            if self.worth() < least:
-                kept, least = self.snapshot(), self.worth()
-            self.restore(kept)
+            if (worth := self.worth()) > now + _WORSE * (1 - time / times) * abs(least):
+                self.restore(kept)
+                continue
+            kept, now = self.snapshot(), worth
+            if worth < least:
+                best, least = kept, worth
+        self.restore(best)
 
     def _typical(self) -> float:
         """Grams that a GPU emits in a slot."""

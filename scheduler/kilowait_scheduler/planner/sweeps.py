@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import Arrays
-from .jit import jit
-from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve, together
+from .jit import inlined, jit
+from .kernels import Row, blank, carbon_of, cheapest, cost_of, solve_pair, together
 from .problem import Floats, Ints
 
 _SAME = 1e-9  # relative; what differs by less is equal
@@ -50,7 +50,7 @@ def floors(p: Arrays, scale: Floats, floor: Floats, alone: Floats) -> None:
             floor[pa:pb] = alone[j]
         else:
             for q in range(pa, pb):
-                floor[q] = solve(p, j, q, q + 1, p.grams, 0.0, p.cap, scale[j], row.where, row.size)
+                floor[q] = solve_pair(p, j, q, p.grams, 0.0, p.cap, scale[j], row.where, row.size)
                 alone[j] = min(alone[j], floor[q])
 
 
@@ -75,7 +75,7 @@ class Moved(NamedTuple):
     high: Ints
 
 
-@jit
+@inlined
 def _forget(p: Arrays, j: int, scale: float, known: Memory, moved: Moved) -> None:
     """Note what of job j the new prices have touched."""
     anew = scale != known.scale[j]
@@ -125,7 +125,7 @@ def choose(p: Arrays, j: int, price: Floats, scale: float, limit: float, known: 
         if q < 0 or known.floor[q] >= best:
             break
         tried[q - pa] = True
-        value = solve(p, j, q, q + 1, price, 1.0, p.cap, scale, row.where, row.size)
+        value = solve_pair(p, j, q, price, 1.0, p.cap, scale, row.where, row.size)
         known.floor[q], known.exact[q] = value, True
         if value < best and (best_q < 0 or value < best - _SAME * abs(best) or q < best_q):
             best, best_q = value, q
@@ -178,7 +178,7 @@ def costs(p: Arrays, where: Any, size: Any, placed: Any, carbon: Floats, other: 
             other[j] = cost_of(p, j, 1.0, where[j], size[j]) - carbon[j]
 
 
-@jit
+@inlined
 def take(p: Arrays, work: Work, j: int) -> None:
     """Take the GPUs of job j's schedule."""
     work.placed[j] = True
@@ -187,7 +187,7 @@ def take(p: Arrays, work: Work, j: int) -> None:
             work.free[work.where[j, t], t] -= p.size_gpus[p.size_at[j] + work.size[j, t]]
 
 
-@jit
+@inlined
 def leave(p: Arrays, work: Work, j: int) -> None:
     """Give them back."""
     work.placed[j] = False
@@ -196,7 +196,7 @@ def leave(p: Arrays, work: Work, j: int) -> None:
             work.free[work.where[j, t], t] += p.size_gpus[p.size_at[j] + work.size[j, t]]
 
 
-@jit
+@inlined
 def _place(p: Arrays, work: Work, j: int, price: Floats, strength: float, look: View, row: Row) -> None:
     """Job j at its best at `strength` times the prices in what is free; not placed where there is no room."""
     if cheapest(p, j, price, strength, work.free, look.scale[j], look.floor, look.scratch, np.inf, row) < np.inf:
@@ -218,14 +218,14 @@ def insert(p: Arrays, work: Work, order: Ints, price: Floats, strength: float, l
         _place(p, work, j, price, strength, look, row)
 
 
-@jit
+@inlined
 def _draw(state: Ints, below: int) -> int:
     """A number in [0, below), by the minimal standard generator: the same on every machine, compiled or not."""
     state[0] = state[0] * 48271 % 2147483647
     return int(state[0] % below)
 
 
-@jit
+@inlined
 def _pool_of(p: Arrays, j: int, where: Any) -> int:
     """The pool of a schedule's first slot."""
     for t in range(p.first[j], p.last[j]):
