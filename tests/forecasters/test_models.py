@@ -17,6 +17,7 @@ from kilowait_forecasters.models.blend import weights
 from kilowait_forecasters.models.features import causal_fill, layout_of, shares_of, trailing_mean
 from kilowait_forecasters.models.hours import Hours
 from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
+from kilowait_forecasters.models.steady import steady, usual
 
 ISSUED = FIRST + 120 * 24
 
@@ -199,6 +200,47 @@ def test_where_nothing_can_be_known_it_is_no_worse_than_the_simple_forecasts() -
     told = np.array([model.outlook(grid, issued=FIRST + at).quantiles[LEVELS.index(0.5)] for at in origins.tolist()])
     simple = baselines(values, origins, np.arange(HORIZON_H))
     assert np.abs(told - truth).mean() <= min(np.abs(one - truth).mean() for one in simple.values())
+
+
+ORIGINS, LEADS = np.arange(30 * 24, 150 * 24, 24), np.arange(HORIZON_H)
+
+
+def levels(*, lasting: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logs of 154 days with a daily course, whose level of each day lasts so far; and their truth at ORIGINS."""
+    rng = np.random.default_rng(seed)
+    level = np.zeros(154)
+    for day in range(1, 154):
+        level[day] = lasting * level[day - 1] + 0.2 * rng.normal()
+    log = 6 + np.tile(np.sin(np.arange(24) / 4), 154) + np.repeat(level, 24)
+    return log, log[ORIGINS[:, None] + LEADS]
+
+
+def test_what_is_usual_is_the_course_of_the_day_and_half_of_what_a_weekday_has_of_its_own() -> None:
+    course, weekend = np.tile(np.sin(np.arange(24) / 4), 42), np.repeat(np.tile([0, 0, 0, 0, 0, 1.0, 1.0], 6), 24)
+    assert usual(course, np.array([840]), LEADS) == pytest.approx(course[None, 840 : 840 + HORIZON_H])
+    told = usual(weekend, np.array([35 * 24]), np.arange(168)).reshape(7, 24).mean(axis=1)
+    assert told[5] - told[1] == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("lag_h", [0, 30])
+def test_a_steady_forecast_knows_only_what_was_known_at_its_origin(lag_h: int) -> None:
+    log, _ = levels(lasting=0.8)
+    leads = np.arange(HORIZON_H + lag_h)
+    at = ORIGINS[:, None] + leads
+    truth = np.where(at < len(log), log[np.minimum(at, len(log) - 1)], np.nan)
+    told, cut = steady(log, truth, ORIGINS, leads), 90
+    known = np.where(at < ORIGINS[cut], truth, np.nan)
+    lies = np.concatenate([log[: ORIGINS[cut]], 9 + log[ORIGINS[cut] :]])
+    assert np.array_equal(steady(lies, known, ORIGINS, leads)[: cut + 1], told[: cut + 1])
+    assert np.array_equal(steady(log, truth[: cut + 1], ORIGINS[: cut + 1], leads), told[: cut + 1])
+
+
+def test_a_steady_forecast_follows_departures_that_last_and_no_others() -> None:
+    for lasting, worth in ((0.95, 0.75), (0.0, 1.05)):
+        log, truth = levels(lasting=lasting)
+        off = np.abs(steady(log, truth, ORIGINS, LEADS) - truth)[60:, :24].mean()
+        plain = np.abs(usual(log, ORIGINS, LEADS) - truth)[60:, :24].mean()
+        assert off < worth * plain
 
 
 @given(st.lists(st.floats(0.1, 5), min_size=2, max_size=4), st.integers(0, 40), st.integers(0, 5))

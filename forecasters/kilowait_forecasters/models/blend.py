@@ -13,8 +13,10 @@ from .hours import Floats
 _HALF_LIFE_DAYS = 15.0
 # A candidate with twice the error counts 2 to this power less: next to nothing. One with a tenth more counts a third.
 _SHARPNESS = 12.0
-# Errors below this, in logs, are all the same: where every candidate hits, the prior stands.
+# Relative errors below this are all the same: where every candidate hits, the prior stands.
 _NO_ERROR = 1e-9
+# A single hour that was forecast at a multiple of what came counts as no more than this.
+_MOST_ERROR = 3.0
 
 
 def weights(
@@ -23,9 +25,9 @@ def weights(
     """Weights by candidate, shape (leads), at least 0 and adding up to 1; the same for all leads of a day ahead.
 
     `errors` (records, leads) are log forecast minus log truth, NaN where the truth is not known, made `age_days` ago.
-    A weight is the prior one by a power of the mean absolute error on that day ahead: absolute, because one strange
-    week must not outweigh a month, and of each candidate alone, because weights fitted to how candidates err together
-    do not last. Without a record the prior stands.
+    A weight is the prior one by a power of the mean error on that day ahead, relative to what came: not squared,
+    because one strange week must not outweigh a month, and of each candidate alone, because weights fitted to how
+    candidates err together do not last. Without a record the prior stands.
     """
     names = list(errors)
     start = np.array([prior[name] for name in names])
@@ -35,7 +37,8 @@ def weights(
     days = np.asarray(leads) // DAY
     for day in np.unique(days):
         here = days == day
-        table = np.abs(np.stack([errors[name][:, here] for name in names], axis=-1))
+        table = np.stack([errors[name][:, here] for name in names], axis=-1)
+        table = np.minimum(np.abs(np.expm1(table)), _MOST_ERROR)
         counts = np.broadcast_to(fade[:, None], table.shape[:2])
         keep = np.isfinite(table).all(axis=-1)
         if keep.sum() < DAY:

@@ -1,7 +1,7 @@
 """What the learned candidates see: for every origin and lead, numbers known at the origin, and the weather forecast.
 
 All values of intensity are logarithms, and relative to the *anchor*: the mean of the same hour of day over the last
-seven known days. A candidate forecasts the difference to the anchor; one that has learned nothing gives the anchor.
+seven known days.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Whole = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 
 DAY, WEEK = 24, 168
-# Hours before the first origin that features reach back: four weeks.
-LOOKBACK = 4 * WEEK
+# Hours before the first origin that features reach back: four weeks, counted from two days before it.
+LOOKBACK = 4 * WEEK + 2 * DAY
 # Sources below this share of generation say nothing worth a column.
 _LEAST_SHARE = 0.004
 # Who has not seen a year cannot tell a season, or a level that returns, from a trend.

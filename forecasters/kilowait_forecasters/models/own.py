@@ -15,6 +15,7 @@ from .boosting import Boosting
 from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
 from .hours import Floats, Hours
 from .ridge import Ridge, fit_ridges
+from .steady import steady, usual
 
 HORIZON_H = 96
 # Actual values may be this late; older ones say too little about now.
@@ -22,19 +23,21 @@ LATEST_H = 72
 # Learned again every four weeks, in the first half-year every week; on days counted from 1970, whoever asks when.
 _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 # Days on which a fit is tried that it has not learned from, and the least number to learn from at all.
-_TRIAL_DAYS, _LEAST_DAYS = 56, 28
+_TRIAL_DAYS, _LEAST_DAYS = 56, 26
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
-    "ridge": 0.3,
-    "ridge, cautious": 0.1,
-    "boosting": 0.3,
-    "hour-of-day": 0.1,
-    "hour-of-week": 0.1,
-    "persistence": 0.1,
+    "ridge": 0.2,
+    "ridge on steady": 0.2,
+    "boosting": 0.2,
+    "steady": 0.2,
+    "usual": 0.1,
+    "hour-of-day": 0.03,
+    "hour-of-week": 0.03,
+    "persistence": 0.03,
 }
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
-_PENALTIES = {"ridge": 100.0, "ridge, cautious": 300.0}
+_PENALTY, _PENALTY_ON_STEADY = 100.0, 300.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class _Fit:
     cut: int
     layout: Layout
     linear: Mapping[str, Ridge]
-    trees: Boosting | None
+    trees: Boosting
     trials: _Record
     since: dict[int, _Record] = field(default_factory=dict)
 
@@ -157,24 +160,43 @@ def _learned(
     if weather:
         reach = min(len(values) for values in known.weather.values())
         origins = origins[origins + len(leads) <= reach]
-    difference = features.truth(origins, leads) - features.anchor(origins, leads)
+    truth = features.truth(origins, leads)
+    departure = truth - features.anchor(origins, leads)
     age_days = (len(known.g_per_kwh) - origins) / DAY
-    x = features.linear(origins, leads)
-    linear = fit_ridges(x, difference, age_days, penalties=_PENALTIES)
-    return linear, Boosting().fit(features.tree(origins, leads), difference), layout
+    linear = fit_ridges(
+        features.linear(origins, leads),
+        {
+            "ridge": (departure, _PENALTY),
+            "ridge on steady": (truth - _steady(features, origins, leads), _PENALTY_ON_STEADY),
+        },
+        age_days,
+    )
+    return linear, Boosting().fit(features.tree(origins, leads), departure), layout
 
 
 def _said(
-    linear: Mapping[str, Ridge], trees: Boosting | None, features: Features, origins: Whole, leads: Whole
+    linear: Mapping[str, Ridge], trees: Boosting, features: Features, origins: Whole, leads: Whole
 ) -> dict[str, Floats]:
-    anchor = features.anchor(origins, leads)
+    anchor, firm = features.anchor(origins, leads), _steady(features, origins, leads)
     x = features.linear(origins, leads)
-    said: dict[str, Floats] = {name: anchor + ridge.predict(x) for name, ridge in linear.items()}
-    if trees is not None:
-        said["boosting"] = anchor + trees.predict(features.tree(origins, leads))
+    said = {
+        "ridge": anchor + linear["ridge"].predict(x),
+        "ridge on steady": firm + linear["ridge on steady"].predict(x),
+        "boosting": anchor + trees.predict(features.tree(origins, leads)),
+        "steady": firm,
+        "usual": usual(features.log, origins, leads),
+    }
     for name, values in baselines.baselines(np.exp(features.log), origins, leads).items():
         said[name] = np.log(np.maximum(values, features.floor))
     return said
+
+
+def _steady(features: Features, origins: Whole, leads: Whole) -> Floats:
+    """The steady forecast at `origins` (ascending, all at one hour of day), made of all days before each."""
+    last = int(origins[-1])
+    every = np.arange(last - (last - LOOKBACK) // DAY * DAY, last + 1, DAY)
+    found = steady(features.log, features.truth(every, leads), every, leads)
+    return np.asarray(found[(origins - every[0]) // DAY])
 
 
 def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:

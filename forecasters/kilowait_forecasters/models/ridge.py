@@ -28,30 +28,32 @@ class Ridge:
         return np.asarray(np.einsum("olc,lc->ol", z, self.slope) + self.level)
 
 
-def fit_ridges(x: Floats, y: Floats, age_days: Floats, *, penalties: Mapping[str, float]) -> dict[str, Ridge]:
-    """A Ridge per penalty, on `x` (origins, leads, columns) and `y` (origins, leads; rows with NaN are left out).
+def fit_ridges(x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: Floats) -> dict[str, Ridge]:
+    """A Ridge per name on `x` (origins, leads, columns) and what is `wanted` of it: (origins, leads), and a penalty.
 
-    Each lead is fitted on its own rows and, at half weight, those of its two neighbours; older rows (`age_days`, one
-    per origin) count less. A penalty is in rows: with few of them, the forecast stays near the mean of `y`.
+    Rows with NaN in what is wanted are left out; all have it at the same ones. Each lead is fitted on its own rows and,
+    at half weight, those of its two neighbours; older rows (`age_days`, one per origin) count less. A penalty is in
+    rows: with few of them, the forecast stays near the mean of what is wanted.
     """
     leads, columns = x.shape[1:]
-    centre, scale, level = np.zeros((leads, columns)), np.ones((leads, columns)), np.zeros(leads)
-    slopes = {name: np.zeros((leads, columns)) for name in penalties}
+    centre, scale = np.zeros((leads, columns)), np.ones((leads, columns))
+    levels = {name: np.zeros(leads) for name in wanted}
+    slopes = {name: np.zeros((leads, columns)) for name in wanted}
     fade = 0.5 ** (age_days / _HALF_LIFE_DAYS)
+    there = np.isfinite(next(iter(wanted.values()))[0])
     for lead in range(leads):
         near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads]
-        truth = y[:, near].ravel()
-        keep = np.isfinite(truth)
+        keep = there[:, near].ravel()
         rows = x[:, near].reshape(-1, columns)[keep].astype(np.float64)
-        truth = truth[keep]
         weight = np.outer(fade, [1.0 if k == lead else 0.5 for k in near]).ravel()[keep]
         centre[lead] = rows.mean(axis=0)
         spread = rows.std(axis=0)
         scale[lead] = np.where(spread < 1e-6, np.inf, spread)  # a column that never moves says nothing
         z = (rows - centre[lead]) / scale[lead]
-        level[lead] = weight @ truth / weight.sum()
         weighted = z * weight[:, None]
-        gram, reach = weighted.T @ z, weighted.T @ (truth - level[lead])
-        for name, penalty in penalties.items():
-            slopes[name][lead] = np.linalg.solve(gram + penalty * np.eye(columns), reach)
-    return {name: Ridge(slope, level, centre, scale) for name, slope in slopes.items()}
+        gram = weighted.T @ z
+        for name, (y, penalty) in wanted.items():
+            truth = y[:, near].ravel()[keep]
+            level = levels[name][lead] = weight @ truth / weight.sum()
+            slopes[name][lead] = np.linalg.solve(gram + penalty * np.eye(columns), weighted.T @ (truth - level))
+    return {name: Ridge(slopes[name], levels[name], centre, scale) for name in wanted}
