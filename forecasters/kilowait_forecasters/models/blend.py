@@ -10,9 +10,9 @@ from .features import DAY
 from .hours import Floats
 
 # A record this many days old counts half: which candidate is good changes with the weather and the season.
-_HALF_LIFE_DAYS = 15.0
-# A candidate with twice the error counts 2 to this power less: next to nothing. One with a tenth more counts a third.
-_SHARPNESS = 12.0
+_HALF_LIFE_DAYS = 20.0
+# A candidate with twice the error counts 2 to this power less: next to nothing. One with a tenth more, two fifths.
+_SHARPNESS = 10.0
 # Relative errors below this are all the same: where every candidate hits, the prior stands.
 _NO_ERROR = 1e-9
 # A single hour that was forecast at a multiple of what came counts as no more than this.

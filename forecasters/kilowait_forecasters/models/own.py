@@ -29,11 +29,11 @@ _PRIOR = {
     "ridge": 0.2,
     "ridge on steady": 0.2,
     "boosting": 0.2,
-    "steady": 0.2,
+    "steady": 0.1,
     "usual": 0.1,
-    "hour-of-day": 0.03,
-    "hour-of-week": 0.03,
-    "persistence": 0.03,
+    "hour-of-day": 0.05,
+    "hour-of-week": 0.05,
+    "persistence": 0.05,
 }
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
