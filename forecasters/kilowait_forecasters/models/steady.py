@@ -62,13 +62,13 @@ def steady(log: Floats, truth: Floats, origins: Whole, leads: Whole) -> Floats:
 
 def _faded(daily: Floats, late: Whole) -> Floats:
     """For every origin and group, the sum of `daily` (origins, groups, ...) known by then, older days faded."""
-    keep = 0.5 ** (1 / _HALF_LIFE_DAYS)
-    result = np.zeros_like(daily)
+    sums = np.zeros_like(daily)
     for day in np.unique(late).tolist():
-        here = np.flatnonzero(late == day)
-        for origin in range(day, len(daily)):
-            result[origin, here] = keep * result[origin - 1, here] + daily[origin - day, here]
-    return result
+        here = late == day
+        sums[day:, here] = daily[:-day, here]
+    for origin in range(1, len(sums)):
+        sums[origin] += 0.5 ** (1 / _HALF_LIFE_DAYS) * sums[origin - 1]
+    return sums
 
 
 def _columns(log: Floats, origins: Whole, leads: Whole, ordinary: Floats) -> Floats:
