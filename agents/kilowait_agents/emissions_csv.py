@@ -27,6 +27,7 @@ def append_row(path: Path, values: Mapping[str, object]) -> None:
         "python_version": platform.python_version(),
         "cpu_count": os.cpu_count(),
         "tracking_mode": "machine",
+        "on_cloud": "N",  # as CodeCarbon has it where it knows of no cloud; its viewer stops where nothing is said
     }
     with path.open("a", newline="", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -31,8 +31,10 @@ FOCUS_COLUMNS = (
     "ConsumedUnit",
     "ContractedCost",
     "EffectiveCost",
+    "InvoiceId",
     "InvoiceIssuerName",
     "ListCost",
+    "PricingCategory",
     "PricingQuantity",
     "PricingUnit",
     "ProviderName",
@@ -44,6 +46,7 @@ FOCUS_COLUMNS = (
     "ResourceType",
     "ServiceCategory",
     "ServiceName",
+    "ServiceSubcategory",
     "SubAccountId",
     "SubAccountName",
     "Tags",
@@ -60,16 +63,17 @@ FOCUS_COLUMNS = (
 
 
 def to_focus(report: Report) -> str:
-    """CSV in FOCUS columns: one row per job, region and month; carbon in custom columns (`x_`), electricity as cost.
+    """CSV in columns of FOCUS 1.2: one row per job, region and month; carbon in custom ones (`x_`), power as cost.
 
-    Baseline and saving belong to a job as a whole: they stand in its first row. A job without figures has one row.
+    Baseline and saving belong to a job as a whole: they stand in its first row. A row is a charge: where no meter has
+    readings there is none.
     """
     return csv_text(FOCUS_COLUMNS, (row for job in report.jobs for row in _focus(job, report)))
 
 
 def _focus(job: JobLine, report: Report) -> Iterator[dict[str, object]]:
-    whole = Use("", f"{job.submitted_at.astimezone(UTC):%Y-%m}", None, None, None)
-    for number, use in enumerate(job.uses or (whole,)):
+    charged = (use for use in job.uses if use.energy_kwh is not None)
+    for number, use in enumerate(charged):
         first = number == 0
         month = datetime.strptime(use.month, "%Y-%m").replace(tzinfo=UTC)
         start, end = _ran(job, use, report) or (month, month_after(month))
@@ -79,20 +83,22 @@ def _focus(job: JobLine, report: Report) -> Iterator[dict[str, object]]:
             **dict.fromkeys(("BillingAccountId", "BillingAccountName", "InvoiceIssuerName"), PRODUCT),
             **dict.fromkeys(("ProviderName", "PublisherName", "ServiceName"), PRODUCT),
             "BillingCurrency": cost and cost.currency,
-            "BillingPeriodStart": month,
-            "BillingPeriodEnd": month_after(month),
+            "BillingPeriodStart": _focus_time(month),
+            "BillingPeriodEnd": _focus_time(month_after(month)),
             "ChargeCategory": "Usage",
             "ChargeDescription": f"Electricity of job {job.name}",
             "ChargeFrequency": "Usage-Based",
-            "ChargePeriodStart": start,
-            "ChargePeriodEnd": end,
+            "ChargePeriodStart": _focus_time(start),
+            "ChargePeriodEnd": _focus_time(end + timedelta(seconds=1, microseconds=-1)),  # the next whole second
+            "PricingCategory": "Standard",
             **dict.fromkeys(("ConsumedQuantity", "PricingQuantity", "x_EnergyKilowattHours"), use.energy_kwh),
             **dict.fromkeys(("ConsumedUnit", "PricingUnit"), "kWh"),
-            **dict.fromkeys(("RegionId", "RegionName"), use.region or None),
+            **dict.fromkeys(("RegionId", "RegionName"), use.region),
             "ResourceId": job.id,
             "ResourceName": job.name,
             "ResourceType": "Job",
             "ServiceCategory": "AI and Machine Learning",
+            "ServiceSubcategory": "Machine Learning",
             **dict.fromkeys(("SubAccountId", "SubAccountName"), job.project),
             "Tags": json.dumps({"team": job.team, "project": job.project}, ensure_ascii=False),
             "x_CarbonLocationBasedGrams": use.carbon_g,
@@ -104,6 +110,10 @@ def _focus(job: JobLine, report: Report) -> Iterator[dict[str, object]]:
             "x_CarbonBaselineName": job.baseline.name if job.baseline else None,
             "x_CarbonMethod": METHOD,
         }
+
+
+def _focus_time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _ran(job: JobLine, use: Use, report: Report) -> tuple[datetime, datetime] | None:
@@ -128,9 +138,9 @@ def ran_s(job: JobLine, use: Use, report: Report) -> float:
 
 
 def to_codecarbon(report: Report) -> str:
-    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that ran or has figures; kWh with PUE."""
-    ran = (job for job in report.jobs if job.runs or job.energy_kwh is not None)
-    return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in ran))
+    """CSV in the columns of CodeCarbon's emissions.csv, one row per job that has figures; kWh with PUE."""
+    known = (job for job in report.jobs if job.carbon_g is not None)  # one that is empty makes their sums unknown
+    return csv_text(CODECARBON_COLUMNS, (_codecarbon(job, report) for job in known))
 
 
 def _codecarbon(job: JobLine, report: Report) -> dict[str, object]:
@@ -152,5 +162,6 @@ def _codecarbon(job: JobLine, report: Report) -> dict[str, object]:
         "energy_consumed": job.energy_kwh,
         "region": " > ".join(regions),
         "gpu_count": job.gpus,
+        "on_cloud": "N",  # as CodeCarbon has it where it knows of no cloud; its viewer stops where nothing is said
         "pue": pues.pop() if len(pues) == 1 else None,
     }
