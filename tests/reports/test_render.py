@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kilowait_scheduler.reports.model import JobLine, Report
+from kilowait_scheduler.reports.model import By, JobLine, Report
 from kilowait_scheduler.reports.render import COLUMNS, to_csv, to_html, to_json
+from kilowait_scheduler.reports.sums import groups_of
 from reports import sample
 
 EVERY = [sample.sample, sample.by_team, sample.empty, sample.nothing_measured, sample.losing, sample.small, sample.many]
@@ -30,6 +31,7 @@ class Page(HTMLParser):
         self.text: list[str] = []
         self._row: str | None = None
         self._foot = False
+        self._table: str | None = None
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -37,8 +39,10 @@ class Page(HTMLParser):
         self.tags.append((tag, given))
         if tag == "tr":
             self._row = given.get("data-job") or ("totals" if self._foot else None)
+        if tag == "table":
+            self._table = given.get("class")
         if tag in ("tfoot", "tbody"):
-            self._foot = tag == "tfoot"
+            self._foot = tag == "tfoot" and self._table == "jobs"
         if tag == "data" and self._row:
             self.values.setdefault(self._row, []).append(float(given["value"] or "nan"))
 
@@ -165,7 +169,10 @@ def test_a_report_in_which_nothing_was_measured_claims_nothing() -> None:
 def test_a_loss_is_the_headline_in_plain_sight() -> None:
     report = sample.losing()
     page = Page(to_html(report))
-    assert "−1.47 kg CO₂e saved: these jobs emitted more than the baseline, −18.8 % of the baseline" in page.words
+    assert (
+        "−1.47 kg CO₂e saved, a negative saving: these jobs emitted more than the baseline, −18.8 % of the baseline"
+        in page.words
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,6 +264,19 @@ def test_every_bar_of_many_jobs_is_drawn_or_counted() -> None:
     html = to_html(sample.many())
     assert "121 other jobs" in html
     assert "more windows, not drawn: see the table" in html
+
+
+def test_of_very_many_teams_the_smallest_share_a_bar_and_all_are_in_the_table_with_their_sum() -> None:
+    report = sample.many(300)
+    lines = tuple(replace(job, team=f"team-{number % 200:03d}") for number, job in enumerate(report.jobs))
+    groups = groups_of(lines, By.TEAM)
+    html = to_html(replace(report, jobs=lines, by=By.TEAM, groups=groups))
+    assert "171 other teams" in html
+    table = re.search(r'<table class="groups">(.*?)</table>', html, re.S)
+    assert table is not None
+    assert len(re.findall(r'<th scope="row" class="any">team-', table[1])) == 200
+    shown = [float(value) for value in re.findall(r'<data value="([^"]*)"', table[1].partition("<tfoot>")[2])]
+    assert shown[:4] == [getattr(report.totals, name) for name in ("energy_kwh", "carbon_g", "baseline_g", "saved_g")]
 
 
 def test_the_style_sheet_is_the_one_the_policy_allows() -> None:

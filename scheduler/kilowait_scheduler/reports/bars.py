@@ -115,7 +115,7 @@ def _net(x: float, y: float) -> Markup:
 def _row(bars: Bars, row: Row, x: svg.Scale, y: float) -> list[Markup]:
     middle = y + _ROW / 2
     weight = "label strong" if row.strong else "label"
-    name = svg.shortened(row.name, characters=30)
+    name = svg.shortened(row.name, characters=28)
     parts = [
         svg.tag(
             "text",

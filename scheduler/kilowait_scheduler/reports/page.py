@@ -27,7 +27,7 @@ def render(report: Report) -> str:
         policy=policy(),
         headline=words.headline(report),
         loud=words.loud(report),
-        meanings=[(name, words.MEANINGS.get(name, "")) for name in report.method],
+        meanings={name: words.MEANINGS.get(name, "") for name in report.method},
         deadlines=words.deadlines(report.jobs),
         deadline_word=words.deadline_word,
         shown=_shown(report),

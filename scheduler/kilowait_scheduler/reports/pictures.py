@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -19,6 +20,8 @@ OVERHEADS = bars.Kind("overheads", "overheads", "cross")
 JOBS = bars.Kind("jobs", "energy")
 IDLE = bars.Kind("idle devices", "idle", "back")
 UNATTRIBUTED = bars.Kind("not attributed to a run", "unattributed", "dots")
+
+_T = TypeVar("_T")
 
 # More rows than this are no picture any more; the rest is one row of its own.
 _MOST_ROWS = 30
@@ -106,6 +109,8 @@ def saved_by(report: Report) -> Markup | None:
     if not groups:
         return None
     unit = mass_unit(group.totals.saved_g for group in groups)
+    ranked = sorted(groups, key=lambda group: -group.totals.saved_g)
+    shown, rest = _drawn(ranked, by=lambda group: abs(group.totals.saved_g))
     rows = [
         bars.Row(
             group.name,
@@ -114,8 +119,12 @@ def saved_by(report: Report) -> Markup | None:
             net=group.totals.saved_g,
             error=group.totals.uncertainty_g,
         )
-        for group in sorted(groups, key=lambda group: -group.totals.saved_g)
+        for group in shown
     ]
+    if rest:
+        total = sum(group.totals.saved_g for group in rest)
+        levers = _levers(_sum([group.totals.levers for group in rest]))
+        rows.append(bars.Row(f"{len(rest)} other {report.by}s", levers, unit.text(total, signed=True), net=total))
     return bars.draw(
         bars.Bars(
             id_="saved-by",
@@ -130,12 +139,13 @@ def saved_by(report: Report) -> Markup | None:
     )
 
 
-def _drawn(ranked: Sequence[JobLine], *, by: Callable[[JobLine], float]) -> tuple[list[JobLine], list[JobLine]]:
-    """The jobs that get a row of their own, in their order, and those that share one: the smallest `by`."""
+def _drawn(ranked: Sequence[_T], *, by: Callable[[_T], float]) -> tuple[list[_T], list[_T]]:
+    """Those that get a row of their own, in their order, and those that share one: the smallest `by`."""
     if len(ranked) <= _MOST_ROWS:
         return list(ranked), []
-    large = {job.id for job in sorted(ranked, key=by, reverse=True)[: _MOST_ROWS - 1]}
-    return [job for job in ranked if job.id in large], [job for job in ranked if job.id not in large]
+    large = set(sorted(range(len(ranked)), key=lambda place: by(ranked[place]), reverse=True)[: _MOST_ROWS - 1])
+    places = list(enumerate(ranked))
+    return [one for place, one in places if place in large], [one for place, one in places if place not in large]
 
 
 def _saved_row(job: JobLine, unit: Unit) -> bars.Row:
