@@ -19,6 +19,7 @@ import sys
 from bisect import bisect_right
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 MJ_PER_KWH = 3_600_000_000  # integer millijoules in a kWh
 US = timedelta(microseconds=1)
@@ -384,12 +385,12 @@ def summed(report):
     """(what, its jobs' lines, the sums that the report gives) of the whole report and of each group."""
     yield "totals", report["jobs"], report["totals"]
     for group in report["groups"]:
-        lines = [line for line in report["jobs"] if belongs(line, report["by"]) == group["name"]]
+        lines = [line for line in report["jobs"] if belongs(line, report) == group["name"]]
         yield f"group {group['name']}", lines, group["totals"]
 
 
 def names_of_groups(report):
-    return {belongs(line, report["by"]) for line in report["jobs"]} if report["by"] else set()
+    return {belongs(line, report) for line in report["jobs"]} if report["by"] else set()
 
 
 def foresight(lines, ours):
@@ -426,10 +427,12 @@ def sums_of(lines, ours):
     return {**sums, **counts, **pct_of("saved_pct", sums["saved_g"], sums["baseline_g"])}
 
 
-def belongs(line, by):
-    """The group that a job's line is summed in."""
+def belongs(line, report):
+    """The group that a job's line is summed in; months are those of the report's time zone."""
+    by = report["by"]
     if by == "month":
-        return line["submitted_at"][:7]
+        there = datetime.fromisoformat(line["submitted_at"]).astimezone(ZoneInfo(report["timezone"]))
+        return there.strftime("%Y-%m")
     if by == "region":
         where = line["windows"] or line["uses"]
         return " → ".join(dict.fromkeys(one["region"] for one in where)) or "not run yet"

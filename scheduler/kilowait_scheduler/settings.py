@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
-from kilowait_scheduler.core.budget import known_zone
 from kilowait_scheduler.core.duration import Duration
+from kilowait_scheduler.core.months import known_zone
 from kilowait_scheduler.core.window import Utc
 
 
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     fence: Duration = Field(default=timedelta(seconds=90), description="Wait after a cluster lost a run.")
     reports_dir: Path | None = Field(default=None, description="Folder to write a report of each past month to.")
     reports_timezone: Annotated[str, AfterValidator(known_zone)] = Field(
-        default="UTC", description="Time zone in which those months begin."
+        default="UTC", description="Time zone of those months, and of reports where none is asked for."
     )
     clock_speed: float = Field(default=1.0, gt=0, description="Above 1 only in demonstrations.")
     clock_start: Utc | None = Field(default=None, description="Grid time at start; default: now.")

@@ -113,6 +113,19 @@ def test_the_savings_report_comes_in_three_formats_that_agree(running: Running) 
     assert door.get(path, params=early)["jobs"] == []
 
 
+def test_a_month_is_that_of_the_servers_reports_where_no_time_zone_is_named(open_door: Callable[..., Door]) -> None:
+    door, path = open_door(tick=HOUR, reports_timezone="Europe/Berlin"), "/reports/savings"
+    with client_of(door.world.server) as door.client:
+        told = door.get(path, params={"month": "2026-11"})
+        named = door.get(path, params={"month": "2026-11", "timezone": "Asia/Tokyo", "team": "nlp"})
+        whole = door.get(path)
+    assert (told["start"], told["end"]) == ("2026-10-31T23:00:00+00:00", "2026-11-30T23:00:00+00:00")
+    assert (told["title"], told["timezone"]) == ("Savings report, November 2026", "Europe/Berlin")
+    assert (whole["title"], whole["timezone"]) == ("Savings report", "Europe/Berlin")
+    assert (named["start"], named["end"]) == ("2026-10-31T15:00:00+00:00", "2026-11-30T15:00:00+00:00")
+    assert named["title"] == "Savings report, November 2026, team nlp"
+
+
 def test_who_waits_for_a_report_can_ask_how_far_it_is_while_it_is_made(running: Running) -> None:
     door = running.door
     door.submit()

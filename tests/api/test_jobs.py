@@ -127,6 +127,9 @@ def test_what_is_malformed_is_a_bad_request_in_one_line(door: Door, more: dict[s
         ("GET", "/jobs?state=lost", 400),
         ("GET", "/reports/savings?start=2026-11-23T00:00:00", 400),
         ("GET", "/reports/savings?start=yesterday", 400),
+        ("GET", "/reports/savings?month=2026-13", 400),
+        ("GET", "/reports/savings?month=2026-11&start=2026-11-23T00:00:00Z", 400),
+        ("GET", "/reports/savings?month=2026-11&timezone=Mars/Olympus", 400),
     ],
 )
 def test_every_error_is_a_problem_document(door: Door, method: str, path: str, status: int) -> None:

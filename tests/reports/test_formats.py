@@ -252,17 +252,18 @@ PUE = {"aa": 1.1, "bb": 1.4}
             st.integers(0, 60 * 86_400), st.integers(1, 9 * 86_400), st.integers(0, 10**12), st.sampled_from("ab")
         ),
         max_size=8,
-    )
+    ),
+    st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Kiritimati"]),
 )
-@example([(0, 604_801, 1, "a")])
-def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[int, int, int, str]]) -> None:
+@example([(0, 604_801, 1, "a")], "UTC")
+def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[int, int, int, str]], zone: str) -> None:
     intervals = [
         EnergyInterval(START + timedelta(seconds=a), START + timedelta(seconds=a + length), energy_mj, region * 2)
         for a, length, energy_mj, region in spans
     ]
     whole = emissions(intervals, intensity=INTENSITY, pue=PUE)
     drawn = Drawn(Course.of(intervals), whole, {})
-    (parts,) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
+    (parts,) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={}, timezone=zone)
     assert sum(part.energy_kwh or 0.0 for part in parts) == pytest.approx(whole.energy_kwh, rel=1e-9)
     # A cut is made at a whole millijoule: that much energy may stand a month away from where it was drawn.
     dirtiest = max(abs(slot.g_per_kwh) for series in INTENSITY.values() for slot in series.slots) * max(PUE.values())
@@ -276,7 +277,7 @@ def test_the_parts_of_a_job_by_region_and_month_add_up_to_it(spans: list[tuple[i
 def test_gpus_that_were_held_without_a_reading_have_a_part_whose_energy_is_not_known() -> None:
     made = {("aa", "2026-11"): Range(1.0, 2.0, 3.0)}
     drawn = Drawn(Course.of([]), Emission(), made)
-    ((part,),) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={})
+    ((part,),) = uses_of([drawn], intensity=INTEGRALS, pue=PUE, tariffs={}, clean={}, timezone="UTC")
     assert (part.energy_kwh, part.carbon_g, part.embodied_g) == (None, None, Range(1.0, 2.0, 3.0))
 
 

@@ -166,6 +166,13 @@ def test_a_report_in_which_nothing_was_measured_claims_nothing() -> None:
     assert "CO₂e saved" not in page.words
 
 
+def test_the_page_says_whose_months_they_are() -> None:
+    report = replace(sample.sample(), timezone="Europe/Berlin")
+    begins = "from 23 Nov 2026 07:00 to 25 Nov 2026 19:00 in Europe/Berlin, whose months these are"
+    assert f"{begins} (23 Nov 2026 06:00 to 25 Nov 2026 18:00 UTC)" in Page(to_html(report)).words
+    assert "All times UTC." in Page(to_html(sample.sample())).words
+
+
 def test_a_loss_is_the_headline_in_plain_sight() -> None:
     report = sample.losing()
     page = Page(to_html(report))

@@ -83,6 +83,8 @@ def test_every_figure_is_recomputed_from_the_evidence(world: World, tmp_path: Pa
     assert summary == "35 figures recomputed, 0 differences"
     by_region = written(world, tmp_path / "region", by=By.REGION)
     assert recompute(by_region)[1] == []
+    there = written(world, tmp_path / "there", by=By.MONTH, timezone="Pacific/Kiritimati")
+    assert recompute(there)[1] == []
 
 
 def test_an_elastic_job_says_how_many_gpus_it_held(world: World) -> None:

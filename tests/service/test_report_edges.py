@@ -247,5 +247,8 @@ def test_a_report_across_a_change_of_clocks_counts_every_hour_and_every_job_once
         parts = sum(one["totals"][figure] for one in told.values())
         assert parts == pytest.approx(getattr(whole.totals, figure), rel=1e-12), figure
 
+    by_hand = asyncio.run(world.server.reporting.savings(Asked(timezone="Europe/Berlin").of_month(month)))
+    assert json.loads(str(FORMS["json"].write(by_hand))) == told[month], "asked for or written: to the last entry"
+
     charged = {name: world.server.store.balance_ug(f"emitted:b-{name}") / 1e6 for name in (month, following)}
     assert charged == pytest.approx({name: told[name]["totals"]["carbon_g"] for name in charged}, rel=1e-6)

@@ -274,7 +274,9 @@ async def test_who_waits_for_a_report_is_told_how_far_it_is_and_then_given_it(
     found = await making.report(Asked())
     assert not isinstance(found, Progress)
     assert told.done == told.jobs > 0, "it counted to the end"
+    assert await making.report(Asked()) is found, "two were told to come back, and both get what they waited for"
     assert len(begun) == 1
+    assert await making.report(Asked(team="nobody")) is not await making.report(Asked(team="nobody")), "at once: anew"
 
 
 def test_the_page_of_a_report_in_the_making_shows_its_share_and_comes_back(site: Any) -> None:

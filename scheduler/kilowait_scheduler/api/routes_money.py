@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -14,13 +13,13 @@ from starlette.exceptions import HTTPException
 from kilowait_scheduler.core.baseline import Baseline
 from kilowait_scheduler.core.errors import BadInput, NotFound
 from kilowait_scheduler.core.money import CarbonPrice
+from kilowait_scheduler.core.months import month_span
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.bill import Shape, read_bill
 from kilowait_scheduler.reports.formats import FORMS
 from kilowait_scheduler.reports.model import By
 from kilowait_scheduler.reports.progress import Progress
 from kilowait_scheduler.reports.reconcile import DEFAULT_TOLERANCE_PCT, Reconciliation, reconcile
-from kilowait_scheduler.reports.uses import month_after
 from kilowait_scheduler.service.reporting import Asked
 
 from .access import CanAdmin, CanLook, ServerDep
@@ -91,6 +90,8 @@ async def savings(
     team: str | None = None,
     by: By | None = None,
     baseline: Baseline = Baseline.RUN_NOW,
+    month: Annotated[str | None, Query(description="One month of the time zone, e.g. 2026-11.")] = None,
+    timezone: Annotated[str | None, Query(description="Of months; by default the server's for reports.")] = None,
     format_: Annotated[str, Query(alias="format")] = "json",
     watch: Annotated[str | None, Query(max_length=64, description="A name to ask for its progress by.")] = None,
 ) -> Response:
@@ -103,7 +104,10 @@ async def savings(
     form = FORMS.get(format_)
     if form is None and format_ != "evidence":
         raise BadInput(f"format {format_!r} does not exist; use {', '.join(FORMS)} or evidence")
-    asked, progress = Asked(start=start, end=end, team=team, by=by, baseline=baseline), Progress()
+    asked = Asked(
+        start=start, end=end, team=team, by=by, baseline=baseline, timezone=timezone or server.settings.reports_timezone
+    )
+    asked, progress = asked.of_month(month), Progress()
     if watch is not None:
         server.reporting.watched[watch] = progress
     try:
@@ -149,8 +153,8 @@ async def reconciliation(
         if len(body) > _LARGEST_BILL:
             raise HTTPException(413, "the file has more than 64 MiB; export fewer months at a time, or gzip it")
     bill = await asyncio.to_thread(read_bill, body, shape=shape)
-    last = max(datetime.strptime(line.month, "%Y-%m").replace(tzinfo=UTC) for line in bill.lines)
-    found = await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(Asked(end=month_after(last)))))
+    _, end = month_span(max(line.month for line in bill.lines), "UTC")  # clouds' months are those of UTC
+    found = await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(Asked(end=end))))
     return await asyncio.to_thread(
         reconcile,
         bill,

@@ -50,6 +50,9 @@ def report(
     start: Annotated[str | None, typer.Option(help="Jobs submitted from this time on.")] = None,
     end: Annotated[str | None, typer.Option(help="Jobs submitted before this time.")] = None,
     month: Annotated[str | None, typer.Option(help="One month, e.g. 2026-11.")] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Whose months, e.g. Europe/Berlin; by default the server's for reports.")
+    ] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's jobs.")] = None,
     by: Annotated[str | None, typer.Option(help="Sums by team, project, region or month.")] = None,
     baseline: Annotated[
@@ -69,12 +72,11 @@ def report(
         return
     if o is ReportFormat.PARQUET and sys.stdout.isatty():
         raise UsageError("--format parquet is not text; write it to a file: kilowait report --format parquet > FILE")
-    if month is not None:
-        start, end = _month(month)
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
     watch = secrets.token_urlsafe(12)
-    span: dict[str, Any] = {"start": start, "end": end, "team": team, "by": by, "baseline": baseline, "watch": watch}
+    span: dict[str, Any] = {"start": start, "end": end, "month": month, "timezone": timezone}
+    span |= {"team": team, "by": by, "baseline": baseline, "watch": watch}
     with connect(server, token_file) as client, output.busy("making the report", lambda: _share(client, watch)):
         if html is not None:
             page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
@@ -118,8 +120,6 @@ def reconcile(
     o: OutputOption = Format.TABLE,
 ) -> None:
     """Compare a cloud's own carbon export with our books; exit code 1 where they differ by more than the tolerance."""
-    if month is not None:
-        _month(month)
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -161,14 +161,3 @@ def _unpack(packed: bytes, folder: Path) -> None:
                 (folder / Path(name).name).write_bytes(archive.read(name))
     except OSError as error:
         raise UsageError(f"--evidence {folder}: {error.strerror}") from None
-
-
-def _month(text: str) -> tuple[str, str]:
-    from datetime import UTC, datetime
-
-    try:
-        start = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
-    except ValueError:
-        raise UsageError(f"--month {text!r}: write e.g. 2026-11") from None
-    following = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    return start.isoformat(), following.isoformat()

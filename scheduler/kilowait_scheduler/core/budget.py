@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import cache
 from typing import Annotated, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .job import Label
+from .months import known_zone, midnight, zone_of
 from .window import Utc
 
 _PERIODS = re.compile(r"\d{4}-\d\d|\d{4}-q[1-4]|rolling|once")
@@ -57,20 +56,6 @@ class CarryOver(StrEnum):
     UNUSED = "unused"
     OVERDRAWN = "overdrawn"
     BOTH = "both"
-
-
-@cache
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def known_zone(name: str) -> str:
-    """`name`, if it is that of a time zone. Raises ValueError."""
-    try:
-        _zone(name)
-    except (LookupError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write e.g. Europe/Berlin or UTC") from None
-    return name
 
 
 @dataclass(frozen=True)
@@ -142,7 +127,7 @@ class Budget(BaseModel):
 
     def span(self, moment: datetime) -> Span:
         """The period that `moment` lies in; of a budget that is given once its only one, wherever `moment` lies."""
-        today = moment.astimezone(_zone(self.timezone)).date()
+        today = moment.astimezone(zone_of(self.timezone)).date()
         match self.period:
             case Period.MONTH:
                 first = today.replace(day=1)
@@ -174,20 +159,16 @@ class Budget(BaseModel):
         return " of ".join([f"{self.scope} {self.name}", *within])
 
     def _calendar(self, first: date, following: date, key: str) -> Span:
-        start, end = (self._midnight(day) for day in (first, following))
+        start, end = (midnight(day, self.timezone) for day in (first, following))
         return Span(f"{self.id}-{key}", start, end)
-
-    def _midnight(self, day: date) -> datetime:
-        """The first moment of a day in the budget's zone, in UTC: where clocks skip midnight, when they do."""
-        return datetime.combine(day, time(0), _zone(self.timezone)).astimezone(UTC)
 
     def local(self, moment: datetime) -> str:
         """A moment as people in the budget's zone read it."""
-        return f"{moment.astimezone(_zone(self.timezone)):%d %b %Y %H:%M} {self.timezone}"
+        return f"{moment.astimezone(zone_of(self.timezone)):%d %b %Y %H:%M} {self.timezone}"
 
     def day(self, moment: datetime) -> date:
         """The calendar day of a moment in the budget's zone."""
-        return moment.astimezone(_zone(self.timezone)).date()
+        return moment.astimezone(zone_of(self.timezone)).date()
 
 
 def _months_on(first: date, months: int) -> date:

@@ -13,13 +13,14 @@ from kilowait_scheduler.core.gpu_table import GPUS
 from kilowait_scheduler.core.gpus import Gpu, find
 from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.money import CarbonPrice, Tariff, energy_cost, price_of
+from kilowait_scheduler.core.months import months_of
 from kilowait_scheduler.core.ranges import Range, summed
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.savings import Savings
 
 from .measured import Measured
 from .model import Use
-from .uses import Drawn, Place, market_based_of, matched_of, months_of, uses_of
+from .uses import Drawn, Place, market_based_of, matched_of, uses_of
 
 
 def beside(
@@ -30,6 +31,7 @@ def beside(
     intensity: Mapping[str, Integral],
     clean: Mapping[str, Clean],
     now: datetime,
+    timezone: str,
 ) -> list[dict[str, object]]:
     """Of each job that has figures what stands beside its carbon, as fields of its line.
 
@@ -37,7 +39,7 @@ def beside(
     """
     pue, tariffs = {region.name: region.pue for region in regions}, {region.name: region.tariff for region in regions}
     gpu_types = {region.name: region.gpu_type for region in regions}
-    held = [_held(job, gpu_types, now=now) for job, _ in jobs]
+    held = [_held(job, gpu_types, now=now, timezone=timezone) for job, _ in jobs]
     uses = uses_of(
         [
             Drawn(job.course, figures.actual, {where: made for where, (_, made) in there.items()})
@@ -47,6 +49,7 @@ def beside(
         pue=pue,
         tariffs=tariffs,
         clean=clean,
+        timezone=timezone,
     )
     return [
         _fields(job, figures, there, some, pue=pue, tariffs=tariffs, prices=prices)
@@ -85,13 +88,13 @@ def _fields(
 
 
 def _held(
-    job: Measured, gpu_types: Mapping[str, str | None], *, now: datetime
+    job: Measured, gpu_types: Mapping[str, str | None], *, now: datetime, timezone: str
 ) -> dict[Place, tuple[float, Range | None]]:
     """By region and month: GPU-hours that runs held, and their share of the making of these GPUs; None if not known."""
     hours: dict[Place, float] = {}
     for run in job.record.state.runs:
         if run.started_at is not None:
-            for month, start, end in months_of(run.started_at, run.ended_at or now):
+            for month, start, end in months_of(run.started_at, run.ended_at or now, timezone):
                 where = run.region, month
                 hours[where] = hours.get(where, 0.0) + job.record.gpus_of(run) * ((end - start) / timedelta(hours=1))
     found: dict[Place, tuple[float, Range | None]] = {}

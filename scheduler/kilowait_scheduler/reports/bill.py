@@ -19,10 +19,10 @@ from enum import StrEnum
 from typing import Any
 
 from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.months import month_of, month_span
 
 from . import parquet
 from .cells import plain
-from .uses import month_after
 
 _LARGEST = 256 * 1024 * 1024
 _GRAMS_PER = {"mtco2e": 1e6, "tco2e": 1e6, "kgco2e": 1e3, "gco2e": 1.0}
@@ -193,7 +193,7 @@ class Cells:
 
 def _aws_line(cells: Cells) -> BillLine:
     start, end = cells.moment("usage_period_start"), cells.moment("usage_period_end")
-    if not start < end <= month_after(start):
+    if not start < end <= month_span(month_of(start, "UTC"), "UTC")[1]:
         raise BadInput(
             f"line {cells.at}: {start:%Y-%m-%d} to {end:%Y-%m-%d} is no span within one month; export by month"
         )
@@ -203,7 +203,7 @@ def _aws_line(cells: Cells) -> BillLine:
     return BillLine(
         account=account,
         region=cells.word("region_code") or cells.word("location") or "global",
-        month=f"{start:%Y-%m}",
+        month=month_of(start, "UTC"),
         model=cells.word("model_version"),
         location_g=_aws_grams(cells, "total_lbm_emissions"),
         market_g=_aws_grams(cells, "total_mbm_emissions"),

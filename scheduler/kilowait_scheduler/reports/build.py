@@ -20,6 +20,7 @@ from kilowait_scheduler.core.course import to_us
 from kilowait_scheduler.core.energy import RegionEnergy
 from kilowait_scheduler.core.integral import Integral
 from kilowait_scheduler.core.money import CarbonPrice
+from kilowait_scheduler.core.months import month_of, month_span, zone_of
 from kilowait_scheduler.core.reasons import explained
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -58,6 +59,7 @@ def build(
     ceilings: Mapping[str, Ceiling] | None = None,
     notes: Sequence[str] = (),
     clean: Mapping[str, Clean] = MappingProxyType({}),
+    timezone: str = "UTC",
 ) -> Report:
     """The report on `jobs`, which were submitted in [start, end); of one team's where given.
 
@@ -79,10 +81,11 @@ def build(
         prices=prices,
         clean=clean,
         now=now,
+        timezone=timezone,
     )
     by_region = {line.region: line for line in energy}
     return Report(
-        title="Savings report",
+        title=_title(start, end, timezone=timezone, team=team),
         generated_at=now,
         start=start,
         end=end,
@@ -103,9 +106,17 @@ def build(
         ),
         notes=tuple(notes),
         by=by,
-        groups=groups_of(lines, by) if by is not None else (),
+        groups=groups_of(lines, by, timezone) if by is not None else (),
         scope2=scope2_lines(lines),
+        timezone=timezone,
     )
+
+
+def _title(start: datetime, end: datetime, *, timezone: str, team: str | None) -> str:
+    """With the month where the period is one, and whose jobs they are."""
+    one = (start, end) == month_span(month_of(start, timezone), timezone)
+    when = f", {start.astimezone(zone_of(timezone)):%B %Y}" if one else ""
+    return f"Savings report{when}{f', team {team}' if team is not None else ''}"
 
 
 def _lines(
@@ -120,6 +131,7 @@ def _lines(
     prices: Sequence[CarbonPrice],
     clean: Mapping[str, Clean],
     now: datetime,
+    timezone: str,
 ) -> tuple[JobLine, ...]:
     """A line of each job; all are reckoned in one pass."""
     pue = {region.name: region.pue for region in regions}
@@ -142,7 +154,15 @@ def _lines(
             notes[job.record.id] = f"no figure yet: {found}"
         else:
             reckoned[job.record.id] = job, found
-    besides = beside(list(reckoned.values()), prices=prices, regions=regions, intensity=intensity, clean=clean, now=now)
+    besides = beside(
+        list(reckoned.values()),
+        prices=prices,
+        regions=regions,
+        intensity=intensity,
+        clean=clean,
+        now=now,
+        timezone=timezone,
+    )
     fields = dict(zip(reckoned, besides, strict=True))
     lines = []
     for job, measured_pct in zip(jobs, _measured_pct(jobs, now), strict=True):

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 
 from kilowait_scheduler.core.carbon import METHOD
 from kilowait_scheduler.core.clean import MarketBased
+from kilowait_scheduler.core.months import month_span
 from kilowait_scheduler.core.ranges import Range, summed
 
 from .cells import csv_text
 from .model import Report, Use
-from .uses import market_based_of, month_after
+from .uses import market_based_of
 
 PRODUCT = "kilowait"
 AWS_UNIT = "MTCO2e"
@@ -61,20 +62,18 @@ GOOGLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Account:
-    """What a project's jobs emitted in one region and month of UTC (`2026-11`); energy and carbon are None where GPUs
-    were held and no meter has readings."""
+    """What a project's jobs emitted in one region and month (`2026-11`), in [start, end) of UTC; energy and carbon are
+    None where GPUs were held and no meter has readings."""
 
     project: str
     region: str
     month: str
+    start: datetime
+    end: datetime
     energy_kwh: float | None
     carbon_g: float | None
     embodied_g: Range | None
     market_based: MarketBased | None
-
-    @property
-    def start(self) -> datetime:
-        return datetime.strptime(self.month, "%Y-%m").replace(tzinfo=UTC)
 
 
 def accounts(report: Report) -> list[Account]:
@@ -86,6 +85,7 @@ def accounts(report: Report) -> list[Account]:
     return [
         Account(
             *where,
+            *month_span(where[2], report.timezone),
             energy_kwh=_known(use.energy_kwh for use in uses),
             carbon_g=_known(use.carbon_g for use in uses),
             embodied_g=summed(use.embodied_g for use in uses),
@@ -117,7 +117,7 @@ def to_aws(report: Report) -> str:
             "total_mbm_emissions_unit": AWS_UNIT,
             "total_mbm_emissions_value": account.market_based.carbon_g / GRAMS_PER_T if account.market_based else None,
             "usage_account_id": account.project,
-            "usage_period_end": _aws_time(month_after(account.start)),
+            "usage_period_end": _aws_time(account.end),
             "usage_period_start": _aws_time(account.start),
         }
         for account in accounts(report)
@@ -143,7 +143,7 @@ def _google(report: Report) -> Iterator[dict[str, object]]:
         market_kg = account.market_based.carbon_g / 1000 if account.market_based is not None else None
         made_kg = account.embodied_g.mid / 1000 if account.embodied_g is not None else None
         values = (
-            f"{account.start:%Y-%m-%d}",
+            f"{account.month}-01",
             PRODUCT,
             account.project,
             "",

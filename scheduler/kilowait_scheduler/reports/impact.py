@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
 from kilowait_scheduler.core.carbon import METHOD
+from kilowait_scheduler.core.months import month_span
 
 from .model import JobLine, Report, Use
 from .rows import ran_s
@@ -69,7 +69,7 @@ def _output(given: dict[str, Any], named: dict[str, str]) -> dict[str, object]:
 
 
 def _input(job: JobLine, use: Use, report: Report) -> dict[str, Any]:
-    month = datetime.strptime(use.month, "%Y-%m").replace(tzinfo=UTC)
+    month, _ = month_span(use.month, report.timezone)
     began = [window.start for window in job.windows if window.region == use.region]
     found: dict[str, Any] = {
         "timestamp": max(month, min(began, default=month)).isoformat(),

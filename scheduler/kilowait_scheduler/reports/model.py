@@ -46,7 +46,7 @@ class BaselineFigure:
 
 @dataclass(frozen=True)
 class Use:
-    """A job's part in one region and month of UTC (`2026-11`), by when its energy was drawn; the parts add up to it.
+    """A job's part in one region and month (`2026-11`), by when its energy was drawn; the parts add up to it.
 
     `energy_kwh` and `carbon_g` are None where a run held GPUs and no meter has readings, `market_based` where the
     region has neither contracts nor a residual mix, `hourly_matched_kwh` where nobody said what was supplied then.
@@ -223,7 +223,7 @@ class IntensityTrace:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole report. `method` names every versioned rule behind the figures."""
+    """The whole report. `method` names every versioned rule behind the figures; months are those of `timezone`."""
 
     title: str
     generated_at: datetime
@@ -240,3 +240,4 @@ class Report:
     by: By | None = None
     groups: tuple[Group, ...] = ()
     scope2: tuple[Scope2Line, ...] = ()
+    timezone: str = "UTC"

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kilowait_scheduler.core.months import months_of
+
 from .bill import Bill, BillLine, Shape
 from .cloud import Account, accounts
 from .model import Report
-from .uses import months_of
 
 DEFAULT_TOLERANCE_PCT = 5.0
 
@@ -176,7 +177,7 @@ def _without_figures(report: Report) -> dict[Key, int]:
             places = {
                 (job.project, window.region, month)
                 for window in job.windows
-                for month, _, _ in months_of(window.start, window.end or report.generated_at)
+                for month, _, _ in months_of(window.start, window.end or report.generated_at, report.timezone)
             }
             for place in places:
                 found[place] = found.get(place, 0) + 1

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from kilowait_agents.emissions_csv import COLUMNS as CODECARBON_COLUMNS
 from kilowait_scheduler.core.carbon import METHOD
+from kilowait_scheduler.core.months import month_span, months_of
 
 from .cells import csv_text
 from .cloud import PRODUCT
 from .model import JobLine, Report, Use
-from .uses import month_after, months_of, regions_of
+from .uses import regions_of
 
 FOCUS_COLUMNS = (
     "BilledCost",
@@ -75,16 +76,16 @@ def _focus(job: JobLine, report: Report) -> Iterator[dict[str, object]]:
     charged = (use for use in job.uses if use.energy_kwh is not None)
     for number, use in enumerate(charged):
         first = number == 0
-        month = datetime.strptime(use.month, "%Y-%m").replace(tzinfo=UTC)
-        start, end = _ran(job, use, report) or (month, month_after(month))
+        month = month_span(use.month, report.timezone)
+        start, end = _ran(job, use, report) or month
         cost = use.energy_cost
         yield {
             **dict.fromkeys(("BilledCost", "ContractedCost", "EffectiveCost", "ListCost"), cost and cost.amount),
             **dict.fromkeys(("BillingAccountId", "BillingAccountName", "InvoiceIssuerName"), PRODUCT),
             **dict.fromkeys(("ProviderName", "PublisherName", "ServiceName"), PRODUCT),
             "BillingCurrency": cost and cost.currency,
-            "BillingPeriodStart": _focus_time(month),
-            "BillingPeriodEnd": _focus_time(month_after(month)),
+            "BillingPeriodStart": _focus_time(month[0]),
+            "BillingPeriodEnd": _focus_time(month[1]),
             "ChargeCategory": "Usage",
             "ChargeDescription": f"Electricity of job {job.name}",
             "ChargeFrequency": "Usage-Based",
@@ -127,7 +128,7 @@ def _spans(job: JobLine, use: Use, report: Report) -> list[tuple[datetime, datet
         (start, end)
         for window in job.windows
         if window.region == use.region
-        for month, start, end in months_of(window.start, window.end or report.generated_at)
+        for month, start, end in months_of(window.start, window.end or report.generated_at, report.timezone)
         if month == use.month
     ]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from kilowait_scheduler.core.money import totals
+from kilowait_scheduler.core.months import month_of
 from kilowait_scheduler.core.ranges import summed
 
 from .model import By, Foresight, Group, JobLine, Levers, Totals
@@ -49,15 +50,15 @@ def totals_of(lines: Sequence[JobLine]) -> Totals:
     )
 
 
-def groups_of(lines: Sequence[JobLine], by: By) -> tuple[Group, ...]:
+def groups_of(lines: Sequence[JobLine], by: By, timezone: str = "UTC") -> tuple[Group, ...]:
     """Every line in one group, so that the groups add up to the report."""
     found: dict[str, list[JobLine]] = {}
     for line in lines:
-        found.setdefault(_group_of(line, by), []).append(line)
+        found.setdefault(_group_of(line, by, timezone), []).append(line)
     return tuple(Group(name, totals_of(found[name])) for name in sorted(found))
 
 
-def _group_of(line: JobLine, by: By) -> str:
+def _group_of(line: JobLine, by: By, timezone: str) -> str:
     match by:
         case By.TEAM:
             return line.team
@@ -66,7 +67,7 @@ def _group_of(line: JobLine, by: By) -> str:
         case By.REGION:
             return " → ".join(regions_of(line)) or NOT_RUN
         case By.MONTH:
-            return f"{line.submitted_at.astimezone(UTC):%Y-%m}"
+            return month_of(line.submitted_at, timezone)
 
 
 def _sci(full: Sequence[JobLine]) -> float | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kilowait_scheduler.core.months import zone_of
+
 UNKNOWN = "–"  # what is not known; never a zero
 _MINUS = "−"
 _NARROW_SPACE = "\u202f"
@@ -90,7 +92,7 @@ def moment(at: datetime) -> str:
     return f"{at:%a} {at.day} {at:%b} {at:%H:%M}"
 
 
-def dated(at: datetime) -> str:
-    """A time for people, in UTC, with its year."""
-    at = at.astimezone(UTC)
+def dated(at: datetime, timezone: str = "UTC") -> str:
+    """A time for people, in that zone, with its year."""
+    at = at.astimezone(zone_of(timezone))
     return f"{at.day} {at:%b %Y} {at:%H:%M}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -14,27 +13,14 @@ from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, by_hour, s
 from kilowait_scheduler.core.course import Course, from_us, to_us
 from kilowait_scheduler.core.integral import Integral, emissions_of
 from kilowait_scheduler.core.money import Tariff
+from kilowait_scheduler.core.months import months_of
 from kilowait_scheduler.core.ranges import Range
 from kilowait_scheduler.core.stack import Stack
 
 from .model import JobLine, Scope2Line, Use
 
 Place = tuple[str, str]
-"""Region and month of UTC, `2026-11`."""
-
-
-def months_of(start: datetime, end: datetime) -> Iterator[tuple[str, datetime, datetime]]:
-    """The months of UTC that [start, end) touches, each with its part of it; none where it has no length."""
-    while start < end:
-        following = month_after(start)
-        yield f"{start:%Y-%m}", start, min(following, end)
-        start = following
-
-
-def month_after(moment: datetime) -> datetime:
-    """The first moment of the month that follows."""
-    year, month = moment.year + moment.month // 12, moment.month % 12 + 1
-    return datetime(year, month, 1, tzinfo=UTC)
+"""Region and month of the report's time zone, `2026-11`."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +39,14 @@ def uses_of(
     pue: Mapping[str, float],
     tariffs: Mapping[str, Tariff | None],
     clean: Mapping[str, Clean],
+    timezone: str,
 ) -> list[tuple[Use, ...]]:
-    """Of each job its uses, in order; `clean` is what contracts cover, of the regions that have any.
+    """Of each job its uses by region and month of `timezone`, in order; `clean` is what contracts cover, of the regions
+    that have any.
 
     Raises the series' Gap or OutOfRange where realised values are missing.
     """
-    parts, places, of = _by_place(Stack.of([job.course for job in jobs]))
+    parts, places, of = _by_place(Stack.of([job.course for job in jobs]), timezone)
     drawn: list[dict[Place, Emission]] = [{} for _ in jobs]
     contracted: list[dict[Place, Scope2]] = [{} for _ in jobs]
     emitted = emissions_of(parts, intensity=intensity, pue=pue)
@@ -86,12 +74,13 @@ def uses_of(
     return found
 
 
-def _by_place(courses: Stack) -> tuple[Stack, list[Place], list[int]]:
+def _by_place(courses: Stack, timezone: str) -> tuple[Stack, list[Place], list[int]]:
     """The rows of each course in each region and month, those over the turn of a month in two; of each such part where
     it is and whose."""
     if not len(courses.rows):
         return Stack.of([]), [], []
-    months = list(months_of(from_us(int(courses.rows.start_us.min())), from_us(int(courses.rows.end_us.max()))))
+    first, last = from_us(int(courses.rows.start_us.min())), from_us(int(courses.rows.end_us.max()))
+    months = list(months_of(first, last, timezone))
     edges = np.array([to_us(start) for _, start, _ in months[1:]], dtype=np.int64)
     begin = np.searchsorted(edges, courses.rows.start_us, side="right")
     crossing = np.flatnonzero(np.searchsorted(edges, courses.rows.end_us, side="left") > begin)

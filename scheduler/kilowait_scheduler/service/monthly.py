@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from kilowait_scheduler.clock import GridClock
+from kilowait_scheduler.core.months import month_of, month_span
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 
@@ -46,7 +45,7 @@ class Monthly:
         self, *, reporting: Reporting, clock: GridClock, folder: Path, zone: str, may_act: Callable[[], bool]
     ) -> None:
         self._reporting, self._clock, self._folder = reporting, clock, folder
-        self._zone, self._may_act = ZoneInfo(zone), may_act
+        self._timezone, self._may_act = zone, may_act
         self._done: set[str] = set()
 
     async def write_due(self) -> list[Path]:
@@ -63,7 +62,7 @@ class Monthly:
                 continue
             try:
                 if await asyncio.to_thread(self._is_due, month):
-                    report = await self._reporting.savings(Asked(start=month.start, end=month.end))
+                    report = await self._reporting.savings(Asked(timezone=self._timezone).of_month(month.name))
                     written += await asyncio.to_thread(self._write, month, report)
             except OSError as error:
                 what = error.strerror or error
@@ -72,17 +71,15 @@ class Monthly:
                 log.exception("the monthly report of %s is not made", month.name)
         return written
 
-    def _months(self, now: datetime) -> Iterator[Month]:
+    def _months(self, now: datetime) -> list[Month]:
         """The last twelve that are over, oldest first."""
-        current = now.astimezone(self._zone).date().replace(day=1)
-        firsts = [current]
+        following, _ = month_span(month_of(now, self._timezone), self._timezone)
+        found: list[Month] = []
         for _ in range(_BACK):
-            firsts.insert(0, (firsts[0] - timedelta(days=1)).replace(day=1))
-        for begin, end in pairwise(firsts):
-            yield Month(f"{begin:%Y-%m}", self._midnight(begin), self._midnight(end))
-
-    def _midnight(self, day: date) -> datetime:
-        return datetime.combine(day, time(0), self._zone).astimezone(UTC)
+            name = month_of(following - timedelta(microseconds=1), self._timezone)
+            found.insert(0, Month(name, *month_span(name, self._timezone)))
+            following = found[0].start
+        return found
 
     def _path(self, month: Month, ending: str, *, final: bool) -> Path:
         return self._folder / f"savings-{month.name}{'' if final else '-provisional'}.{ending}"

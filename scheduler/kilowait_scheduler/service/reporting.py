@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.errors import ForecastersError
@@ -13,6 +13,8 @@ from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
 from kilowait_scheduler.core.course import Course, from_us, to_us
+from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.months import known_zone, month_span
 from kilowait_scheduler.core.policies import HISTORY, POLICIES
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -50,7 +52,8 @@ _FORECAST_AGE = timedelta(days=1)
 class Asked:
     """What a report is to be about: jobs submitted in [start, end), by default all; of one team where given.
 
-    `by` puts the jobs together by team, project, region or month; they are compared with `baseline`.
+    `by` puts the jobs together by team, project, region or month; they are compared with `baseline`. Months are those
+    of `timezone`.
     """
 
     start: datetime | None = None
@@ -58,6 +61,23 @@ class Asked:
     team: str | None = None
     by: By | None = None
     baseline: Baseline = Baseline.RUN_NOW
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        """Raises BadInput where the time zone is none."""
+        try:
+            known_zone(self.timezone)
+        except ValueError as error:
+            raise BadInput(f"timezone: {error}") from None
+
+    def of_month(self, month: str | None) -> Asked:
+        """The same about one month of its time zone, if any is named. Raises BadInput where it has a span already."""
+        if month is None:
+            return self
+        if self.start is not None or self.end is not None:
+            raise BadInput("month: it is a span of its own; leave start and end out")
+        start, end = month_span(month, self.timezone)
+        return replace(self, start=start, end=end)
 
 
 @dataclass(frozen=True)
@@ -139,6 +159,7 @@ class Reporting:
             baseline=asked.baseline,
             notes=notes,
             clean=contracts.clean,
+            timezone=asked.timezone,
         )
         return Evidence(report, jobs, compared.found, best, regions, intensity, contracts)
 

@@ -15,11 +15,16 @@ _KEPT_S = 60.0
 
 
 class Making:
-    """The reports that are being made, one for each question; all who ask it meanwhile get the same."""
+    """The reports that are being made, one for each question; all who ask it meanwhile get the same.
+
+    One that somebody was told to come back for is kept for a minute once it is there: two may have been told, and who
+    comes second would else wait for another, and so on in turn.
+    """
 
     def __init__(self, server: Server, *, patience_s: float = _PATIENCE_S) -> None:
         self._server, self._patience_s = server, patience_s
         self._made: dict[Asked, tuple[asyncio.Future[Report], Progress]] = {}
+        self._awaited: set[Asked] = set()  # whoever asked was told to come back
 
     async def report(self, asked: Asked) -> Report | Progress:
         """The report, or how far it is where that takes longer than a page should."""
@@ -32,14 +37,20 @@ class Making:
         making, progress = self._made[asked]
         await asyncio.wait({making}, timeout=self._patience_s)
         if not making.done():
+            self._awaited.add(asked)
             return progress
-        self._made.pop(asked, None)
+        if asked not in self._awaited or making.exception() is not None:
+            self._forget(asked, making)
         return making.result()
+
+    def _forget(self, asked: Asked, making: asyncio.Future[Report]) -> None:
+        if self._made.get(asked, (None,))[0] is making:
+            del self._made[asked]
+            self._awaited.discard(asked)
 
     def _forget_later(self, asked: Asked, done: asyncio.Future[Report]) -> None:
         def forget() -> None:
-            if self._made.get(asked, (None,))[0] is done:
-                del self._made[asked]
-                done.cancelled() or done.exception()  # nobody came for it
+            self._forget(asked, done)
+            done.cancelled() or done.exception()  # nobody may have come for it
 
         asyncio.get_running_loop().call_later(_KEPT_S, forget)

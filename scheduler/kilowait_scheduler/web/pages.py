@@ -105,10 +105,16 @@ async def show_job(request: Request, job_id: str) -> Response:
 
 @guarded.get("/report")
 async def show_report(
-    request: Request, start: Utc | None = None, end: Utc | None = None, team: str | None = None
+    request: Request,
+    start: Utc | None = None,
+    end: Utc | None = None,
+    month: str | None = None,
+    timezone: str | None = None,
+    team: str | None = None,
 ) -> Response:
     """The savings report, self-contained as it is sent to others; of one period or team where given."""
-    report = await _making(request).report(Asked(start=start, end=end, team=team))
+    asked = Asked(start=start, end=end, team=team, timezone=timezone or server_of(request).settings.reports_timezone)
+    report = await _making(request).report(asked.of_month(month))
     if isinstance(report, Progress):
         return page("making.html", progress=report)
     html = await run_in_threadpool(report_page.render, report)
