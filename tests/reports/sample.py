@@ -227,7 +227,7 @@ def sample() -> Report:
                 "eu-north", "SE-SE2", 1.08, ("nvml", "simulated"), "electricity-maps+typical-day", 41.0, 3.2, 2.4
             ),
             RegionLine("de-central", "DE", 1.3, ("nvml",), "electricity-maps", 61.0, 22.0, 0.6),
-            RegionLine("us-east", "US-MIDA-PJM", 1.2, (), "none", 0.0, 0.0, 0.0),
+            RegionLine("us-east", "US-MIDA-PJM", 1.2, (), "none", None, None, None),
         ),
         intensity=(
             trace("us-west", "US-CAL-CISO", base=240, swing=120),
@@ -270,7 +270,7 @@ def nothing_measured() -> Report:
     report = sample()
     lines = tuple(line for line in report.jobs if line.carbon_g is None)
     regions = tuple(
-        replace(r, meters=(), it_energy_kwh=0.0, idle_kwh=0.0, unattributed_kwh=0.0) for r in report.regions
+        replace(r, meters=(), it_energy_kwh=None, idle_kwh=None, unattributed_kwh=None) for r in report.regions
     )
     return replace(report, jobs=lines, totals=totals(lines), regions=regions, intensity=(), notes=())
 

@@ -288,6 +288,12 @@ def test_a_region_without_intensity_is_named_in_a_sentence(known: str, words: st
     assert line.carbon_g is None and line.provisional
 
 
+def test_a_region_without_a_reading_in_the_period_drew_an_unknown_amount_and_not_nothing() -> None:
+    lines = report([]).regions
+    assert lines
+    assert {(line.it_energy_kwh, line.idle_kwh, line.unattributed_kwh) for line in lines} == {(None, None, None)}
+
+
 def test_values_that_do_not_reach_far_enough_are_told_as_the_series_tells_them() -> None:
     (line,) = report([Told("a", 0, 0, 4)], intensity=grid(hours=2)).jobs
     assert line.note.startswith("no figure yet: test: zone AA has values from")

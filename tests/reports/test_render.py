@@ -176,10 +176,7 @@ def test_the_page_says_whose_months_they_are() -> None:
 def test_a_loss_is_the_headline_in_plain_sight() -> None:
     report = sample.losing()
     page = Page(to_html(report))
-    assert (
-        "−1.47 kg CO₂e saved, a negative saving: these jobs emitted more than the baseline, −18.8 % of the baseline"
-        in page.words
-    )
+    assert "−1.47 kg CO₂e saved, a negative saving: these jobs emitted more, −18.8 % of the baseline" in page.words
 
 
 @pytest.mark.parametrize(

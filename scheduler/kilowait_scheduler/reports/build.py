@@ -288,7 +288,7 @@ def _region_line(
         pue=region.pue,
         meters=tuple(sorted(meters.get(region.name, ()))),
         intensity_sources=series.source if series is not None else "none",
-        it_energy_kwh=(energy.energy_mj if energy else 0) / MJ_PER_KWH,
-        idle_kwh=(energy.idle_mj if energy else 0) / MJ_PER_KWH,
-        unattributed_kwh=(energy.unattributed_mj if energy else 0) / MJ_PER_KWH,
+        it_energy_kwh=energy.energy_mj / MJ_PER_KWH if energy else None,
+        idle_kwh=energy.idle_mj / MJ_PER_KWH if energy else None,
+        unattributed_kwh=energy.unattributed_mj / MJ_PER_KWH if energy else None,
     )

@@ -127,16 +127,19 @@ class JobLine:
 
 @dataclass(frozen=True)
 class RegionLine:
-    """A region's devices: energy at the meter, and how much of it no job used or no run owned up to."""
+    """A region's devices: energy at the meter, and how much of it no job used or no run owned up to.
+
+    Energies are None where no reading falls into the report's period. `meters` have read there at any time.
+    """
 
     name: str
     zone: str
     pue: float
     meters: tuple[str, ...]
     intensity_sources: str
-    it_energy_kwh: float
-    idle_kwh: float
-    unattributed_kwh: float
+    it_energy_kwh: float | None
+    idle_kwh: float | None
+    unattributed_kwh: float | None
 
 
 @dataclass(frozen=True)

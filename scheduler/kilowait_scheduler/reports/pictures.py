@@ -201,15 +201,17 @@ def energy_of_jobs(report: Report) -> Markup | None:
 
 def energy_of_regions(report: Report) -> Markup | None:
     """Energy at the meters per region: jobs, idle, not attributed; None where no region was measured."""
-    measured = [region for region in report.regions if region.meters]
-    if not measured:
-        return None
-    unit = energy_unit(region.it_energy_kwh for region in measured)
+    energies = [
+        (region.name, region.it_energy_kwh, region.idle_kwh, region.unattributed_kwh) for region in report.regions
+    ]
+    unit = energy_unit(whole for _, whole, _, _ in energies)
     rows = []
-    for region in measured:
-        attributed = region.it_energy_kwh - region.idle_kwh - region.unattributed_kwh
-        parts = ((JOBS, attributed), (IDLE, region.idle_kwh), (UNATTRIBUTED, region.unattributed_kwh))
-        rows.append(bars.Row(region.name, parts, unit.text(region.it_energy_kwh)))
+    for name, whole, idle, unattributed in energies:
+        if whole is not None and idle is not None and unattributed is not None:
+            parts = ((JOBS, whole - idle - unattributed), (IDLE, idle), (UNATTRIBUTED, unattributed))
+            rows.append(bars.Row(name, parts, unit.text(whole)))
+    if not rows:
+        return None
     return bars.draw(
         bars.Bars(
             id_="energy-regions",

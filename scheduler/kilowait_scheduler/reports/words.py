@@ -55,7 +55,7 @@ def headline(report: Report) -> Headline:
     if totals.saved_g > 0:
         return Headline("saved", "saved", includes_zero)
     if totals.saved_g < 0:
-        return Headline("more", "saved, a negative saving: these jobs emitted more than the baseline", includes_zero)
+        return Headline("more", "saved, a negative saving: these jobs emitted more", includes_zero)
     return Headline("even", "saved: as much was emitted as in the baseline", includes_zero=False)
 
 
