@@ -10,18 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kilowait_forecasters.intensity import IntensitySeries, Slot
-from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
-from kilowait_forecasters.zone import Zone
-from kilowait_scheduler.core.carbon import EnergyInterval, emission
 from kilowait_scheduler.core.clean import (
     Clean,
     CleanSupply,
     MarketBased,
     ResidualMix,
-    by_hour,
     cover,
-    load_by_hour,
     scope2,
 )
 
@@ -127,21 +121,6 @@ def test_location_and_market_based_grams_have_no_sum() -> None:
         3.0 + market  # type: ignore[operator]
     with pytest.raises(TypeError):
         sum([3.0, market])  # type: ignore[list-item]
-
-
-@given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(1, 10**12))
-def test_hours_add_up_to_the_interval(start: int, length: int, energy_mj: int) -> None:
-    begin = START + timedelta(seconds=start)
-    interval = EnergyInterval(begin, begin + timedelta(seconds=length), energy_mj, "aa")
-    slots = [Slot(START + HOUR * n, START + HOUR * (n + 1), 100.0 + n % 7) for n in range(560)]
-    series = IntensitySeries(zone=Zone("DE"), signal=AVERAGE_LIFECYCLE, source="test", slots=slots)
-    whole = emission(interval, intensity=series, pue=1.2)
-    pieces = list(by_hour(interval, intensity=series, pue=1.2))
-    assert sum(kwh for _, kwh, _ in pieces) == pytest.approx(whole.energy_kwh)
-    assert sum(grams for _, _, grams in pieces) == pytest.approx(whole.carbon_g)
-    load = load_by_hour([(interval.start, interval.end, energy_mj)], pue=1.2)
-    assert sum(load.values()) == pytest.approx(whole.energy_kwh)
-    assert all(hour.minute == 0 for hour in load)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from kilowait_scheduler.core.carbon import MJ_PER_KWH
+from kilowait_scheduler.core.carbon import MJ_PER_KWH, EnergyInterval
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.reports.render import to_csv, to_html, to_json
 from kilowait_scheduler.service.contracted import contracted
@@ -165,7 +166,7 @@ def test_a_contract_removed_is_in_no_report_any_more(world: World) -> None:
 def test_volumes_that_overlap_cover_the_same_of_an_hour_in_every_report() -> None:
     """Two volumes of 10 and 5 kWh share January: no more is covered than was supplied, whichever month is asked for."""
     november, january, march = (datetime(*month, 10, tzinfo=UTC) for month in ((2025, 11), (2026, 1), (2026, 3)))
-    loads = [(at, at + HOUR, 10 * MJ_PER_KWH) for at in (november, january, march)]
+    loads = [EnergyInterval(at, at + HOUR, 10 * MJ_PER_KWH, "aa") for at in (november, january, march)]
     volumes = [
         CleanSupply(id=name, region="aa", start=datetime(*a, 1, tzinfo=UTC), end=datetime(*b, 1, tzinfo=UTC), wh=(wh,))
         for name, a, b, wh in (("winter", (2025, 11), (2026, 2), 10_000), ("year", (2026, 1), (2027, 1), 5_000))
@@ -173,7 +174,7 @@ def test_volumes_that_overlap_cover_the_same_of_an_hour_in_every_report() -> Non
     store: Any = SimpleNamespace(
         clean_supplies=lambda: volumes,
         residual_mixes=list,
-        region_load=lambda _region, *, start, end: [span for span in loads if span[0] < end and span[1] > start],
+        region_load=lambda _, *, start, end: Course.of(one for one in loads if one.start < end and one.end > start),
     )
     region: Any = SimpleNamespace(name="aa", pue=1.0)
     uncovered = {

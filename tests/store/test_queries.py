@@ -82,10 +82,15 @@ def test_a_region_s_load_counts_the_devices_of_one_interval_together_and_what_to
     store.add_readings([beside], at=T0)
     assert store.nodes_of("node-1") == {"node"}
     assert store.nodes_of("nobody") == set()
-    load = store.region_load("aa", start=first.start, end=second.end)
-    assert load == [(first.start, first.end, 750 + 300), (second.start, second.end, 1500)]
-    assert store.region_load("aa", start=first.end, end=second.end) == load[1:]
-    assert store.region_load("bb", start=first.start, end=second.end) == []
+
+    def load(region: str, start: datetime) -> list[tuple[datetime, datetime, int]]:
+        found = store.region_load(region, start=start, end=second.end)
+        return [(one.start, one.end, one.energy_mj) for one in found]
+
+    whole = load("aa", first.start)
+    assert whole == [(first.start, first.end, 750 + 300), (second.start, second.end, 1500)]
+    assert load("aa", first.end) == whole[1:]
+    assert load("bb", first.start) == []
 
 
 def test_idle_power_is_of_devices_that_nobody_held(store: Store) -> None:

@@ -7,23 +7,19 @@ a span, all jobs get the same share. Location-based emissions know nothing of an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kilowait_forecasters.intensity import IntensitySeries
-
-from .carbon import EnergyInterval
 from .region import NAME_PATTERN
 from .window import Utc
 
 METHOD = "market-based@1"
 
 HOUR = timedelta(hours=1)
-_US = timedelta(microseconds=1)
 _LONGEST = 3 * 8784  # hours: what one supply may span
 WattHours = Annotated[int, Field(ge=0, le=10**15)]
 
@@ -152,35 +148,6 @@ def scope2(pieces: Iterable[tuple[datetime, float, float]], clean: Clean) -> Sco
         share = clean.matched.get(hour)
         matched = None if matched is None or share is None else matched + share * kwh
     return Scope2(MarketBased(grams), matched)
-
-
-def by_hour(
-    interval: EnergyInterval, *, intensity: IntensitySeries, pue: float
-) -> Iterator[tuple[datetime, float, float]]:
-    """(hour, facility kWh, location-based grams) of an interval, pro rata to time. Raises Gap or OutOfRange."""
-    total_us = (interval.end - interval.start) / _US
-    for slot in intensity.split(interval.start, interval.end):
-        for hour, start, end in hours_of(slot.start, slot.end):
-            kwh = interval.kwh * pue * ((end - start) / _US) / total_us
-            yield hour, kwh, kwh * slot.g_per_kwh
-
-
-def load_by_hour(spans: Iterable[tuple[datetime, datetime, int]], *, pue: float) -> dict[datetime, float]:
-    """Facility kWh by hour of (start, end, IT millijoules), pro rata to time."""
-    found: dict[datetime, float] = {}
-    for start, end, energy_mj in spans:
-        whole = EnergyInterval(start, end, energy_mj, "").kwh * pue
-        for hour, first, last in hours_of(start, end):
-            found[hour] = found.get(hour, 0.0) + whole * ((last - first) / (end - start))
-    return found
-
-
-def hours_of(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime, datetime]]:
-    """The hours of UTC that [start, end) touches, each with its part of it."""
-    while start < end:
-        hour = hour_of(start)
-        yield hour, start, min(hour + HOUR, end)
-        start = hour + HOUR
 
 
 def hour_of(moment: datetime) -> datetime:

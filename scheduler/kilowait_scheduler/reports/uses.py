@@ -9,8 +9,9 @@ import numpy as np
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_scheduler.core.carbon import Emission
-from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, by_hour, scope2
+from kilowait_scheduler.core.clean import Clean, MarketBased, Scope2, scope2
 from kilowait_scheduler.core.course import Course, from_us, to_us
+from kilowait_scheduler.core.hours import by_hour
 from kilowait_scheduler.core.integral import Integral, emissions_of
 from kilowait_scheduler.core.money import Tariff
 from kilowait_scheduler.core.months import months_of
@@ -50,14 +51,16 @@ def uses_of(
     drawn: list[dict[Place, Emission]] = [{} for _ in jobs]
     contracted: list[dict[Place, Scope2]] = [{} for _ in jobs]
     emitted = emissions_of(parts, intensity=intensity, pue=pue)
-    for number, (job, where, emission) in enumerate(zip(of, places, emitted, strict=True)):
+    for job, where, emission in zip(of, places, emitted, strict=True):
         if isinstance(emission, ForecastersError):
             raise emission
         drawn[job][where] = emission
-        if where[0] in clean:
-            series, factor = intensity[where[0]].series, pue[where[0]]
-            pieces = [piece for one in parts.course(number) for piece in by_hour(one, intensity=series, pue=factor)]
-            contracted[job][where] = scope2(pieces, clean[where[0]])
+    for region in clean.keys() & {where[0] for where in places}:
+        numbers = [number for number, where in enumerate(places) if where[0] == region]
+        there = Stack.of([parts.course(number) for number in numbers])
+        hourly = by_hour(there, intensity=intensity[region], pue=pue[region])
+        for number, pieces in zip(numbers, hourly, strict=True):
+            contracted[of[number]][places[number]] = scope2(pieces, clean[region])
     found = []
     for one, total, covered in zip(jobs, drawn, contracted, strict=True):
         if len(total) == 1:  # nearly every job is in one place, and then what is known of it as a whole is all there is

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from kilowait_scheduler.core.clean import HOUR, hour_of, load_by_hour
+from kilowait_scheduler.core.clean import HOUR, hour_of
+from kilowait_scheduler.core.course import to_us
+from kilowait_scheduler.core.hours import load_by_hour
 from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.reports.contracted import Contracted
 from kilowait_scheduler.store.repository import Store
@@ -23,7 +25,7 @@ def contracted(store: Store, regions: Iterable[Region], *, start: datetime, end:
         volumes = [(one.start, one.end) for one in supplies if one.region == region.name and not one.hourly]
         first, last = _with_all_that_overlaps(hour_of(start), hour_of(end) + HOUR, volumes)
         found = store.region_load(region.name, start=first, end=min(last, now))
-        load[region.name] = load_by_hour([span for span in found if span[1] <= now], pue=region.pue)
+        load[region.name] = load_by_hour(found.rows(found.end_us <= to_us(now)), pue=region.pue)
     return Contracted(supplies, residual, load)
 
 

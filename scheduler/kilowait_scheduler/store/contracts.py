@@ -6,12 +6,16 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from datetime import datetime
 
+import numpy as np
 from sqlalchemy import func
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
+from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.errors import NotFound
 
+from .columns import as_us, times
 from .tables import CleanSupplyRow, ResidualMixRow, ShareRow
 
 
@@ -62,16 +66,27 @@ class Contracts(ABC):
                 raise NotFound(f"no residual mix of {region!r} from {start:%Y-%m-%d}; `kilowait supply` lists them")
             session.delete(row)
 
-    def region_load(self, region: str, *, start: datetime, end: datetime) -> list[tuple[datetime, datetime, int]]:
-        """(start, end, IT millijoules) of what jobs used in a region, of intervals that touch [start, end).
+    def region_load(self, region: str, *, start: datetime, end: datetime) -> Course:
+        """What jobs used in a region, of intervals that touch [start, end), in order.
 
-        Those with the same start and end, as of the GPUs of one node, are one.
+        Those with the same start and end, as of the GPUs of one node, are one row.
         """
-        query = (
-            select(ShareRow.start, ShareRow.end, func.sum(ShareRow.energy_mj))
-            .where(ShareRow.region == region, col(ShareRow.end) > start, col(ShareRow.start) < end)
-            .group_by(col(ShareRow.start), col(ShareRow.end))
-            .order_by(col(ShareRow.start), col(ShareRow.end))
-        )
         with self.reading() as session:
-            return [(first, last, int(energy_mj)) for first, last, energy_mj in session.exec(query).all()]
+            query = (
+                sql_select(times(ShareRow.start, session), times(ShareRow.end, session), func.sum(ShareRow.energy_mj))
+                .where(col(ShareRow.region) == region, col(ShareRow.end) > start, col(ShareRow.start) < end)
+                .group_by(col(ShareRow.start), col(ShareRow.end))
+                .order_by(col(ShareRow.start), col(ShareRow.end))
+            )
+            rows = session.connection().execute(query).all()
+        first, last, energy_mj = zip(*rows, strict=True) if rows else ((), (), ())
+        count = len(rows)
+        return Course(
+            as_us(first),
+            as_us(last),
+            np.array(energy_mj, dtype=np.int64),
+            np.zeros(count, dtype=np.int64),
+            np.zeros(count),
+            np.zeros(count, dtype=np.bool_),
+            (region,),
+        )

@@ -10,7 +10,7 @@ from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BigInteger, ColumnElement, String, Table, cast, extract, func, type_coerce
+from sqlalchemy import Table, func
 from sqlalchemy import select as sql_select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
@@ -23,6 +23,7 @@ from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.energy import Reading, RegionEnergy, RunShare
 
+from .columns import as_us, times
 from .tables import ForecastRow, ReadingRow, RealisedRow, ShareRow, StreamRow
 
 _STEP = 1000  # rows
@@ -76,11 +77,10 @@ class Measurements(ABC):
         """The same of many jobs, in columns; jobs without any are absent."""
         found: dict[str, Course] = {}
         with self.reading() as session:
-            dialect = session.get_bind().dialect.name
             columns: list[Any] = [
                 ShareRow.job_id,
-                _microseconds(ShareRow.start, dialect),
-                _microseconds(ShareRow.end, dialect),
+                times(ShareRow.start, session),
+                times(ShareRow.end, session),
                 ShareRow.energy_mj,
                 ShareRow.region,
                 ShareRow.uncertainty_pct,
@@ -253,13 +253,6 @@ class Measurements(ABC):
         return (first, last, seen) if first is not None else None
 
 
-def _microseconds(column: Any, dialect: str) -> ColumnElement[Any]:
-    """A time as numpy reads many at once: microseconds since 1970, or the text that SQLite keeps of it."""
-    if dialect == "sqlite":
-        return type_coerce(column, String)
-    return cast(extract("epoch", column) * 1_000_000, BigInteger)
-
-
 def _courses(
     job_ids: Sequence[str],
     start: Sequence[str | int],
@@ -273,8 +266,8 @@ def _courses(
     regions = tuple(dict.fromkeys(region))
     number = {name: index for index, name in enumerate(regions)}
     whole = Course(
-        np.array(start, dtype="datetime64[us]").astype(np.int64),
-        np.array(end, dtype="datetime64[us]").astype(np.int64),
+        as_us(start),
+        as_us(end),
         np.array(energy_mj, dtype=np.int64),
         np.array([number[name] for name in region], dtype=np.int64),
         np.array(uncertainty_pct, dtype=np.float64),
