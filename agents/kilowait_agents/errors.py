@@ -30,3 +30,7 @@ class Refused(AgentError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class OtherVersion(Refused):
+    """The message is of another release; nothing is wrong with what it says."""

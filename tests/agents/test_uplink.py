@@ -154,7 +154,7 @@ def test_records_outlast_a_partition(
     parts.close()
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 307, 408])
+@pytest.mark.parametrize("status", [401, 403, 404, 307, 408, 426])
 def test_a_refusal_that_is_not_about_the_records_never_costs_a_record(
     parts: Parts, ingest: Ingest, record: Make, scripted: Scripted, status: int
 ) -> None:

@@ -12,9 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kilowait_agents.energy import split_mj
-from kilowait_agents.errors import Refused
-from kilowait_agents.wire import MAX_RECORDS, Batch, Origin, Record, Share, pack, unpack
-from kilowait_agents.wire_rows import NAMES, SHARE_NAMES, Row, unpack_rows
+from kilowait_agents.errors import OtherVersion, Refused
+from kilowait_agents.wire import (
+    MAX_RECORDS,
+    RECORD_COLUMNS,
+    SHARE_COLUMNS,
+    Batch,
+    Origin,
+    Record,
+    Share,
+    pack,
+    unpack,
+)
+from kilowait_agents.wire_columns import unpack_columns
 
 from .conftest import START_US
 
@@ -33,20 +43,15 @@ def read(text: str | bytes) -> Batch:
         read = unpack(body)
     except Refused as refused:
         with pytest.raises(Refused) as again:
-            unpack_rows(body)
+            unpack_columns(body)
         assert (str(again.value), again.value.field) == (str(refused), refused.field)
         raise
-    assert unpack_rows(body) == (read.origin, [row_of(record) for record in read.records])
+    assert unpack_columns(body) == (read.origin, *read.columns())
     return read
 
 
-def row_of(record: Record) -> Row:
-    shares = tuple(tuple(getattr(share, name) for name in SHARE_NAMES) for share in record.shares)
-    return tuple(shares if name == "shares" else getattr(record, name) for name in NAMES)
-
-
 def mended(text: str, path: str, value: Any) -> str:
-    """The JSON with one value replaced (or removed: ...), by a path like `records.0.energy_mj`."""
+    """The JSON with one value replaced (or removed: ...), by a path like `records.energy_mj.0`."""
     message = json.loads(text)
     *steps, last = path.split(".")
     at: Any = message
@@ -84,8 +89,8 @@ def test_a_batch_comes_back_from_the_wire_as_it_was(
 
 def test_the_message_is_versioned_and_says_where_it_comes_from(record: Make) -> None:
     message = json.loads(batch(record()).to_json())
-    assert {name: value for name, value in message.items() if name != "records"} == {
-        "version": 1,
+    assert {name: value for name, value in message.items() if name not in ("records", "shares")} == {
+        "version": 2,
         "agent_id": "agent-1",
         "node": "node-1",
         "region": "eu-north",
@@ -93,15 +98,16 @@ def test_the_message_is_versioned_and_says_where_it_comes_from(record: Make) -> 
         "clock_speed": 1.0,
         "sent_at_us": START_US,
     }
-    assert message["records"][0]["shares"] == [
-        {"job_id": "job-1", "run_id": "run-1", "energy_mj": 600, "basis": "exclusive"}
-    ]
+    assert message["records"]["energy_mj"] == [900]
+    assert message["shares"] == {
+        "record": [0], "run_id": ["run-1"], "job_id": ["job-1"], "energy_mj": [600], "basis": ["exclusive"]
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [
-        ("version", 2, "version"),
+        ("version", 3, "version"),
         ("version", True, "version"),
         ("node", ..., "node"),
         ("node", "a b", "node"),
@@ -111,42 +117,46 @@ def test_the_message_is_versioned_and_says_where_it_comes_from(record: Make) -> 
         ("clock_speed", "1", "clock_speed"),
         ("sent_at_us", 1.5, "sent_at_us"),
         ("extra", 1, "extra"),
-        ("records", {}, "records"),
         ("records", [], "records"),
-        ("records.0", 7, "records[0]"),
-        ("records.0.energy_mj", 900.0, "records[0].energy_mj"),
-        ("records.0.energy_mj", True, "records[0].energy_mj"),
-        ("records.0.energy_mj", -1, "records[0].energy_mj"),
-        ("records.0.energy_mj", 2**53, "records[0].energy_mj"),
-        ("records.0.t0_us", 9 * 10**18, "records[0].t0_us"),
-        ("records.0.energy_mj", None, "records[0].energy_mj"),
-        ("records.0.energy_mj", 901, "records[0].energy_mj"),
-        ("records.0.idle_mj", 199, "records[0].energy_mj"),
-        ("records.0.quality", "gap", "records[0].energy_mj"),
-        ("records.0.quality", "good", "records[0].quality"),
-        ("records.0.quality", ["measured"], "records[0].quality"),
-        ("records.0.method", "magic", "records[0].method"),
-        ("records.0.scope", "rack", "records[0].scope"),
-        ("records.0.seq", 0, "records[0].seq"),
-        ("records.0.seq", True, "records[0].seq"),
-        ("records.0.t1_us", START_US + 1_000_000, "records[0].t1_us"),
-        ("records.0.uncertainty_pct", -1, "records[0].uncertainty_pct"),
-        ("records.0.uncertainty_pct", 10**400, "records[0].uncertainty_pct"),
-        ("records.0.device_uuid", "", "records[0].device_uuid"),
-        ("records.0.device_uuid", "x" * 129, "records[0].device_uuid"),
-        ("records.0.device_name", "a\u0000b", "records[0].device_name"),
-        ("records.0.agent_id", "another", "records[0].agent_id"),
-        ("records.0.note", 5, "records[0].note"),
-        ("records.0.note", ..., "records[0].note"),
-        ("records.0.colour", "blue", "records[0].colour"),
-        ("records.0.shares", None, "records[0].shares"),
-        ("records.0.shares", "", "records[0].shares"),
-        ("records.0.shares", {}, "records[0].shares"),
-        ("records.0.shares.0", [], "records[0].shares[0]"),
-        ("records.0.shares.0.run_id", "run 1", "records[0].shares[0].run_id"),
-        ("records.0.shares.0.job_id", 5, "records[0].shares[0].job_id"),
-        ("records.0.shares.0.energy_mj", 600.5, "records[0].shares[0].energy_mj"),
-        ("records.0.shares.0.basis", "because", "records[0].shares[0].basis"),
+        ("records", {}, "records.boot_id"),
+        ("records.note", ..., "records.note"),
+        ("records.note", [], "records.note"),
+        ("records.note", "no", "records.note"),
+        ("records.colour", ["blue"], "records.colour"),
+        ("records.energy_mj.0", 900.0, "records[0].energy_mj"),
+        ("records.energy_mj.0", True, "records[0].energy_mj"),
+        ("records.energy_mj.0", -1, "records[0].energy_mj"),
+        ("records.energy_mj.0", 2**53, "records[0].energy_mj"),
+        ("records.t0_us.0", 9 * 10**18, "records[0].t0_us"),
+        ("records.energy_mj.0", None, "records[0].energy_mj"),
+        ("records.energy_mj.0", 901, "records[0].energy_mj"),
+        ("records.idle_mj.0", 199, "records[0].energy_mj"),
+        ("records.quality.0", "gap", "records[0].energy_mj"),
+        ("records.quality.0", "good", "records[0].quality"),
+        ("records.quality.0", ["measured"], "records[0].quality"),
+        ("records.method.0", "magic", "records[0].method"),
+        ("records.scope.0", "rack", "records[0].scope"),
+        ("records.seq.0", 0, "records[0].seq"),
+        ("records.seq.0", True, "records[0].seq"),
+        ("records.t1_us.0", START_US + 1_000_000, "records[0].t1_us"),
+        ("records.uncertainty_pct.0", -1, "records[0].uncertainty_pct"),
+        ("records.uncertainty_pct.0", 10**400, "records[0].uncertainty_pct"),
+        ("records.device_uuid.0", "", "records[0].device_uuid"),
+        ("records.device_uuid.0", "x" * 129, "records[0].device_uuid"),
+        ("records.device_name.0", "a\u0000b", "records[0].device_name"),
+        ("records.note.0", 5, "records[0].note"),
+        ("shares.run_id.0", "run 1", "records[0].shares[0].run_id"),
+        ("shares.job_id.0", 5, "records[0].shares[0].job_id"),
+        ("shares.energy_mj.0", 600.5, "records[0].shares[0].energy_mj"),
+        ("shares.basis.0", "because", "records[0].shares[0].basis"),
+        ("shares", None, "shares"),
+        ("shares", [], "shares"),
+        ("shares.basis", ..., "shares.basis"),
+        ("shares.run_id", [], "shares.run_id"),
+        ("shares.record.0", 1, "shares.record"),
+        ("shares.record.0", -1, "shares.record"),
+        ("shares.record.0", False, "shares.record"),
+        ("shares.record.0", 0.0, "shares.record"),
     ],
 )
 def test_anything_that_is_not_exactly_a_batch_is_refused_by_the_name_of_its_field(
@@ -170,10 +180,21 @@ def test_a_sequence_number_that_appears_twice_in_a_batch_is_refused(record: Make
         batch(record(1), record(1))
 
 
-def test_a_batch_of_too_many_records_is_refused_before_they_are_read(record: Make) -> None:
-    text = mended(batch(record()).to_json(), "records", [None] * (MAX_RECORDS + 1))
-    with pytest.raises(Refused, match="1 to 1000 records, got 1001"):
+@pytest.mark.parametrize("count", [0, MAX_RECORDS + 1])
+def test_a_batch_of_none_or_too_many_records_is_refused_before_they_are_read(record: Make, count: int) -> None:
+    text = mended(batch(record()).to_json(), "records", {name: [None] * count for name in RECORD_COLUMNS})
+    with pytest.raises(Refused, match=f"1 to 1000 records, got {count}"):
         read(text)
+
+
+def test_shares_that_do_not_stand_with_their_records_in_order_are_refused(record: Make) -> None:
+    with pytest.raises(Refused, match=r"shares.record must rise from 0 to 1, got 0"):
+        read(mended(batch(record(1), record(2)).to_json(), "shares.record", [1, 0]))
+
+
+def test_a_batch_of_another_release_is_told_from_a_bad_one_whatever_it_is_made_of() -> None:
+    with pytest.raises(OtherVersion, match="version must be 2, got 1; run agent and server of the same release"):
+        read('{"version": 1, "records": [{"seq": 1}]}')
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", '{"version": NaN}', '{"a": 1, "a": 2}', b"\xff", "[" * 100_000])
@@ -221,9 +242,9 @@ def test_damage_to_any_one_byte_never_raises_anything_but_refused(record: Make, 
 
 
 PLACES = [
-    *(f"records.{index}.{name}" for index in (0, 1) for name in NAMES),
-    *(f"records.{index}.shares.0.{name}" for index in (0, 1) for name in SHARE_NAMES),
-    "records.0.shares.0", "records.0", "records", "agent_id", "sent_at_us",
+    *(f"records.{name}{place}" for name in RECORD_COLUMNS for place in ("", ".0", ".1")),
+    *(f"shares.{name}{place}" for name in SHARE_COLUMNS for place in ("", ".0", ".1")),
+    "shares", "records", "agent_id", "sent_at_us",
 ]  # fmt: skip
 ODD = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 2**53) | st.floats(allow_nan=False) | st.text(max_size=3)

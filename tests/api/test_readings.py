@@ -103,10 +103,16 @@ def test_what_is_no_batch_is_a_bad_request_and_stores_nothing(door: Door, body: 
 
 def test_a_batch_that_does_not_add_up_is_refused_by_its_field(door: Door) -> None:
     good = batch(record(1))
-    bad = gzip.compress(gzip.decompress(good).replace(b'"energy_mj":1000', b'"energy_mj":999', 1))
+    bad = gzip.compress(gzip.decompress(good).replace(b'"energy_mj":[1000]', b'"energy_mj":[999]', 1))
     status, problem = send(door, bad)
     assert status == 400
     assert "records[0].energy_mj" in str(problem["detail"])
+
+
+def test_an_agent_of_another_release_is_told_so_and_not_that_its_records_are_bad(door: Door) -> None:
+    status, problem = send(door, gzip.compress(b'{"version":1}'))
+    assert (status, problem["title"]) == (426, "upgrade required")
+    assert "run agent and server of the same release" in str(problem["detail"])
 
 
 def test_an_agent_that_does_not_know_its_region_is_heard(door: Door) -> None:

@@ -10,11 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from kilowait_scheduler.core.errors import BadInput, Conflict, KilowaitError, NotFound, Refused
+from kilowait_scheduler.core.errors import BadInput, Conflict, KilowaitError, NotFound, OtherRelease, Refused
 from kilowait_scheduler.dispatch.executor import UnknownRun
 
 _STATUS: dict[type[KilowaitError], tuple[int, str]] = {
     BadInput: (400, "bad input"),
+    OtherRelease: (426, "upgrade required"),
     NotFound: (404, "not found"),
     Conflict: (409, "conflict"),
     Refused: (422, "refused"),

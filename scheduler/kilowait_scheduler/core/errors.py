@@ -13,6 +13,10 @@ class BadInput(KilowaitError):
     """What was given is malformed; the message says where and how to mend it."""
 
 
+class OtherRelease(KilowaitError):
+    """What was given is of another release than ours; its content may be as good as any."""
+
+
 class NotFound(KilowaitError):
     """There is no such thing."""
 

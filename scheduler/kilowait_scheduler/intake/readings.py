@@ -2,66 +2,72 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import repeat
 
+from kilowait_agents.errors import OtherVersion
 from kilowait_agents.errors import Refused as WireRefused
-from kilowait_agents.wire import Origin
-from kilowait_agents.wire_rows import NAMES, Row, unpack_rows
+from kilowait_agents.wire import Columns
+from kilowait_agents.wire_columns import unpack_columns
 from kilowait_scheduler.core.energy import Reading, RunShare
-from kilowait_scheduler.core.errors import BadInput
+from kilowait_scheduler.core.errors import BadInput, OtherRelease
+
+from .digests import digests
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SHARES = NAMES.index("shares")
 _RUN_ID = re.compile(r"^kw-(?P<job>[0-9a-z]+)-\d+$")
 
 
 def read_batch(body: bytes) -> list[Reading]:
-    """The readings of a gzipped batch, in its order. Raises BadInput naming the field that is wrong."""
+    """The readings of a gzipped batch, in its order.
+
+    Raises BadInput naming the field that is wrong, and OtherRelease for the batch of an agent that is not of ours.
+    """
     try:
-        origin, rows = unpack_rows(body)
+        origin, records, shares = unpack_columns(body)
+    except OtherVersion as error:
+        raise OtherRelease(str(error)) from None
     except WireRefused as error:
         raise BadInput(str(error)) from None
-    return [_reading(origin, row) for row in rows]
-
-
-def _reading(origin: Origin, row: Row) -> Reading:
-    (
-        agent_id, _, stream_epoch, seq, device_uuid, _, _, t0_us, t1_us, _, energy_mj, _, method, quality,
-        uncertainty_pct, shares, idle_mj, unattributed_mj, _,
-    ) = row  # fmt: skip
-    return Reading(
-        agent_id,
-        stream_epoch,
-        seq,
-        origin.region or "unknown",
-        origin.node,
-        origin.source,
-        device_uuid,
-        _moment(t0_us),
-        _moment(t1_us),
-        energy_mj,
-        idle_mj,
-        unattributed_mj,
-        quality,
-        method,
-        uncertainty_pct,
-        _digest(row),
-        tuple([RunShare(run_id, job_id or job_of(run_id), mj) for run_id, job_id, mj, _ in shares]),
+    columns = (
+        repeat(origin.agent_id),
+        records["stream_epoch"],
+        records["seq"],
+        repeat(origin.region or "unknown"),
+        repeat(origin.node),
+        repeat(origin.source),
+        records["device_uuid"],
+        _moments(records["t0_us"]),
+        _moments(records["t1_us"]),
+        records["energy_mj"],
+        records["idle_mj"],
+        records["unattributed_mj"],
+        records["quality"],
+        records["method"],
+        records["uncertainty_pct"],
+        digests(origin.agent_id, records, shares),
+        _shares(shares, records=len(records["seq"])),
     )
+    return list(map(Reading._make, zip(*columns, strict=False)))
 
 
-@lru_cache(maxsize=4096)
-def _moment(us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=us)
+def _moments(column: Sequence[int]) -> list[datetime]:
+    """Many are the same, so each is made once."""
+    known = {us: _EPOCH + timedelta(microseconds=us) for us in set(column)}
+    return [known[us] for us in column]
 
 
-def _digest(row: Row) -> str:
-    """Tells whether a record that comes again is the same; over every field, in the order of the wire format."""
-    content = repr((*row[:_SHARES], *row[_SHARES + 1 :], *row[_SHARES]))
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+def _shares(columns: Columns, *, records: int) -> list[tuple[RunShare, ...]]:
+    """The shares of each record."""
+    jobs = [job_id or job_of(run_id) for job_id, run_id in zip(columns["job_id"], columns["run_id"], strict=True)]
+    found: list[list[RunShare]] = [[] for _ in range(records)]
+    rows = zip(columns["run_id"], jobs, columns["energy_mj"], strict=True)
+    for place, share in zip(columns["record"], map(RunShare._make, rows), strict=True):
+        found[place].append(share)
+    return list(map(tuple, found))
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 30}, pool_size=5)
+    engine = create_engine(url, connect_args={"timeout": 30}, pool_size=5, pool_use_lifo=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
