@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kilowait_scheduler.clock import GridClock
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.region import Region
@@ -139,7 +139,7 @@ class World:
             digest=str(self._seq),
             shares=(RunShare(run_id, record.id, energy_mj),),
         )
-        self.server.store.add_readings([reading], at=self.now)
+        self.server.store.add_readings(Readings.of([reading]), at=self.now)
 
 
 def make_world(

@@ -26,7 +26,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from kilowait_scheduler.clock import GridClock
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from kilowait_scheduler.core.events import Promise
 from kilowait_scheduler.core.job import parse_job
 from kilowait_scheduler.core.record import JobRecord
@@ -197,7 +197,7 @@ def fill(folder: Path, *, count: int, every: timedelta) -> int:
         if len(batch) >= 20_000 or record is records[-1]:
             for name in REGIONS:
                 mine = [reading for reading in batch if reading.agent_id == f"agent-{name}"]
-                made.store.add_readings(mine, at=NOW)
+                made.store.add_readings(Readings.of(mine), at=NOW)
             stored, batch = stored + len(batch), []
     asyncio.run(made.reporting.savings())  # intensity is kept by the first report that needs it
     made.close()

@@ -21,12 +21,12 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import func, select
+from sqlmodel import col, func, select
 
 from kilowait_agents.wire import Batch, Origin, Record, Share, pack
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
-from kilowait_scheduler.store.tables import ReadingRow, ShareRow
+from kilowait_scheduler.store.tables import ReadingRow, ShareRow, StreamRow
 
 START_US = 1_767_225_600_000_000
 AGENTS, BATCHES, RECORDS = 4, 40, 500
@@ -109,9 +109,10 @@ def _measured(state: Path, url: str) -> dict[str, float]:
 def _held(url: str) -> tuple[int, int]:
     """Records of the senders that met the kill, and the energy of their shares in mJ."""
     engine = open_engine(url)
+    streams = select(StreamRow.id).where(col(StreamRow.agent_id).startswith("killed"))
     with Store(engine).reading() as session:
-        count = session.exec(select(func.count()).where(ReadingRow.agent_id.startswith("killed"))).one()  # type: ignore[attr-defined]
-        mj = session.exec(select(func.sum(ShareRow.energy_mj)).where(ShareRow.agent_id.startswith("killed"))).one()  # type: ignore[attr-defined]
+        count = session.exec(select(func.count()).where(col(ReadingRow.stream_id).in_(streams))).one()
+        mj = session.exec(select(func.sum(ShareRow.energy_mj)).where(col(ShareRow.stream_id).in_(streams))).one()
     engine.dispose()
     return count, int(mj or 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from kilowait_scheduler.core.region import Region
 from world import HOUR
 
@@ -68,7 +68,7 @@ def report(door: Door, job_id: str, *gpus_w: float, agent: str) -> None:
                     shares=(RunShare(run.submission_id, job_id, energy_mj),) if held else (),
                 )
             )
-    world.server.store.add_readings(rows, at=world.now)
+    world.server.store.add_readings(Readings.of(rows), at=world.now)
 
 
 def ran(door: Door, *gpus_w: float, agent: str, **changes: Any) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from world import HOUR
 
 from .conftest import Door
@@ -117,7 +117,7 @@ def test_energy_from_a_region_that_nobody_configured_stops_no_round(door: Door) 
         digest="x",
         shares=(RunShare(f"kw-{strange['id']}-1", strange["id"], 10**9),),
     )
-    door.world.server.store.add_readings([reading], at=now)
+    door.world.server.store.add_readings(Readings.of([reading]), at=now)
     door.world.finish(strange["id"], usual["id"])
     assert door.get("/budgets")[0]["emitted_g"] > 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 
 from .conftest import Door
 
@@ -96,7 +96,9 @@ def test_power_is_what_past_jobs_on_that_gpu_drew_and_carbon_has_its_price(open_
     (run,) = world.job(ran).state.runs
     assert run.started_at is not None and run.ended_at is not None
     energy_mj = round(4 * 250_000 * (run.ended_at - run.started_at).total_seconds())
-    store.add_readings([reading(ran, run.submission_id, run.started_at, run.ended_at, energy_mj)], at=world.now)
+    store.add_readings(
+        Readings.of([reading(ran, run.submission_id, run.started_at, run.ended_at, energy_mj)]), at=world.now
+    )
     price = {"id": "own", "amount_per_t": "100", "currency": "EUR"}
     assert door.call("POST", "/carbon-prices", json=price).status_code == 201
     found = door.call("POST", "/estimates", json={**asked, "like": "bert"}).json()

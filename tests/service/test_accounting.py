@@ -17,7 +17,7 @@ from kilowait_forecasters.providers.static import Static
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.budget import Budget, BudgetScope
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from kilowait_scheduler.core.ledger import hold, release
 from kilowait_scheduler.core.record import JobRecord
 from kilowait_scheduler.core.state import Phase
@@ -189,7 +189,7 @@ def test_a_round_does_not_wait_for_a_slow_provider_and_never_accounts_twice_at_o
         await server.control.settled()
         assert emitted_g(world, job.id) == pytest.approx(JOB_G + 300.0)
 
-    server.store.add_readings([reading(job, world.now - HOUR, world.now - MINUTE, seq=1)], at=world.now)
+    server.store.add_readings(Readings.of([reading(job, world.now - HOUR, world.now - MINUTE, seq=1)]), at=world.now)
     asyncio.run(rounds())
 
 
@@ -201,7 +201,9 @@ def test_a_stop_does_not_wait_for_ever_for_accounting(
     source.provisional = True
     world.run(2 * HOUR)
     monkeypatch.setattr(control, "_SHUTDOWN_S", 0.01)
-    world.server.store.add_readings([reading(job, world.now - HOUR, world.now - MINUTE, seq=1)], at=world.now)
+    world.server.store.add_readings(
+        Readings.of([reading(job, world.now - HOUR, world.now - MINUTE, seq=1)]), at=world.now
+    )
     world.wall[0] += 16_000_000
 
     async def round_and_stop() -> None:
@@ -240,7 +242,7 @@ def test_a_running_job_does_not_ask_anew_in_every_round(world: World, source: So
         start = world.now
         world.run(MINUTE)
         part = reading(job, start, world.now, seq=minute + 1)
-        world.server.store.add_readings([part], at=world.now)
+        world.server.store.add_readings(Readings.of([part]), at=world.now)
     assert emitted_g(world, job.id) > 0
     assert len(source.asked) <= 5
 
@@ -277,7 +279,7 @@ def test_a_reading_ahead_of_our_clock_is_charged_once_its_time_has_come(world: W
     world.finish(job.id)
     world.run(HOUR)
     ahead = reading(job, world.now - 2 * HOUR, world.now + 3 * ROUND, seq=1)
-    world.server.store.add_readings([ahead], at=world.now)
+    world.server.store.add_readings(Readings.of([ahead]), at=world.now)
     world.run(ROUND, every=ROUND)
     assert emitted_g(world, job.id) == pytest.approx(JOB_G)
     world.run(2 * HOUR)

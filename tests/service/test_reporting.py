@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kilowait_scheduler.core.energy import Reading, RunShare
+from kilowait_scheduler.core.energy import Reading, Readings, RunShare
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, START, World, make_world
@@ -113,27 +113,29 @@ def test_an_interval_of_the_meter_that_began_before_the_first_submission_is_coun
     world.finish(record.id)
     energy_mj, begin = 6_000_000, record.submitted_at - timedelta(seconds=4)
     world.server.store.add_readings(
-        [
-            Reading(
-                agent_id="other",
-                stream_epoch="e1",
-                seq=1,
-                region="aa",
-                node="node",
-                source="simulated",
-                device_uuid="SIM-1",
-                start=begin,
-                end=begin + timedelta(seconds=10),
-                energy_mj=energy_mj,
-                idle_mj=0,
-                unattributed_mj=0,
-                quality="measured",
-                method="counter",
-                uncertainty_pct=5.0,
-                digest="1",
-                shares=(RunShare(world.job(record.id).state.runs[0].submission_id, record.id, energy_mj),),
-            )
-        ],
+        Readings.of(
+            [
+                Reading(
+                    agent_id="other",
+                    stream_epoch="e1",
+                    seq=1,
+                    region="aa",
+                    node="node",
+                    source="simulated",
+                    device_uuid="SIM-1",
+                    start=begin,
+                    end=begin + timedelta(seconds=10),
+                    energy_mj=energy_mj,
+                    idle_mj=0,
+                    unattributed_mj=0,
+                    quality="measured",
+                    method="counter",
+                    uncertainty_pct=5.0,
+                    digest="1",
+                    shares=(RunShare(world.job(record.id).state.runs[0].submission_id, record.id, energy_mj),),
+                )
+            ]
+        ),
         at=world.now,
     )
     world.run(2 * HOUR, every=HOUR)

@@ -16,6 +16,7 @@ from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.budget import Budget, BudgetScope
 from kilowait_scheduler.core.budget_request import RequestState
 from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
+from kilowait_scheduler.core.energy import Readings
 from kilowait_scheduler.core.errors import NotFound
 from kilowait_scheduler.core.ledger import Entry, EntryKind, grant, hold, release
 from kilowait_scheduler.core.money import CarbonPrice
@@ -78,8 +79,8 @@ def test_contracts_and_residual_mixes_are_kept_replaced_and_removed(store: Store
 def test_a_region_s_load_counts_the_devices_of_one_interval_together_and_what_touches_the_span(store: Store) -> None:
     first, second = reading(1, mj=1000), reading(2, mj=2000)
     beside = reading(1, mj=400, agent="node-2")._replace(device_uuid="GPU-1")
-    store.add_readings([first, second], at=T0)
-    store.add_readings([beside], at=T0)
+    store.add_readings(Readings.of([first, second]), at=T0)
+    store.add_readings(Readings.of([beside]), at=T0)
     assert store.nodes_of("node-1") == {"node"}
     assert store.nodes_of("nobody") == set()
 
@@ -95,7 +96,7 @@ def test_a_region_s_load_counts_the_devices_of_one_interval_together_and_what_to
 
 def test_idle_power_is_of_devices_that_nobody_held(store: Store) -> None:
     idle = reading(1, mj=500_000)._replace(idle_mj=500_000, shares=())
-    store.add_readings([idle, reading(2, mj=9_000_000)], at=T0)
+    store.add_readings(Readings.of([idle, reading(2, mj=9_000_000)]), at=T0)
     span = {"start": T0, "end": T0 + HOUR}
     assert store.idle_power_w(["GPU-0"], **span) == pytest.approx(50.0)
     assert store.idle_power_w(["GPU-9"], **span) is None

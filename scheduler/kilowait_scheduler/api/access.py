@@ -12,20 +12,23 @@ from kilowait_scheduler.service.compose import Server
 from kilowait_scheduler.service.tokens import Caller, Role
 
 
-def server_of(request: Request) -> Server:
-    """The server this app was made for."""
+async def server_of(request: Request) -> Server:
+    """The server this app was made for; asynchronous, so that no thread is asked for it."""
     server: Server = request.app.state.server
     return server
+
+
+ServerDep = Annotated[Server, Depends(server_of)]
 
 
 def require(*roles: Role) -> DependsMarker:
     """A dependency that lets through only tokens with one of `roles`, and says who calls."""
 
-    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> Caller:
+    def check(server: ServerDep, authorization: Annotated[str | None, Header()] = None) -> Caller:
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret:
             raise HTTPException(401, "a bearer token is needed: Authorization: Bearer ...")
-        caller = server_of(request).tokens.caller(secret.strip())
+        caller = server.tokens.caller(secret.strip())
         if caller is None:
             raise HTTPException(401, "this token is not known here (revoked, or of another server)")
         if caller.role not in roles:
@@ -36,7 +39,6 @@ def require(*roles: Role) -> DependsMarker:
     return marker
 
 
-ServerDep = Annotated[Server, Depends(server_of)]
 CanLook = require(Role.USER, Role.ADMIN)
 CanChange = require(Role.USER, Role.ADMIN)
 CanAdmin = require(Role.ADMIN)

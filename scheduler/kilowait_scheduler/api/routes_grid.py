@@ -115,8 +115,8 @@ async def readings(request: Request, server: ServerDep, reporter: Reporter) -> d
 def _store(body: bytes, *, server: Server, node: str | None) -> dict[str, int]:
     """Keep a batch that may only be of `node` (None: of any); how far each of its streams is stored without a hole."""
     batch = read_batch(body)
-    agent_id = batch[0].agent_id
-    others = set() if node is None else ({batch[0].node} | server.store.nodes_of(agent_id)) - {node}
+    agent_id = batch.agent_id
+    others = set() if node is None else (set(batch.columns["node"]) | server.store.nodes_of(agent_id)) - {node}
     if others:
         raise HTTPException(
             403, f"this token may only send the readings of node {node}, not of {', '.join(sorted(others))}"

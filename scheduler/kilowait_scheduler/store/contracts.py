@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import func
+from sqlalchemy import BigInteger, func, type_coerce
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -15,7 +15,6 @@ from kilowait_scheduler.core.clean import CleanSupply, ResidualMix
 from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.errors import NotFound
 
-from .columns import as_us, times
 from .tables import CleanSupplyRow, ResidualMixRow, ShareRow
 
 
@@ -73,7 +72,11 @@ class Contracts(ABC):
         """
         with self.reading() as session:
             query = (
-                sql_select(times(ShareRow.start, session), times(ShareRow.end, session), func.sum(ShareRow.energy_mj))
+                sql_select(
+                    type_coerce(ShareRow.start, BigInteger),
+                    type_coerce(ShareRow.end, BigInteger),
+                    func.sum(ShareRow.energy_mj),
+                )
                 .where(col(ShareRow.region) == region, col(ShareRow.end) > start, col(ShareRow.start) < end)
                 .group_by(col(ShareRow.start), col(ShareRow.end))
                 .order_by(col(ShareRow.start), col(ShareRow.end))
@@ -82,8 +85,8 @@ class Contracts(ABC):
         first, last, energy_mj = zip(*rows, strict=True) if rows else ((), (), ())
         count = len(rows)
         return Course(
-            as_us(first),
-            as_us(last),
+            np.array(first, dtype=np.int64),
+            np.array(last, dtype=np.int64),
             np.array(energy_mj, dtype=np.int64),
             np.zeros(count, dtype=np.int64),
             np.zeros(count),

@@ -29,11 +29,7 @@ class Devices(ABC):
 
     def held(self, job_id: str) -> Held:
         """Every interval of energy attributed to a job, with its device and run; gaps are not in it."""
-        same = and_(
-            col(ShareRow.agent_id) == col(ReadingRow.agent_id),
-            col(ShareRow.stream_epoch) == col(ReadingRow.stream_epoch),
-            col(ShareRow.seq) == col(ReadingRow.seq),
-        )
+        same = and_(col(ShareRow.stream_id) == col(ReadingRow.stream_id), col(ShareRow.seq) == col(ReadingRow.seq))
         columns: list[Any] = [
             ShareRow.start,
             ShareRow.end,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from itertools import chain, groupby
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Table, func
+from sqlalchemy import BigInteger, Table, func, type_coerce, update
 from sqlalchemy import select as sql_select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, SQLModel, col, select
@@ -21,13 +21,12 @@ from kilowait_forecasters.signal import Signal, require_average
 from kilowait_forecasters.zone import Zone
 from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.core.course import Course
-from kilowait_scheduler.core.energy import Reading, RegionEnergy, RunShare
+from kilowait_scheduler.core.energy import Readings, RegionEnergy
 
-from .columns import as_us, times
 from .tables import ForecastRow, ReadingRow, RealisedRow, ShareRow, StreamRow
 
 _STEP = 1000  # rows
-_ROWS_A_STATEMENT = 125  # of 16 columns: SQLite may be built to take no more than 2,000 values or so
+_ROWS_A_STATEMENT = 125  # of 15 columns: SQLite may be built to take no more than 2,000 values or so
 
 
 class Measurements(ABC):
@@ -41,7 +40,7 @@ class Measurements(ABC):
 
     # Energy
 
-    def add_readings(self, readings: Sequence[Reading], *, at: datetime) -> tuple[dict[str, int], list[int]]:
+    def add_readings(self, readings: Readings, *, at: datetime) -> tuple[dict[str, int], list[int]]:
         """Store readings of one agent once, all or none.
 
         Returns the highest contiguous sequence stored per stream epoch (0: none), and the sequences that came again
@@ -50,18 +49,17 @@ class Measurements(ABC):
         stored: dict[str, int] = {}
         conflicts: list[int] = []
         with self.writing() as session:
-            for epoch in sorted({reading.stream_epoch for reading in readings}):
-                batch = [reading for reading in readings if reading.stream_epoch == epoch]
-                stream = _locked(session, batch[0].agent_id, epoch, at=at)
-                conflicts += _keep(session, batch)
-                stored[epoch] = _advance(session, stream, [reading.seq for reading in batch], at=at)
+            for epoch, part in readings.by_epoch():
+                stream = _locked(session, readings.agent_id, epoch, at=at)
+                conflicts += _keep(session, stream.id, part)
+                stored[epoch] = _advance(session, stream, part.columns["seq"], at=at)
         return stored, conflicts
 
     def nodes_of(self, agent_id: str) -> set[str]:
         """The node that an agent's readings were of so far; none before its first."""
-        query = select(ReadingRow.node).where(ReadingRow.agent_id == agent_id).limit(1)
+        query = select(ReadingRow.node).join(StreamRow, col(StreamRow.id) == col(ReadingRow.stream_id))
         with self.reading() as session:
-            return set(session.exec(query).all())
+            return set(session.exec(query.where(StreamRow.agent_id == agent_id).limit(1)).all())
 
     def job_energy(self, job_id: str) -> list[EnergyInterval]:
         """Every interval of energy attributed to a job, in order."""
@@ -79,8 +77,8 @@ class Measurements(ABC):
         with self.reading() as session:
             columns: list[Any] = [
                 ShareRow.job_id,
-                times(ShareRow.start, session),
-                times(ShareRow.end, session),
+                type_coerce(ShareRow.start, BigInteger),
+                type_coerce(ShareRow.end, BigInteger),
                 ShareRow.energy_mj,
                 ShareRow.region,
                 ShareRow.uncertainty_pct,
@@ -255,8 +253,8 @@ class Measurements(ABC):
 
 def _courses(
     job_ids: Sequence[str],
-    start: Sequence[str | int],
-    end: Sequence[str | int],
+    start: Sequence[int],
+    end: Sequence[int],
     energy_mj: Sequence[int],
     region: Sequence[str],
     uncertainty_pct: Sequence[float],
@@ -266,8 +264,8 @@ def _courses(
     regions = tuple(dict.fromkeys(region))
     number = {name: index for index, name in enumerate(regions)}
     whole = Course(
-        as_us(start),
-        as_us(end),
+        np.array(start, dtype=np.int64),
+        np.array(end, dtype=np.int64),
         np.array(energy_mj, dtype=np.int64),
         np.array([number[name] for name in region], dtype=np.int64),
         np.array(uncertainty_pct, dtype=np.float64),
@@ -288,51 +286,77 @@ def _batches(ids: Sequence[str], *, most: int = 500) -> Iterator[Sequence[str]]:
         yield ids[start : start + most]
 
 
-def _keep(session: Session, batch: Sequence[Reading]) -> list[int]:
+def _keep(session: Session, stream: int, readings: Readings) -> list[int]:
     """Store what is new of a stream's readings; the sequences that were stored before with other content."""
-    fresh = _insert_many(session, ReadingRow, _reading_columns(batch))
-    if fresh == len(batch):
-        conflicts: list[int] = []
-    else:
-        key = (ReadingRow.agent_id == batch[0].agent_id, ReadingRow.stream_epoch == batch[0].stream_epoch)
-        query = select(ReadingRow.seq, ReadingRow.digest).where(*key, col(ReadingRow.seq).in_([r.seq for r in batch]))
+    seqs = readings.columns["seq"]
+    conflicts: list[int] = []
+    if _insert_many(session, ReadingRow, {**readings.columns, "stream_id": [stream] * len(readings)}) < len(readings):
+        query = select(ReadingRow.seq, ReadingRow.digest).where(
+            ReadingRow.stream_id == stream, col(ReadingRow.seq).in_(seqs)
+        )
         known = dict(session.exec(query).all())
-        conflicts = [reading.seq for reading in batch if known[reading.seq] != reading.digest]
-    taken = batch if not conflicts else [reading for reading in batch if reading.seq not in set(conflicts)]
-    _insert_many(session, ShareRow, _share_columns(taken))
+        told = zip(seqs, readings.columns["digest"], strict=True)
+        conflicts = [seq for seq, digest in told if known[seq] not in ("", digest)]
+        if conflicts:
+            readings = readings.only([at for at, seq in enumerate(seqs) if seq not in set(conflicts)])
+    _insert_many(session, ShareRow, _share_columns(stream, readings))
     return conflicts
 
 
-def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> StreamRow:
-    """The stream's row, ours alone until the end of the transaction: an agent that lost an answer may send twice."""
-    key = (agent_id, epoch)
-    if (known := session.get(StreamRow, key, with_for_update=True)) is not None:
-        return known
-    fresh = {"agent_id": agent_id, "stream_epoch": epoch, "stored_through": 0, "last_seen_at": at}
-    insert_new(session, StreamRow, [fresh])
-    return session.get_one(StreamRow, key, with_for_update=True)
+def _share_columns(stream: int, readings: Readings) -> dict[str, Sequence[Any]]:
+    """The values of readings' shares by column of their table."""
+    places = readings.shares["record"]
+    of = {
+        name: [readings.columns[name][place] for place in places]
+        for name in ("seq", "region", "start", "end", "uncertainty_pct", "quality")
+    }
+    own = {"stream_id": [stream] * len(places), "estimated": [quality == "estimated" for quality in of["quality"]]}
+    return {**of, **own, **readings.shares}
 
 
-def _advance(session: Session, stream: StreamRow, seqs: Sequence[int], *, at: datetime) -> int:
+class _Stream(NamedTuple):
+    """A stream's number, how far it is stored without a hole, and the highest sequence stored."""
+
+    id: int
+    through: int
+    highest: int
+
+
+def _locked(session: Session, agent_id: str, epoch: str, *, at: datetime) -> _Stream:
+    """The stream, ours alone until the end of the transaction: an agent that lost an answer may send twice."""
+    columns: list[Any] = [StreamRow.id, StreamRow.stored_through, StreamRow.highest]
+    query = sql_select(*columns).where(col(StreamRow.agent_id) == agent_id, col(StreamRow.stream_epoch) == epoch)
+    connection = session.connection()
+    known = connection.execute(query.with_for_update()).first()
+    if known is None:
+        key = {"agent_id": agent_id, "stream_epoch": epoch}
+        insert_new(session, StreamRow, [{**key, "stored_through": 0, "highest": 0, "last_seen_at": at}])
+        known = connection.execute(query.with_for_update()).one()
+    return _Stream(*known)
+
+
+def _advance(session: Session, stream: _Stream, seqs: Sequence[int], *, at: datetime) -> int:
     """How far the stream is stored without a hole, now that `seqs` are."""
-    through = stream.stored_through
+    through = stream.through
     for seq in sorted(seqs):
         if seq > through + 1:
             break
         through = max(through, seq)
-    if through > stream.stored_through:  # what had come before its turn may follow
-        through = _without_hole(session, stream, through)
-    stream.stored_through, stream.last_seen_at = through, at
-    session.add(stream)
+    highest = max(stream.highest, *seqs)
+    if stream.through < through < highest:  # what had come before its turn may follow
+        through = _without_hole(session, stream.id, through)
+    values = {"stored_through": through, "highest": highest, "last_seen_at": at}
+    session.connection().execute(update(StreamRow).where(col(StreamRow.id) == stream.id).values(values))
     return through
 
 
-def _without_hole(session: Session, stream: StreamRow, through: int) -> int:
+def _without_hole(session: Session, stream: int, through: int) -> int:
     """The last of the sequences after `through` that follow one another; read in steps, there may be very many."""
-    key = (ReadingRow.agent_id == stream.agent_id, ReadingRow.stream_epoch == stream.stream_epoch)
     while True:
-        later = select(ReadingRow.seq).where(*key, col(ReadingRow.seq) > through)
-        found = session.exec(later.order_by(col(ReadingRow.seq)).limit(_STEP)).all()
+        later = sql_select(col(ReadingRow.seq)).where(
+            col(ReadingRow.stream_id) == stream, col(ReadingRow.seq) > through
+        )
+        found = session.connection().scalars(later.order_by(col(ReadingRow.seq)).limit(_STEP)).all()
         for seq in found:
             if seq != through + 1:
                 return through
@@ -341,65 +365,35 @@ def _without_hole(session: Session, stream: StreamRow, through: int) -> int:
             return through
 
 
-_READING_COLUMNS = tuple(ReadingRow.__table__.columns.keys())  # type: ignore[attr-defined]
-_SHARE_COLUMNS = tuple(ShareRow.__table__.columns.keys())  # type: ignore[attr-defined]
-
-
-def _reading_columns(readings: Sequence[Reading]) -> list[Sequence[Any]]:
-    """The values of readings by column of their table."""
-    columns = dict(zip(Reading._fields, zip(*readings, strict=True), strict=True))
-    return [columns[name] for name in _READING_COLUMNS]
-
-
-def _share_columns(readings: Sequence[Reading]) -> list[Sequence[Any]]:
-    """The values of their shares by column of theirs."""
-    shares = [share for reading in readings for share in reading.shares]
-    if not shares:
-        return []
-    # One reading for each share, then what the share says for itself.
-    of = dict(zip(Reading._fields, zip(*[r for r in readings for _ in r.shares], strict=True), strict=True))
-    columns = of | dict(zip(RunShare._fields, zip(*shares, strict=True), strict=True))
-    columns["estimated"] = tuple([quality == "estimated" for quality in of["quality"]])
-    return [columns[name] for name in _SHARE_COLUMNS]
-
-
-def _insert_many(session: Session, table: type[SQLModel], columns: Sequence[Sequence[Any]]) -> int:
-    """Insert rows, given by column in the order of the table's, leaving those whose key is there already; how many
-    were new.
+def _insert_many(session: Session, table: type[SQLModel], columns: Mapping[str, Sequence[Any]]) -> int:
+    """Insert rows, given by column as the driver takes them, leaving those whose key is there already; how many were
+    new.
 
     Straight to the driver: for thousands of rows a second, building each through the ORM costs more than the database.
     PostgreSQL takes whole columns as arrays, in its own binary form, at half the cost of one row after another; SQLite
     many rows in a statement, at two thirds, and in one step: between two steps other threads take turns.
     """
-    if not columns:
-        return 0
     target: Table = table.__table__  # type: ignore[attr-defined]
-    dialect = session.get_bind().dialect
-    names = ", ".join(f'"{column.name}"' for column in target.columns)
-    binds = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in target.columns]
-    values = list(map(_bound, binds, columns))
-    insert = f'INSERT INTO "{target.name}" ({names})'  # our own names
+    values = [columns[column.name] for column in target.columns]
+    if not values[0]:
+        return 0
     connection = session.connection()
-    if dialect.name == "postgresql":
-        arrays = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in target.columns)
+    names = ", ".join(f'"{column.name}"' for column in target.columns)
+    insert = f'INSERT INTO "{target.name}" ({names})'  # our own names
+    if connection.dialect.name == "postgresql":
+        arrays = ", ".join(f"%b::{column.type.compile(connection.dialect)}[]" for column in target.columns)
         select = f"SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
         return connection.exec_driver_sql(f"{insert} {select}", tuple(map(list, values))).rowcount
     row = f"({', '.join(['?'] * len(values))})"
-    rows = list(zip(*values, strict=True))
     fresh = 0
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        some = rows[start : start + _ROWS_A_STATEMENT]
-        several = f"{insert} VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING"
-        fresh += connection.exec_driver_sql(several, tuple(chain.from_iterable(some))).rowcount
+    for start in range(0, len(values[0]), _ROWS_A_STATEMENT):
+        parts = [column[start : start + _ROWS_A_STATEMENT] for column in values]
+        flat: list[Any] = [None] * (len(parts) * len(parts[0]))
+        for place, part in enumerate(parts):
+            flat[place :: len(parts)] = part
+        several = f"{insert} VALUES {', '.join([row] * len(parts[0]))} ON CONFLICT DO NOTHING"
+        fresh += connection.exec_driver_sql(several, tuple(flat)).rowcount
     return fresh
-
-
-def _bound(bind: Any, values: Sequence[Any]) -> Sequence[Any]:
-    """A column's values as the driver takes them; many are the same, so each is converted once."""
-    if bind is None:
-        return values
-    known = {value: bind(value) for value in set(values)}
-    return [known[value] for value in values]
 
 
 def _series(row: ForecastRow, plain: list[list[Any]]) -> IntensitySeries:
