@@ -16,6 +16,7 @@
  *   seg T0 T1 KIND A [B C D]       const W | square LOW HIGH PERIOD | ramp FROM TO | spiky BASE PEAK WIDTH PERIOD
  *   proc PID T0 T1 SM [GI[/CI]] [mps]   a process on the board, its share of the SMs in %, its MIG instance
  *   mig GI SLICES MEMORY_MB SMS [CI CI_SLICES]     one compute instance of a GPU instance; without CI all of it
+ *   whole T0 T1           meanwhile the board is not cut into them, which nothing else tells
  *   fault T0 T1 all|energy|power|procs|util CODE
  *   reset T               the counter begins again at 0
  *   jump T MJ             the counter gains what was never drawn
@@ -49,7 +50,7 @@ typedef struct {
     int energy, average, instant, fields, module, memory_mb, sms, utilization;
     Seg seg[MANY]; int segs;
     Proc proc[MANY]; int procs;
-    Mig mig[8]; int migs;
+    Mig mig[8]; int migs; double whole[2];
     Fault fault[32]; int faults;
     double reset[16]; int resets;
     Jump jump[8]; int jumps;
@@ -208,6 +209,8 @@ static void read_line(char *line) {
         char *ci = strtok_r(NULL, " \n", &rest);
         m->ci = ci ? atoi(ci) : 0, m->ci_slices = ci ? (int)number(&rest) : m->slices;
         g->migs++;
+    } else if (!strcmp(word, "whole")) {
+        g->whole[0] = number(&rest), g->whole[1] = number(&rest);
     } else if (!strcmp(word, "fault")) {
         Fault *f = &g->fault[g->faults++];
         f->t0 = number(&rest), f->t1 = number(&rest);
@@ -374,6 +377,8 @@ int nvmlDeviceSetPowerManagementLimit(Handle *device, unsigned mw) {
     return OK;
 }
 
+#define CUT (g->migs > 0 && !(now >= g->whole[0] && now < g->whole[1]))
+
 /* --- processes -------------------------------------------------------------------------------------------------- */
 
 typedef struct { unsigned pid; unsigned long long memory; unsigned gi, ci; } ProcessInfo;
@@ -399,7 +404,7 @@ typedef struct { unsigned pid; unsigned long long stamp_us; unsigned sm, mem, en
 
 int nvmlDeviceGetProcessUtilization(Handle *device, Utilization *out, unsigned *count, unsigned long long since_us) {
     GPU("util");
-    if (!g->utilization || g->migs) return NOT_SUPPORTED;
+    if (!g->utilization || CUT) return NOT_SUPPORTED;
     unsigned room = out ? *count : 0, n = 0;
     double since = since_us / 1e6 - epoch;
     for (int i = 0; i < g->procs; i++) { /* the latest sample of each process, if it is newer than what was seen */
@@ -427,11 +432,11 @@ int nvmlDeviceGetTemperatureV(Handle *device, void *out) { GPU("id"); ((int *)ou
 
 /* --- MIG -------------------------------------------------------------------------------------------------------- */
 
-int nvmlDeviceGetMigMode(Handle *device, unsigned *current, unsigned *pending) { GPU("mig"); *current = *pending = g->migs > 0; return OK; }
+int nvmlDeviceGetMigMode(Handle *device, unsigned *current, unsigned *pending) { GPU("mig"); *current = *pending = CUT; return OK; }
 int nvmlDeviceGetMaxMigDeviceCount(Handle *device, unsigned *out) { GPU("mig"); *out = 7; return OK; }
 int nvmlDeviceGetMigDeviceHandleByIndex(Handle *device, unsigned index, Handle **part) {
     GPU("mig");
-    if (index >= (unsigned)g->migs) return NOT_FOUND;
+    if (!CUT || index >= (unsigned)g->migs) return NOT_FOUND;
     *part = &g->part[index];
     return OK;
 }

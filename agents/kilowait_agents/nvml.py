@@ -228,6 +228,8 @@ class NvmlMeter:
                 continue
             try:
                 found[gpu.device.uuid] = gpu.processes.look(gpu.handle, quiet=gpu.quiet)
+                if gpu.processes.doubtful and self._cut_anew(gpu):
+                    found[gpu.device.uuid] = gpu.processes.look(gpu.handle, quiet=gpu.quiet)
             except self._nvml.NVMLError as error:
                 self._say(gpu, error=error, what="its processes are not known and its energy stays unattributed")
         return found
@@ -301,6 +303,16 @@ class NvmlMeter:
         """`device` with the parts into which it is cut now."""
         slices = self._slices(handle)
         return replace(device, slices=slices, parts=self._parts(handle) if slices else ())
+
+    def _cut_anew(self, gpu: _Gpu) -> bool:
+        """Some boards are cut, and made whole, without a reset: whether this one was, of which nobody told us."""
+        current, _ = self._nvml.nvmlDeviceGetMigMode(gpu.handle)
+        if bool(current) == (gpu.device.slices > 0):
+            return False
+        gpu.device = self._cut(gpu.device, gpu.handle)
+        gpu.processes = self._processes_of(gpu.device)
+        _log.info("GPU %s (%s) is %s now", gpu.device.index, gpu.device.uuid, "cut" if current else "whole")
+        return True
 
     def _slices(self, handle: Any) -> int:
         """Into how many slices the GPU can be cut, if it is cut at all."""

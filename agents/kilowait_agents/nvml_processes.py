@@ -29,6 +29,8 @@ class GpuProcesses:
         """The instance of each pid at the last look."""
         self._asked_us = self._seen_us = 0
         self._work: dict[int, int] = {}
+        self.doubtful = False
+        """At the last look a process held a part of a board that is taken for whole, or a whole one taken for cut."""
 
     def look(self, handle: Any, *, quiet: bool = False) -> list[Process]:
         """The processes now, by pid. Raises NVMLError if the driver does not say.
@@ -36,6 +38,7 @@ class GpuProcesses:
         A `quiet` board is asked whether it does anything; one that draws much evidently does.
         """
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        self.doubtful = any((one.gpuInstanceId in (None, _NO_INSTANCE)) == self._partitioned for one in running)
         parts = self._parts_of(handle, running)
         if not running:
             return []

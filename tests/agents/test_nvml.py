@@ -107,7 +107,7 @@ class FakeNvml:
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
         self._called("processes", gpu)
-        return [SimpleNamespace(pid=pid, usedGpuMemory=1) for pid in gpu.pids]
+        return [SimpleNamespace(pid=pid, gpuInstanceId=0xFFFFFFFF) for pid in gpu.pids]
 
     def nvmlDeviceGetMPSComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
         return []

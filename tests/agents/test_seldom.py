@@ -66,3 +66,25 @@ def test_a_part_that_is_cut_again_pays_for_the_slices_that_it_really_has(lives: 
     whole_mj = energy_mj(records)
     parts = [run_mj(records, f"run-{pid}") / whole_mj for pid in (11, 12, 13)]
     assert parts == pytest.approx([1 / 7, 3 / 7, 3 / 7], rel=0.01)
+
+
+@pytest.mark.parametrize("cut_first", [True, False])
+def test_a_board_that_is_cut_or_made_whole_while_it_answers_is_shared_as_it_is_from_then_on(
+    lives: Lives, cut_first: bool
+) -> None:
+    """Hopper does it without a reset, so that no reading fails."""
+    board = lives.node.gpu().const(0, 300, 490).say("whole", *((115, 300) if cut_first else (0, 115)))
+    board.say("mig", 1, 3, 40_000, 60).say("mig", 2, 2, 20_000, 32)
+    for pid in (11, 12):  # before, and after
+        board.process(pid, 10, 110, sm=50, instance=pid - 10 if cut_first else None)
+        board.process(pid + 10, 120, 200, sm=50, instance=None if cut_first else pid - 10)
+    lives.node.write()
+    lives.runs = {pid: RunIdentity(f"run-{pid}") for pid in (11, 12, 21, 22)}
+    lives.run(210)
+    records = lives.finish()
+    before = run_mj(records, "run-11") / (run_mj(records, "run-11") + run_mj(records, "run-12"))
+    after = run_mj(records, "run-21") / (run_mj(records, "run-21") + run_mj(records, "run-22"))
+    assert (before, after) == pytest.approx((3 / 5, 1 / 2) if cut_first else (1 / 2, 3 / 5), rel=0.01)
+    assert energy_mj(records) == pytest.approx(lives.node.truth_mj(0, 10, 210), abs=49_000)
+    bases = {share.run_id: share.basis for one in records for share in one.shares}
+    assert bases["run-21"] == ("weight" if cut_first else "slice")
