@@ -21,7 +21,7 @@ from .cadence import Cadence, affordable
 from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
-from .left import left_records
+from .left import Left
 from .memory import give_back
 from .meter import Meter
 from .meters import open_meter
@@ -33,7 +33,7 @@ from .sink import JsonLines
 from .spool import Spool
 from .stopping import Exits, Stop, on_signals
 from .uplink import Uplink
-from .wire import Origin, Record, valid_id
+from .wire import Origin, Record, Source, valid_id
 
 if TYPE_CHECKING:
     from .transport import GridClock, HttpTransport
@@ -171,29 +171,40 @@ def _report(
         meter, speed = CompressedMeter(meter=meter, clock=clock), float(grid.speed)
         _log.info("demonstration: the server's time runs %g times as fast, and so do times and energy here", speed)
     stream = _stream(settings)
-    assert settings.state_dir is not None
+    state_dir = settings.state_dir
+    assert state_dir is not None
     # A batch says which meter its records are of, and records of a compressed day are of no use on any other clock: so
     # each has a spool of its own.
     day = "" if grid is None else f"-{grid.origin_grid_us}-{speed:g}"
-    folder = settings.state_dir / f"spool-{meter.source}{day}"
+    folder = state_dir / f"spool-{meter.source}{day}"
     spool = Spool(folder)
-    left = left_records(settings.state_dir, but=folder)
-    uplink = Uplink(
-        outbox=spool,
-        transport=transport,
-        origin=Origin(
-            agent_id=stream.agent_id,
-            node=settings.node,
-            region=settings.region,
-            source=meter.source,
-            clock_speed=speed,
-        ),
-        clock=clock,
-        rng=random.Random(),
-        set_aside=_set_aside_in(settings.state_dir / "dead"),
-        settle=settle,
-    )
 
+    def uplink_of(
+        outbox: Spool, source: Source, way: HttpTransport, settle: Callable[[], bool] | None = None
+    ) -> Uplink:
+        return Uplink(
+            outbox=outbox,
+            transport=way,
+            origin=Origin(
+                agent_id=stream.agent_id,
+                node=settings.node,
+                region=settings.region,
+                source=source,
+                clock_speed=speed,
+            ),
+            clock=clock,
+            rng=random.Random(),
+            set_aside=_set_aside_in(state_dir / "dead"),
+            settle=settle,
+        )
+
+    uplink = uplink_of(spool, meter.source, transport, settle)
+    beside = transport.another()
+    left = Left(
+        state_dir,
+        but=folder,
+        uplink=None if grid is not None else lambda outbox, source: uplink_of(outbox, source, beside),
+    )
     counted = Counted()
 
     def emit(records: Sequence[Record]) -> None:
@@ -214,23 +225,28 @@ def _report(
     uplink.wake()  # for what an earlier life left
     sender = threading.Thread(target=uplink.run, name="kilowait-uplink", daemon=True)
     sender.start()
+    other = threading.Thread(target=left.run, args=[lambda: uplink.delivering], name="kilowait-left", daemon=True)
+    other.start()
     try:
-        with _metrics(settings, lambda: [*counted.samples(), *_of_delivery(uplink, spool, left=left)]):
+        with _metrics(settings, lambda: [*counted.samples(), *_of_delivery(uplink, spool, left=left.waiting)]):
             agent.run(wait, for_s=settings.duration_s)
     finally:
         exits.close()
         uplink.stop()
+        left.stop()
         sender.join(_JOIN_S)
+        other.join(_JOIN_S)
+        beside.close()
         waiting = len(spool)
         spool.close()
     if uplink.mismatch.is_set() and not stop.is_set():
         # Its records are on a clock that this server does not have; but they may be owed to another server.
-        dead = settings.state_dir / "dead"
+        dead = state_dir / "dead"
         dead.mkdir(exist_ok=True)
         folder.rename(dead / f"spool-{stream.stream_epoch}")
         return True
     if waiting:
-        _log.warning("%d records wait in %s for the next start", waiting, settings.state_dir)
+        _log.warning("%d records wait in %s for the next start", waiting, state_dir)
     return False
 
 

@@ -50,6 +50,10 @@ class HttpTransport:
         self._proxy = _proxy_for(self._url)
         self._connection: HTTPConnection | None = None
 
+    def another(self) -> HttpTransport:
+        """Another way to the same server, for another thread."""
+        return HttpTransport(server=self._server, token=self._token)
+
     def reach(self) -> None:
         """There is a connection that the other side has not hung up. Raises Transient where none can be had."""
         if self._connection is not None and not _readable(self._connection):

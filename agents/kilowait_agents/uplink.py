@@ -116,6 +116,11 @@ class Uplink:
         self._stopped = threading.Event()
         self.mismatch = threading.Event()
 
+    @property
+    def delivering(self) -> bool:
+        """The server took the last records that were offered to it."""
+        return self.delivered_at_s is not None and self._trouble is None
+
     def wake(self) -> None:
         """There is something to send."""
         self._news.set()
@@ -128,12 +133,7 @@ class Uplink:
     def run(self) -> None:
         """Send until stopped or `mismatch`; for a thread of its own."""
         while not self._stopped.is_set() and not self.mismatch.is_set():
-            try:
-                delay_s = self.step()
-            except Exception:
-                # A fault of ours in one attempt must not end the delivery of a node's energy without a word.
-                _log.exception("sending readings failed unexpectedly; they are kept and sent again")
-                delay_s = self._backoff_s()
+            delay_s = self.attempt()
             if delay_s is None:
                 self._news.wait()
                 self._news.clear()
@@ -153,6 +153,14 @@ class Uplink:
             left_s -= delay_s
             wait(delay_s)
         return len(self._outbox) == 0
+
+    def attempt(self) -> float | None:
+        """The same as `step`; a fault of ours must not end the delivery of a node's energy without a word."""
+        try:
+            return self.step()
+        except Exception:
+            _log.exception("sending readings failed unexpectedly; they are kept and sent again")
+            return self._backoff_s()
 
     def step(self) -> float | None:
         """One attempt: seconds until the next is due (0: at once), or None if there is nothing to send."""
