@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from sqlmodel import col, func, select
@@ -40,14 +39,13 @@ while True:  # as an agent does: the batch after what was acknowledged, again an
 
 
 @pytest.mark.slow
-def test_what_was_acknowledged_outlives_kill_minus_nine_and_is_stored_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'kilowait.db'}"
-    engine = open_engine(url)
+def test_what_was_acknowledged_outlives_kill_minus_nine_and_is_stored_once(empty_url: str) -> None:
+    engine = open_engine(empty_url)
     migrate(engine)
     acknowledged = 0
     for life in range(6):
         server = subprocess.Popen(
-            [sys.executable, "-c", _INTAKE, url, str(acknowledged)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _INTAKE, empty_url, str(acknowledged)], stdout=subprocess.PIPE, text=True
         )
         assert server.stdout is not None
         for _ in range(4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -55,5 +56,6 @@ def _numbers(column: Sequence[Any]) -> _Numbers:
     return np.array([of[value] for value in column] if len(of) != 1 else of.popitem()[1], dtype=np.uint64)
 
 
+@lru_cache(maxsize=4096, typed=True)
 def _hashed(value: object) -> int:
     return int.from_bytes(blake2b(repr(value).encode(), digest_size=8).digest(), "little")

@@ -341,7 +341,8 @@ def _advance(session: Session, stream: _Stream, seqs: Sequence[int], *, at: date
     for seq in sorted(seqs):
         if seq > through + 1:
             break
-        through = max(through, seq)
+        if seq > through:
+            through = seq
     highest = max(stream.highest, *seqs)
     if stream.through < through < highest:  # what had come before its turn may follow
         through = _without_hole(session, stream.id, through)
