@@ -196,8 +196,8 @@ def fill(folder: Path, *, count: int, every: timedelta) -> int:
         batch += found
         if len(batch) >= 20_000 or record is records[-1]:
             for name in REGIONS:
-                mine = [reading for reading in batch if reading.agent_id == f"agent-{name}"]
-                made.store.add_readings(Readings.of(mine), at=NOW)
+                if mine := [reading for reading in batch if reading.agent_id == f"agent-{name}"]:
+                    made.store.add_readings(Readings.of(mine), at=NOW)
             stored, batch = stored + len(batch), []
     asyncio.run(made.reporting.savings())  # intensity is kept by the first report that needs it
     made.close()
