@@ -30,7 +30,7 @@ class Effort:
     """
 
     iterations: int = 200
-    moves: int = 30
+    moves: int = 45
     most: int = 8
     heat: float = 0.02
     keen: float = 0.0
@@ -50,6 +50,7 @@ class Start:
 COLD = Effort()
 WARM = Effort(iterations=10, moves=2, heat=0.0, keen=0.003)
 FEW = 64  # tasks up to which it is first tried whether everyone can have their best: no kernels, no waiting
+_GREEDY_ROUNDS = 12
 _FITTED, _FEWEST_FITTED = 100, 500  # moves for each job they leave out: at most one per job, and at least
 _LEAST_MOVES, _FEWEST_MOVES = 1500, 60  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
@@ -169,18 +170,22 @@ class Search:
         keys = [(not t.running, -t.priority, -t.work * t.least_gpus, t.deadline - t.earliest, t.id) for t in tasks]
         return np.array(sorted(range(len(tasks)), key=keys.__getitem__), dtype=np.int64)
 
-    def greedy(self, order: Ints, price: Floats, strength: float) -> None:
-        """Insert all; those that find no place go to the front, and again, while that leaves out half as many; then
-        others make room for them."""
+    def greedy(self, order: Ints, price: Floats, strength: float, enough: Callable[[], bool]) -> None:
+        """Insert all; those that find no place go to the front, and again, while that helps (much, once it is enough);
+        then others make room for whoever is left."""
         best: sweeps.Work | None = None
         least, left = np.inf, 2 * len(order)
-        while True:
+        tried: set[bytes] = set()
+        for _ in range(_GREEDY_ROUNDS):
+            if order.tobytes() in tried:
+                break
+            tried.add(order.tobytes())
             self._clear()
             self._insert(order, price, strength)
             if self.worth() < least:
                 best, least = self.snapshot(), self.worth()
             before, left = left, int((~self.work.placed[order]).sum())
-            if not left or 2 * left > before:
+            if not left or (2 * left > before and enough()):
                 break
             waits = np.array([not self.problem.tasks[j].running for j in order])
             order = order[np.lexsort((np.arange(len(order)), self.work.placed[order], waits))]
@@ -195,7 +200,7 @@ class Search:
         possible = np.isfinite(self.view.alone)
         order = self.order()
         order = order[possible[order]]
-        begin = self._begin(order, start)
+        begin = self._begin(order, start, enough)
         least = self.worth()
         cold = begin is None
 
@@ -212,7 +217,7 @@ class Search:
         if not closed(found.bound):
             self._rescale(found.budget)
             if cold:
-                self._at_prices(order, found.gpu_g)
+                self._at_prices(order, found.gpu_g, enough)
             found = self._tightened(found, wanted, effort.iterations, enough=closed)
             self._improve(found.gpu_g, effort, lambda: closed(found.bound))
             if cold and effort.moves > 1 and len(order) <= _HARD:
@@ -269,10 +274,10 @@ class Search:
             enough=enough,
         )
 
-    def _begin(self, order: Ints, start: Start | None) -> tuple[Floats, Floats] | None:
+    def _begin(self, order: Ints, start: Start | None, enough: Callable[[], bool]) -> tuple[Floats, Floats] | None:
         """A first plan: greedy, or what stands with the rest put in at the old prices; the prices to start from."""
         if start is None or not (start.segments or start.prices):
-            self.greedy(order, np.zeros(self.p.cap.shape), 0.0)
+            self.greedy(order, np.zeros(self.p.cap.shape), 0.0, enough)
             return None
         pools = {(pool.region, pool.gpu_type): index for index, pool in enumerate(self.problem.pools)}
         # What runs comes first: nobody else's standing windows may take its GPUs.
@@ -306,10 +311,10 @@ class Search:
                 scale = self.view.scale[j]
                 self.work.cost[j] = kernels.cost_of(self.p, j, scale, self.work.where[j], self.work.size[j])
 
-    def _at_prices(self, order: Ints, price: Floats) -> None:
+    def _at_prices(self, order: Ints, price: Floats, enough: Callable[[], bool]) -> None:
         """Insert anew at prices, then again one by one at ever weaker ones; the best of it all is kept."""
         kept, least = self.snapshot(), self.worth()
-        self.greedy(order, price, 1.0)
+        self.greedy(order, price, 1.0, enough)
         for strength in _STRENGTHS:
             if self.worth() < least - _CLOSED * abs(least):
                 kept, least = self.snapshot(), self.worth()
@@ -412,7 +417,7 @@ class Search:
                 high, mu = mu, (low + mu) / 2
             self._rescale(mu)
             theirs = (self.p.budget[order] >= 0) & over[np.maximum(self.p.budget[order], 0)]
-            self._at_prices(order[np.lexsort((~theirs, ~running))], found.gpu_g)
+            self._at_prices(order[np.lexsort((~theirs, ~running))], found.gpu_g, enough)
             self._improve(found.gpu_g, effort, enough)
         if best is not None and (
             self._over().any() or best[0] <= self.total() + float(self.view.drop[~self.work.placed].sum())
