@@ -59,3 +59,35 @@ def test_without_numba_the_plan_is_the_same() -> None:
         return answer
 
     assert solve("plain") == solve("compiled")
+
+
+_WARM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from kilowait_scheduler.planner import conflicts, kernels, onepool, sweeps
+from kilowait_scheduler.planner.joint import plan, warm_up
+from planning import market
+
+def compiled():
+    rooms = (conflicts, kernels, onepool, sweeps)
+    found = {name: kernel for room in rooms for name, kernel in vars(room).items() if hasattr(kernel, "signatures")}
+    return {name: len(kernel.signatures) for name, kernel in found.items()}
+
+warm_up()
+before = compiled()
+for seed, jobs in ((1, 20), (2, 70), (3, 120)):
+    plan(market(seed, jobs=jobs, regions=2, slots=24, load=0.9, suspendable=0.5, restart_kwh=0.2, movable=seed == 2))
+after = compiled()
+print({name: after[name] for name in after if after[name] != before[name]})
+"""
+
+
+def test_nothing_is_left_to_compile_once_all_is_warmed_up() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WARM, str(Path(__file__).parent.parent)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "{}"

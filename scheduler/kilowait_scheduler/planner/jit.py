@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
-_SOURCES = ("arrays.py", "onepool.py", "kernels.py", "sweeps.py", "conflicts.py")
+_SOURCES = ("jit.py", "arrays.py", "onepool.py", "kernels.py", "sweeps.py", "conflicts.py")
 
 try:
     import numba

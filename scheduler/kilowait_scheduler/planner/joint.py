@@ -7,7 +7,6 @@ binds. The same problem, effort and seed give the same plan.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -50,11 +49,30 @@ def plan(
 
 
 def warm_up() -> None:
-    """Have every kernel compiled, or read from disk: some seconds once, so that nobody waits for it later."""
-    rival = Task.rigid("rival", gpus=1, kw_per_gpu=1.0, slots=1, earliest=0, deadline=2, regions=("here",))
-    pool = Pool("here", np.array([1.0, 2.0]), np.array([1, 1]))
-    plan(Problem(1.0, 2, (pool,), (rival, replace(rival, id="other"))), effort=Effort(iterations=2, moves=1))
-    best_alone(Problem(1.0, 2, (pool,), tuple(replace(rival, id=str(n)) for n in range(50))))
+    """Have every kernel compiled, or read from disk: some seconds once, so that nobody waits for it later.
+
+    By a plan for more jobs than there is room for, which takes every step there is.
+    """
+    grams = np.arange(1.0, 13.0)
+    pools = (Pool("here", grams, np.full(12, 4)), Pool("there", grams[::-1], np.full(12, 4)))
+    rivals = [
+        Task.rigid(
+            f"{n}",
+            gpus=1 + n % 4,
+            kw_per_gpu=1.0,
+            slots=1 + n % 3,
+            earliest=n % 5,
+            deadline=8 + n % 5,
+            regions=("here", "there") if n % 3 else ("here",),
+            suspendable=n % 2 == 0,
+            movable=n % 4 == 0,
+            restart_kwh=0.1,
+        )
+        for n in range(FEW + 1)
+    ]
+    crowd = Problem(1.0, 12, pools, tuple(rivals))
+    plan(crowd, effort=Effort(iterations=2, moves=2))
+    best_alone(crowd)
 
 
 def _local(p: Arrays, floor: Floats, budgets: int) -> Round:

@@ -1,4 +1,4 @@
-"""The exact best schedule of one job, in numpy: the twin of `kernels.solve`, with the same results to the last bit.
+"""The exact best schedule of one job, in numpy: the twin of `kernels.solve` and `onepool.solve_one`, to the last bit.
 
 Small problems are planned with it alone, so that a command of one job waits for no compiler; the tests hold the two
 against each other and against enumeration.

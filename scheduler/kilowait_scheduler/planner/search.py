@@ -58,8 +58,8 @@ _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _HARD = 96  # of up to so many jobs some are put elsewhere, whoever is in their way, again and again:
 _DISPLACED, _DISPLACED_EACH = 128, 8  # at most, and per job; each time with so many moves around it
-_AROUND = 160
-_WORSE = 0.01  # what is worse by so much of the best, at first, is gone on from all the same
+_AROUND, _FEWEST_AROUND = 160, 10
+_WORSE = 0.01  # what is worse by this share of what the best's jobs cost, at first, is gone on from all the same
 _TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
@@ -343,21 +343,23 @@ class Search:
         )
 
     def _displace(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
-        """Again and again a job or two are put elsewhere and the rest improved around them; what became worse by more
-        than an ever smaller share is undone, and the best of all is kept."""
+        """Again and again a job or two are put elsewhere and the rest improved around them; what is worse than the
+        best by more than an ever smaller share is undone, and the best of all is kept."""
         times = math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))
+        around = max(_FEWEST_AROUND, int(self.cheap * _AROUND))
         best, least = self.snapshot(), self.worth()
-        kept, now = best, least
+        kept = best
         for time in range(times):
             if enough():
                 break
             for _ in range(1 + time % 2):
                 sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)
-            self._moves(price, effort, _AROUND, heat=0.0)
-            if (worth := self.worth()) > now + _WORSE * (1 - time / times) * abs(least):
+            self._moves(price, effort, around, heat=0.0)
+            worse = _WORSE * (1 - time / times) * float(np.abs(best.cost[best.placed]).sum())
+            if (worth := self.worth()) > least + worse:
                 self.restore(kept)
                 continue
-            kept, now = self.snapshot(), worth
+            kept = self.snapshot()
             if worth < least:
                 best, least = kept, worth
         self.restore(best)
@@ -452,4 +454,4 @@ class Search:
             detail = crowded if np.isfinite(self.view.alone[j]) else alone
             unplaced.append(Unplaced(task, Reason.CAPACITY_TAKEN, detail))
         objective = sum(placement.objective_g for placement in placements)
-        return Plan(placements, tuple(unplaced), min(bound, objective) if placements else 0.0, prices)
+        return Plan(placements, tuple(unplaced), min(float(bound), objective) if placements else 0.0, prices)
