@@ -221,7 +221,9 @@ def insert(p: Arrays, work: Work, order: Ints, price: Floats, strength: float, l
 @inlined
 def _draw(state: Ints, below: int) -> int:
     """A number in [0, below), by the minimal standard generator: the same on every machine, compiled or not."""
-    state[0] = state[0] * 48271 % 2147483647
+    product = state[0] * 48271
+    rest = (product & 2147483647) + (product >> 31)  # modulo 2^31 - 1 without a division
+    state[0] = rest if rest < 2147483647 else rest - 2147483647
     return int(state[0] % below)
 
 
