@@ -248,9 +248,8 @@ def told(*words: str) -> Any:
 WHERE = """
 The planner's kernels are read from disk before, as a server does once, when it starts: they took 1.4 s that earlier
 figures of this page included. Of the rest about a quarter are best schedules (what perfect foresight would have done,
-job by job), a third reading jobs and readings from the database, a quarter sums and lines, the rest the text. With a
-core to itself an earlier one took 7.7 s (JSON) and 8.7 s (CSV). Readings of agents every 30 s are twenty times as many
-rows; sums of them kept when a job is settled are not built yet.
+job by job), a third reading jobs and readings from the database, a quarter sums and lines, the rest the text.
+Readings of agents every 30 s are twenty times as many rows; sums of them kept when a job is settled are not built yet.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .job import Label
-from .months import known_zone, midnight, zone_of
+from .months import known_zone, midnight, months_on, zone_of
 from .window import Utc
 
 _PERIODS = re.compile(r"\d{4}-\d\d|\d{4}-q[1-4]|rolling|once")
@@ -131,10 +131,10 @@ class Budget(BaseModel):
         match self.period:
             case Period.MONTH:
                 first = today.replace(day=1)
-                return self._calendar(first, _months_on(first, 1), f"{first:%Y-%m}")
+                return self._calendar(first, months_on(first, 1), f"{first:%Y-%m}")
             case Period.QUARTER:
                 first = today.replace(month=today.month - (today.month - 1) % 3, day=1)
-                return self._calendar(first, _months_on(first, 3), f"{first:%Y}-q{(first.month + 2) // 3}")
+                return self._calendar(first, months_on(first, 3), f"{first:%Y}-q{(first.month + 2) // 3}")
             case Period.ROLLING:
                 assert self.days is not None
                 first, tomorrow = today - timedelta(days=self.days - 1), today + timedelta(days=1)
@@ -169,8 +169,3 @@ class Budget(BaseModel):
     def day(self, moment: datetime) -> date:
         """The calendar day of a moment in the budget's zone."""
         return moment.astimezone(zone_of(self.timezone)).date()
-
-
-def _months_on(first: date, months: int) -> date:
-    month = first.month - 1 + months
-    return first.replace(year=first.year + month // 12, month=month % 12 + 1)

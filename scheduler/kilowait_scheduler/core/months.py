@@ -33,6 +33,12 @@ def midnight(day: date, timezone: str) -> datetime:
     return datetime.combine(day, time(0), zone_of(timezone)).astimezone(UTC)
 
 
+def months_on(first: date, months: int) -> date:
+    """The same day of the month so many months on; `first` is one that every month has."""
+    month = first.month - 1 + months
+    return first.replace(year=first.year + month // 12, month=month % 12 + 1)
+
+
 def month_of(moment: datetime, timezone: str) -> str:
     """The month there, e.g. `2026-11`."""
     return f"{moment.astimezone(zone_of(timezone)):%Y-%m}"
@@ -44,8 +50,7 @@ def month_span(month: str, timezone: str) -> tuple[datetime, datetime]:
     if named is None or not 1 <= int(named[1]) < 9999:
         raise BadInput(f"{month!r} is no month; write e.g. 2026-11")
     first = date(int(named[1]), int(named[2]), 1)
-    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    return midnight(first, timezone), midnight(following, timezone)
+    return midnight(first, timezone), midnight(months_on(first, 1), timezone)
 
 
 def months_of(start: datetime, end: datetime, timezone: str) -> Iterator[tuple[str, datetime, datetime]]:
