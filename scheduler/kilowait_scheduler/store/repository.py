@@ -23,9 +23,11 @@ from kilowait_scheduler.core.state import JobState, Phase
 
 from .contracts import Contracts
 from .devices import Devices
+from .energy import Energy
 from .engine import WRITES
+from .intake import Intake
+from .intensity import Intensity
 from .ledger import Ledger
-from .measurements import Measurements
 from .tables import CarbonPriceRow, EventRow, JobRow, LedgerRow, RegionRow, RunRow, TokenRow
 from .tallies import Tallies
 
@@ -33,9 +35,9 @@ from .tallies import Tallies
 _RECORD = cast(col(JobRow.record), Text)
 
 
-class Store(Measurements, Devices, Contracts, Tallies, Ledger):
-    """Jobs, journal, regions, tokens; `Measurements` brings readings and intensity, `Devices` readings by device,
-    `Contracts` clean supply, `Tallies` counters, `Ledger` budgets and books."""
+class Store(Intake, Energy, Intensity, Devices, Contracts, Tallies, Ledger):
+    """Jobs, journal, regions, tokens; `Intake` takes readings in, `Energy` sums them, `Devices` tells them by device,
+    `Intensity` is the grid's, `Contracts` clean supply, `Tallies` counters, `Ledger` budgets and books."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
