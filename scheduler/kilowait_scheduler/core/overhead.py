@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from .course import to_us
+from .course import Ints, to_us
 from .stack import Stack
 from .state import JobState, Run, RunPhase
 
@@ -54,6 +54,21 @@ def work_s(state: JobState) -> float:
         worked += run.ended_at - reached
         found += worked.total_seconds() * state.speed_on(run.gpus)
     return found
+
+
+def edges_of(states: Sequence[JobState]) -> tuple[Ints, Ints]:
+    """The times, (n,) in microseconds, at which what several jobs drew is told apart, and which of them each is of:
+    where a later run began, and where spans that were lost begin and end."""
+    found = [
+        (number, to_us(moment))
+        for number, state in enumerate(states)
+        for moment in (
+            *(run.started_at or run.created_at for run in sorted(state.runs, key=lambda run: run.n)[1:]),
+            *(edge for spans in spans_lost(state.runs, restart_s=state.restart_s) for span in spans for edge in span),
+        )
+    ]
+    of, edges_us = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    return edges_us, of
 
 
 def within(courses: Stack, spans: Sequence[Sequence[Span]]) -> tuple[Stack, Stack]:

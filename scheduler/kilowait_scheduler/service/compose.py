@@ -34,6 +34,7 @@ from .book import Book
 from .budgets import Budgets
 from .control import Control
 from .counting import count_saved
+from .courses import keep_courses
 from .entitlement import Probe
 from .grid import Grid
 from .jobs import Jobs
@@ -176,6 +177,10 @@ def compose(
         if await asyncio.to_thread(leadership.held):
             await count_saved(store, reporting, now=clock.now())
 
+    async def keep() -> None:
+        if await asyncio.to_thread(leadership.held):
+            await keep_courses(store, now=clock.now())
+
     async def write_months() -> None:
         if monthly is not None:
             await monthly.write_due()
@@ -185,7 +190,7 @@ def compose(
         await grid.judged()
         await sources.close()
 
-    ticker = Ticker(control, every=settings.tick, hourly=(count, write_months), at_end=at_end)
+    ticker = Ticker(control, every=settings.tick, hourly=(keep, count, write_months), at_end=at_end)
 
     def wake() -> None:
         control.want_plan()

@@ -12,7 +12,7 @@ from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.baseline import Baseline, Counterfactual
-from kilowait_scheduler.core.course import Course, from_us, to_us
+from kilowait_scheduler.core.course import Course, from_us
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.months import known_zone, month_span
 from kilowait_scheduler.core.policies import HISTORY, POLICIES
@@ -38,6 +38,7 @@ from kilowait_scheduler.store.repository import Store
 
 from .collector import Collector
 from .contracted import contracted
+from .courses import courses_of
 from .grid import Grid
 from .realised import realised_by_region
 
@@ -168,16 +169,13 @@ class Reporting:
         return next((record.submitted_at for record in self._store.jobs(limit=1)), None)
 
     def _measured(self, queue: Sequence[JobRecord], now: datetime, progress: Progress) -> list[Measured]:
-        energy: dict[str, Course] = {}
+        courses: list[Course] = []
         progress.begin("reading energy", len(queue))
         for first in range(0, len(queue), _READ_AT_ONCE):
             some = queue[first : first + _READ_AT_ONCE]
-            energy |= self._store.energy_of(record.id for record in some)
+            courses += courses_of(self._store, some, now=now)
             progress.done += len(some)
-        until_us, nothing = to_us(now), Course.of(())
-        courses = (energy.get(record.id, nothing) for record in queue)
-        past = (course.rows(course.end_us <= until_us) if len(course) else course for course in courses)
-        return measured(list(zip(queue, past, strict=True)))
+        return measured(list(zip(queue, courses, strict=True)))
 
     async def _queued(
         self,

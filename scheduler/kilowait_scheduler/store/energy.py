@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BigInteger, func, type_coerce
+from sqlalchemy import BigInteger, Executable, func, type_coerce
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from kilowait_scheduler.core.carbon import EnergyInterval
-from kilowait_scheduler.core.course import Course
+from kilowait_scheduler.core.course import Course, from_us, to_us
 from kilowait_scheduler.core.energy import RegionEnergy
 
-from .tables import ReadingRow, ShareRow
+from .bulk import batches
+from .tables import EnergyHourRow, ReadingRow, ShareRow
+
+_HOUR_US = 3_600_000_000
 
 
 class Energy(ABC):
@@ -39,25 +42,8 @@ class Energy(ABC):
 
     def energy_of(self, job_ids: Iterable[str]) -> dict[str, Course]:
         """The same of many jobs, in columns; jobs without any are absent."""
-        found: dict[str, Course] = {}
         with self.reading() as session:
-            columns: list[Any] = [
-                ShareRow.job_id,
-                type_coerce(ShareRow.start, BigInteger),
-                type_coerce(ShareRow.end, BigInteger),
-                ShareRow.energy_mj,
-                ShareRow.region,
-                ShareRow.uncertainty_pct,
-                ShareRow.estimated,
-            ]
-            for ids in _batches(sorted(job_ids)):
-                query = sql_select(*columns).where(col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0)
-                # Straight from the connection: hundreds of thousands of plain values are nothing to map.
-                ordered = query.order_by(col(ShareRow.job_id), col(ShareRow.start))
-                rows = session.connection().execute(ordered).all()
-                if rows:
-                    found |= _courses(*zip(*rows, strict=True))
-        return found
+            return courses_in(session, job_ids)
 
     def job_energy_mj(self, job_ids: Iterable[str]) -> dict[str, int]:
         """Total energy per job in millijoules; jobs without any reading are absent."""
@@ -72,26 +58,65 @@ class Energy(ABC):
     def region_energy(self, *, start: datetime | None = None, end: datetime | None = None) -> list[RegionEnergy]:
         """Energy of every region's devices, idle and unattributed as their own lines: of readings that begin in
         [start, end), so that each is in one period, though one of a long absence may reach into the next."""
-        query = select(
-            ReadingRow.region,
-            func.sum(ReadingRow.energy_mj),
-            func.sum(ReadingRow.idle_mj),
-            func.sum(ReadingRow.unattributed_mj),
-        ).group_by(ReadingRow.region)
-        if start is not None:
-            query = query.where(col(ReadingRow.start) >= start)
-        if end is not None:
-            query = query.where(col(ReadingRow.start) < end)
+        first = _hours(start, up=True) if start is not None else None
+        last = _hours(end, up=False) if end is not None else None
+        if start is not None and end is not None and first is not None and last is not None and first >= last:
+            parts = [_sums(ReadingRow, start, end)]
+        else:
+            parts = [_sums(EnergyHourRow, first, last)]
+            parts += [_sums(ReadingRow, start, first)] if start != first else []
+            parts += [_sums(ReadingRow, last, end)] if end != last else []
+        found: dict[str, list[int]] = {}
         with self.reading() as session:
-            return [RegionEnergy(r, int(e), int(i), int(u)) for r, e, i, u in session.exec(query).all()]
+            for part in parts:
+                for region, *amounts in session.execute(part).all():
+                    known = found.setdefault(region, [0] * len(amounts))
+                    found[region] = [one + int(more) for one, more in zip(known, amounts, strict=True)]
+        return [RegionEnergy(region, *amounts) for region, amounts in sorted(found.items())]
 
     def energy_sources(self) -> dict[str, set[str]]:
         """Which meters (nvml, simulated) measured in each region."""
         found: dict[str, set[str]] = {}
         with self.reading() as session:
-            for region, source in session.exec(select(ReadingRow.region, ReadingRow.source).distinct()).all():
+            for region, source in session.exec(select(EnergyHourRow.region, EnergyHourRow.source).distinct()).all():
                 found.setdefault(region, set()).add(source)
         return found
+
+
+def _hours(moment: datetime, *, up: bool) -> datetime:
+    """The whole hour at `moment`, or the next one or the one before."""
+    at = to_us(moment)
+    return from_us(-(-at // _HOUR_US) * _HOUR_US if up else at // _HOUR_US * _HOUR_US)
+
+
+def _sums(table: type[ReadingRow | EnergyHourRow], start: datetime | None, end: datetime | None) -> Executable:
+    """Energy, idle and unattributed by region, of rows that begin in [start, end)."""
+    amounts = (func.sum(table.energy_mj), func.sum(table.idle_mj), func.sum(table.unattributed_mj))
+    query = sql_select(col(table.region), *amounts).group_by(col(table.region))
+    if start is not None:
+        query = query.where(col(table.start) >= start)
+    return query.where(col(table.start) < end) if end is not None else query
+
+
+def courses_in(session: Session, job_ids: Iterable[str]) -> dict[str, Course]:
+    """Every reading of jobs as a course each; jobs without any are absent."""
+    found: dict[str, Course] = {}
+    columns: list[Any] = [
+        ShareRow.job_id,
+        type_coerce(ShareRow.start, BigInteger),
+        type_coerce(ShareRow.end, BigInteger),
+        ShareRow.energy_mj,
+        ShareRow.region,
+        ShareRow.uncertainty_pct,
+        ShareRow.estimated,
+    ]
+    for ids in batches(sorted(job_ids)):
+        query = sql_select(*columns).where(col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0)
+        # Straight from the connection: hundreds of thousands of plain values are nothing to map.
+        rows = session.connection().execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))).all()
+        if rows:
+            found |= _courses(*zip(*rows, strict=True))
+    return found
 
 
 def _courses(
@@ -121,9 +146,3 @@ def _courses(
         found[job_id] = whole.rows(slice(begin, begin + count))
         begin += count
     return found
-
-
-def _batches(ids: Sequence[str], *, most: int = 500) -> Iterator[Sequence[str]]:
-    """`ids` in parts that a query may name: databases limit its length."""
-    for start in range(0, len(ids), most):
-        yield ids[start : start + most]

@@ -8,16 +8,21 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sqlalchemy import Table, update
 from sqlalchemy import select as sql_select
-from sqlalchemy import update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
+from kilowait_scheduler.core.course import from_us
 from kilowait_scheduler.core.energy import Readings
 
-from .inserting import insert_columns, insert_new
-from .tables import ReadingRow, ShareRow, StreamRow
+from .bulk import insert_columns, insert_new
+from .courses import forget_courses
+from .tables import EnergyHourRow, ReadingRow, ShareRow, StreamRow
 
 _STEP = 1000  # rows
+_HOUR_US = 3_600_000_000
+_SUMMED = ("energy_mj", "idle_mj", "unattributed_mj")
 
 
 class Intake(ABC):
@@ -40,7 +45,7 @@ class Intake(ABC):
         with self.writing() as session:
             for epoch, part in readings.by_epoch():
                 stream = _locked(session, readings.agent_id, epoch, at=at)
-                conflicts += _keep(session, stream.id, part)
+                conflicts += _keep(session, stream, part)
                 stored[epoch] = _advance(session, stream, part.columns["seq"], at=at)
         return stored, conflicts
 
@@ -51,21 +56,60 @@ class Intake(ABC):
             return set(session.exec(query.where(StreamRow.agent_id == agent_id).limit(1)).all())
 
 
-def _keep(session: Session, stream: int, readings: Readings) -> list[int]:
+def _keep(session: Session, stream: _Stream, readings: Readings) -> list[int]:
     """Store what is new of a stream's readings; the sequences that were stored before with other content."""
-    seqs = readings.columns["seq"]
-    conflicts: list[int] = []
-    if insert_columns(session, ReadingRow, {**readings.columns, "stream_id": [stream] * len(readings)}) < len(readings):
+    fresh, conflicts = _told_apart(session, stream, readings)
+    if not len(fresh):
+        return conflicts
+    insert_columns(session, ReadingRow, {**fresh.columns, "stream_id": [stream.id] * len(fresh)})
+    insert_columns(session, ShareRow, _share_columns(stream.id, fresh))
+    _add_to_hours(session, stream.id, fresh)
+    if concerned := sorted(set(fresh.shares["job_id"])):
+        forget_courses(session, concerned)
+    return conflicts
+
+
+def _told_apart(session: Session, stream: _Stream, readings: Readings) -> tuple[Readings, list[int]]:
+    """Those that are not stored yet, each once, and the sequences of those that are, or come twice, otherwise."""
+    seqs, digests = readings.columns["seq"], readings.columns["digest"]
+    known: dict[int, str] = {}
+    if min(seqs) <= stream.highest:
         query = select(ReadingRow.seq, ReadingRow.digest).where(
-            ReadingRow.stream_id == stream, col(ReadingRow.seq).in_(seqs)
+            ReadingRow.stream_id == stream.id, col(ReadingRow.seq).in_(seqs)
         )
         known = dict(session.exec(query).all())
-        told = zip(seqs, readings.columns["digest"], strict=True)
-        conflicts = [seq for seq, digest in told if known[seq] not in ("", digest)]
-        if conflicts:
-            readings = readings.only([at for at, seq in enumerate(seqs) if seq not in set(conflicts)])
-    insert_columns(session, ShareRow, _share_columns(stream, readings))
-    return conflicts
+    fresh: list[int] = []
+    conflicts: list[int] = []
+    for place, (seq, digest) in enumerate(zip(seqs, digests, strict=True)):
+        if seq not in known:
+            known[seq] = digest
+            fresh.append(place)
+        elif known[seq] not in ("", digest):
+            conflicts.append(seq)
+    return (readings if len(fresh) == len(readings) else readings.only(fresh)), conflicts
+
+
+def _add_to_hours(session: Session, stream: int, readings: Readings) -> None:
+    """Add new readings to the sums of their hours."""
+    sums: dict[tuple[int, str, str], list[int]] = {}
+    columns = (readings.columns[name] for name in ("start", "region", "source", *_SUMMED))
+    for start, region, source, *amounts in zip(*columns, strict=True):
+        found = sums.setdefault((start - start % _HOUR_US, region, source), [0] * len(_SUMMED))
+        for place, amount in enumerate(amounts):
+            found[place] += amount
+    target: Table = EnergyHourRow.__table__  # type: ignore[attr-defined]
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    fresh = insert(target)
+    adding = fresh.on_conflict_do_update(
+        index_elements=list(target.primary_key.columns),
+        set_={name: target.c[name] + fresh.excluded[name] for name in _SUMMED},
+    )
+    rows = [
+        {"stream_id": stream, "start": from_us(start), "region": region, "source": source}
+        | dict(zip(_SUMMED, amounts, strict=True))
+        for (start, region, source), amounts in sorted(sums.items())
+    ]
+    session.connection().execute(adding, rows)
 
 
 def _share_columns(stream: int, readings: Readings) -> dict[str, Sequence[Any]]:

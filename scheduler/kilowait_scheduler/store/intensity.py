@@ -16,7 +16,7 @@ from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.signal import Signal, require_average
 from kilowait_forecasters.zone import Zone
 
-from .inserting import insert_new
+from .bulk import insert_new
 from .tables import ForecastRow, RealisedRow
 
 

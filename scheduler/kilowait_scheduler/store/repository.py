@@ -22,6 +22,7 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import JobState, Phase
 
 from .contracts import Contracts
+from .courses import Courses
 from .devices import Devices
 from .energy import Energy
 from .engine import WRITES
@@ -35,9 +36,11 @@ from .tallies import Tallies
 _RECORD = cast(col(JobRow.record), Text)
 
 
-class Store(Intake, Energy, Intensity, Devices, Contracts, Tallies, Ledger):
-    """Jobs, journal, regions, tokens; `Intake` takes readings in, `Energy` sums them, `Devices` tells them by device,
-    `Intensity` is the grid's, `Contracts` clean supply, `Tallies` counters, `Ledger` budgets and books."""
+class Store(Intake, Energy, Courses, Intensity, Devices, Contracts, Tallies, Ledger):
+    """Jobs, journal, regions, tokens; `Intake` takes readings in, `Energy` sums them, `Courses` keeps what ended jobs
+    drew, `Devices` tells them by device; `Intensity` is the grid's, `Contracts` clean supply, `Tallies` counters,
+    `Ledger` budgets and books.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     TypeDecorator,
@@ -198,6 +199,30 @@ class ShareRow(SQLModel, table=True):
     energy_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
     uncertainty_pct: float
     estimated: bool
+
+
+class EnergyHourRow(SQLModel, table=True):
+    """Sums of a stream's readings by the hour in which they begin, as they come in: years of readings are too many."""
+
+    __tablename__ = "energy_hour"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    stream_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    start: datetime = Field(sa_column=Column("start", Microseconds, primary_key=True))
+    region: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    energy_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    idle_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+    unattributed_mj: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class JobCourseRow(SQLModel, table=True):
+    """What an ended job drew, five minutes of it as one row, packed; gone as soon as another reading of it comes."""
+
+    __tablename__ = "job_course"
+
+    job_id: str = Field(primary_key=True, foreign_key="job.id")
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class BudgetRow(SQLModel, table=True):

@@ -1,8 +1,8 @@
-"""Inserts that leave what is there already as it is."""
+"""Statements for many rows: inserts that leave what is there as it is, and names in parts that a query may have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table
@@ -51,3 +51,9 @@ def insert_columns(session: Session, table: type[SQLModel], columns: Mapping[str
         several = f"{insert} VALUES {', '.join([row] * len(parts[0]))} ON CONFLICT DO NOTHING"
         fresh += connection.exec_driver_sql(several, tuple(flat)).rowcount
     return fresh
+
+
+def batches(ids: Sequence[str], *, most: int = 500) -> Iterator[Sequence[str]]:
+    """`ids` in parts that a query may name: databases limit its length."""
+    for start in range(0, len(ids), most):
+        yield ids[start : start + most]
