@@ -32,6 +32,6 @@ async def estimate(body: dict[str, Any], server: ServerDep) -> dict[str, Any]:
         now=now,
         regions=await asyncio.to_thread(server.store.regions),
         forecasts=server.grid.forecasts(),
-        measured=await asyncio.to_thread(history_for, server.store, request.gpu, like=request.like),
+        measured=await asyncio.to_thread(history_for, server.store, request.gpu, like=request.like, now=now),
         carbon_price=price_of(prices, project=request.project, at=now),
     )

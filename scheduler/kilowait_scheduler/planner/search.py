@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -57,8 +59,9 @@ _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _HARD = 96  # of up to so many jobs some are put elsewhere, whoever is in their way, again and again:
-_DISPLACED, _DISPLACED_EACH = 128, 8  # at most, and per job; each time with so many moves around it
+_DISPLACED, _DISPLACED_EACH = 112, 8  # at most, and per job; each time with so many moves around it
 _AROUND, _FEWEST_AROUND = 160, 10
+_MEETINGS = 8  # of the two searches that do so
 _WORSE = 0.01  # what is worse by this share of what the best's jobs cost, at first, is gone on from all the same
 _TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
@@ -206,11 +209,11 @@ class Search:
 
         near = max(_CLOSED, min(_NEAR * len(order) ** 2, _NEAR_ENOUGH))
 
-        def closed(bound: float) -> bool:
+        def closed(bound: float, search: Search = self) -> bool:
             if enough():
                 return True
-            good = self.work.placed[order].all() and self.worth() - bound <= near * max(1.0, abs(bound))
-            return bool(good) and self._within_budgets()
+            good = search.work.placed[order].all() and search.worth() - bound <= near * max(1.0, abs(bound))
+            return bool(good) and search._within_budgets()
 
         wanted = possible.astype(np.int64)
         found = self._priced(look, begin, wanted, effort.iterations, least=least, enough=closed)
@@ -221,7 +224,7 @@ class Search:
             found = self._tightened(found, wanted, effort.iterations, enough=closed)
             self._improve(found.gpu_g, effort, lambda: closed(found.bound))
             if cold and effort.moves > 1 and len(order) <= _HARD:
-                self._displace(found.gpu_g, effort, lambda: closed(found.bound))
+                self._displace(found.gpu_g, effort, lambda search: closed(found.bound, search))
         self._keep_budgets(found, order, effort, enough)
         self._let_go_on()
         if self.work.placed[order].all():
@@ -342,15 +345,33 @@ class Search:
             self.p, self.work, price, self.view, moves, effort.most, heat, effort.keen, self._typical(), self.state
         )
 
-    def _displace(self, price: Floats, effort: Effort, enough: Callable[[], bool]) -> None:
-        """Again and again a job or two are put elsewhere and the rest improved around them; what is worse than the
-        best by more than an ever smaller share is undone, and the best of all is kept."""
+    def _displace(self, price: Floats, effort: Effort, closed: Callable[[Search], bool]) -> None:
+        """Some jobs are put elsewhere and the rest improved around them: by two searches at once, of different luck,
+        that meet a few times and then go on from the better one's plan."""
+        rival = copy(self)
+        rival.work, rival.state = self.snapshot(), self.state + 1
+        rival.view = self.view._replace(scratch=self.view.scratch.copy())
         times = math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))
+        both = (self, rival)
+        with ThreadPoolExecutor(len(both)) as pool:
+            for part in range(_MEETINGS):
+                some = range(part * times // _MEETINGS, (part + 1) * times // _MEETINGS)
+                done = [pool.submit(one._displaced, price, effort, some, times, closed) for one in both]
+                for one in done:
+                    one.result()
+                better, other = sorted(both, key=Search.worth)
+                other.restore(better.work)
+
+    def _displaced(
+        self, price: Floats, effort: Effort, some: range, times: int, closed: Callable[[Search], bool]
+    ) -> None:
+        """`some` of so many `times` a job or two are put elsewhere and the rest improved; what is worse than the best
+        by more than an ever smaller share is undone, and the best of all is kept."""
         around = max(_FEWEST_AROUND, int(self.cheap * _AROUND))
         best, least = self.snapshot(), self.worth()
         kept = best
-        for time in range(times):
-            if enough():
+        for time in some:
+            if closed(self):
                 break
             for _ in range(1 + time % 2):
                 sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 
-from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.core.gpu_table import GPUS
 from kilowait_scheduler.core.gpus import Gpu, find
@@ -14,6 +14,8 @@ from kilowait_scheduler.core.region import Region
 from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.reports.measured import measured
 from kilowait_scheduler.store.repository import Store
+
+from .courses import courses_of
 
 # So many of the last jobs say what the next will draw; more say what used to be.
 _LAST = 200
@@ -29,7 +31,7 @@ def gpu_of(record: JobRecord, regions: Sequence[Region]) -> Gpu | None:
     return found[0] if same else None
 
 
-def power_history(store: Store, gpu: Gpu, *, name: str | None = None) -> MeasuredPower | None:
+def power_history(store: Store, gpu: Gpu, *, now: datetime, name: str | None = None) -> MeasuredPower | None:
     """What GPUs of a type drew in jobs that ended, of one name where given; None where none was measured.
 
     Of the last 200 such jobs. Simulated energy and estimated readings are not counted, nor is what restarts took.
@@ -43,8 +45,8 @@ def power_history(store: Store, gpu: Gpu, *, name: str | None = None) -> Measure
         and not any(run.region in simulated for run in record.state.runs)
         and gpu_of(record, regions) is gpu
     ][-_LAST:]
-    energy = store.energy_of(record.id for record in of_it)
-    jobs = measured([(record, course.rows(~course.estimated)) for record, course in _with(of_it, energy)])
+    courses = courses_of(store, of_it, now=now)
+    jobs = measured([(record, course.rows(~course.estimated)) for record, course in zip(of_it, courses, strict=True)])
     drawn = [job for job in jobs if job.useful_gpu_h > 0]
     total_mj = sum(int(job.useful.energy_mj.sum()) for job in drawn)
     doubt = sum(float((job.useful.energy_mj * job.useful.uncertainty_pct).sum()) for job in drawn)
@@ -56,18 +58,14 @@ def power_history(store: Store, gpu: Gpu, *, name: str | None = None) -> Measure
     )
 
 
-def history_for(store: Store, gpu_name: str, *, like: str | None) -> MeasuredPower | None:
+def history_for(store: Store, gpu_name: str, *, like: str | None, now: datetime) -> MeasuredPower | None:
     """The history that an estimate goes by: of jobs of a name, where that is enough, else of the type of GPU."""
     try:
         gpu = find(gpu_name, among=GPUS)
     except BadInput:
         return None  # the estimate itself says so
-    named = power_history(store, gpu, name=like) if like is not None else None
-    return named if named is not None and named.enough else power_history(store, gpu) or named
-
-
-def _with(records: Sequence[JobRecord], energy: Mapping[str, Course]) -> list[tuple[JobRecord, Course]]:
-    return [(record, energy[record.id]) for record in records if record.id in energy]
+    named = power_history(store, gpu, now=now, name=like) if like is not None else None
+    return named if named is not None and named.enough else power_history(store, gpu, now=now) or named
 
 
 def _known(name: str | None) -> Gpu | None:
