@@ -56,6 +56,8 @@ _GREEDY_ROUNDS = 12
 _FITTED, _FEWEST_FITTED = 100, 500  # moves for each job they leave out: at most one per job, and at least
 _LEAST_MOVES, _FEWEST_MOVES = 1500, 60  # in all, and per job: few jobs deserve no less, they cost milliseconds
 _CHEAP = 4000  # steps of one job's dynamic program in one pool up to which they do; elastic ones take many more
+_DEAR = 60_000  # mean steps of all jobs from which on there are fewer moves, and of those so many between two askings
+_BETWEEN = 50
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _HARD = 96  # of up to so many jobs some are put elsewhere, whoever is in their way, again and again:
@@ -95,6 +97,7 @@ class Search:
         self.state = np.array([seed % 2147483646 + 1], dtype=np.int64)
         steps = (self.p.last - self.p.first) * self.p.work * np.diff(self.p.size_at) ** 2
         self.cheap = min(1.0, _CHEAP / max(1.0, float(steps.max()))) if jobs else 1.0
+        self.dear = max(1.0, float(steps.mean()) / _DEAR) if jobs else 1.0
         self.over_budget: set[int] = set()
         self.floor = np.zeros(pairs)  # of the relaxed problem, once prepared
 
@@ -329,13 +332,16 @@ class Search:
         """Ruin and recreate in a few stages, cooling down; the best stage end is kept."""
         jobs = max(1, len(self.problem.tasks))
         least_moves = int(self.cheap * min(_LEAST_MOVES, _FEWEST_MOVES * jobs))
-        moves = max(least_moves, effort.moves * jobs) // _STAGES
+        moves = max(least_moves, int(effort.moves * jobs / self.dear)) // _STAGES
         mean = float(np.abs(self.work.cost[self.work.placed]).sum()) / jobs
         kept, least = self.snapshot(), self.worth()
+        at_once = moves if self.dear == 1 else math.ceil(_BETWEEN / self.dear)
         for stage in range(_STAGES):
-            if enough():
-                break
-            self._moves(price, effort, moves, heat=effort.heat * mean * max(0.0, 1 - (stage + 1) / (_STAGES - 1)))
+            heat = effort.heat * mean * max(0.0, 1 - (stage + 1) / (_STAGES - 1))
+            for done in range(0, moves, max(1, at_once)):
+                if enough():
+                    break
+                self._moves(price, effort, min(at_once, moves - done), heat=heat * (1 - done / moves))
             if self.worth() < least:
                 kept, least = self.snapshot(), self.worth()
         self.restore(kept)

@@ -15,7 +15,7 @@ from kilowait_scheduler.store.repository import Store
 
 # Most of the readings have come in by then; those of an agent that was cut off for longer make the job's course anew.
 _KEPT_AFTER = timedelta(hours=1)
-_KEPT_AT_ONCE = 50  # jobs; meanwhile nothing else can be written
+_KEPT_AT_ONCE = 10  # jobs; meanwhile nothing else can be written
 
 
 def courses_of(store: Store, records: Sequence[JobRecord], *, now: datetime) -> list[Course]:
