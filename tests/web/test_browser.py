@@ -82,6 +82,30 @@ def test_the_reports_pictures_have_names_for_those_who_do_not_see_them(look: Ope
         assert page.get_by_role("img", name=name).is_visible()
 
 
+_TEXTS = """[...document.querySelectorAll('svg.picture text')].filter(e => e.getClientRects().length).map(e => {
+  const text = e.getBoundingClientRect(), sheet = e.ownerSVGElement.getBoundingClientRect();
+  const scale = sheet.width / e.ownerSVGElement.viewBox.baseVal.width;
+  return [e.textContent, parseFloat(getComputedStyle(e).fontSize) * scale,
+          Math.max(sheet.left - text.left, text.right - sheet.right, text.bottom - sheet.bottom)];
+})"""
+
+
+@pytest.mark.parametrize("make", [sample.by_team, sample.many])
+@pytest.mark.parametrize("width", [360, 390, 600, 768, 820, 821, 1280])
+def test_at_any_width_every_word_of_a_picture_is_legible_and_whole_without_scrolling(
+    look: Open, tmp_path: Path, make: Callable[[], Any], width: int
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(to_html(make()), encoding="utf-8")
+    page = look(file.as_uri(), width=width).page
+    scrolls = "[...document.querySelectorAll('.wide:has(svg)')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert page.evaluate(scrolls) == 0
+    texts = page.evaluate(_TEXTS)
+    assert len(texts) > 50
+    assert [(words, size) for words, size, _ in texts if size < 8.5] == []
+    assert [(words, over) for words, _, over in texts if over > 1] == []
+
+
 def test_the_report_prints_on_paper_without_cutting_anything_off(look: Open, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(to_html(sample.sample()), encoding="utf-8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,6 +18,30 @@ _CHARACTER = 0.56
 
 # Characters that no XML document may hold; a job's name may.
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a picture is drawn for: its name, its width in units that are pixels at that width, and how many ticks the
+    time axis may have."""
+
+    name: str
+    width: float
+    times: int
+
+    def id_of(self, id_: str) -> str:
+        """The id of a picture on this sheet: both may stand in one page."""
+        return id_ if self is BROAD else f"{id_}-{self.name}"
+
+
+BROAD = Sheet("broad", 960.0, times=10)
+SLIM = Sheet("slim", 360.0, times=4)
+
+
+def both(draw: Callable[[Sheet], Markup]) -> Markup:
+    """A picture for screens and paper and one for phones; the style sheet shows one of them. Letters cannot be
+    read in a picture that was shrunk to a third, so each is laid out for its own width."""
+    return draw(BROAD) + draw(SLIM)
 
 
 def tag(name: str, *inside: str, **attributes: str | float | None) -> Markup:
@@ -41,23 +65,31 @@ def number(value: float) -> str:
     return "0" if shown == "-0" else shown
 
 
-def picture(*inside: str, id_: str, width: float, height: float, title: str, desc: str) -> Markup:
+def picture(*inside: str, id_: str, sheet: Sheet, height: float, title: str, desc: str) -> Markup:
     """The root element: scales with its container, named and described for those who do not see it."""
+    id_ = sheet.id_of(id_)
     return tag(
         "svg",
         tag("title", title, id=f"{id_}-title"),
         tag("desc", desc, id=f"{id_}-desc"),
         *inside,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {number(width)} {number(height)}",
+        viewBox=f"0 0 {number(sheet.width)} {number(height)}",
         role="img",
         aria_labelledby=f"{id_}-title {id_}-desc",
-        class_="picture",
+        class_=f"picture {sheet.name}",
     )
 
 
 def text(x: float, y: float, content: str, *, class_: str = "label", anchor: str | None = None) -> Markup:
     return tag("text", content, x=x, y=y, class_=class_, text_anchor=anchor)
+
+
+def centred(x: float, y: float, content: str, *, within: Sheet, class_: str) -> Markup:
+    """Text around `x`; at the edge of the sheet beside it, so that nothing is cut off."""
+    half = text_width(content) / 2
+    anchor = "start" if x < half else "end" if x > within.width - half else "middle"
+    return text(x, y, content, class_=class_, anchor=anchor)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, *, class_: str) -> Markup:
@@ -91,6 +123,23 @@ def hatch(id_: str, *, class_: str, kind: str = "lines") -> Markup:
 def text_width(content: str, *, size: float = 12) -> float:
     """About how wide `content` is, in the picture's units."""
     return len(content) * size * _CHARACTER
+
+
+def flowed(widths: Sequence[float], *, first: float, last: float) -> list[tuple[float, int]]:
+    """Where things of these widths go, from `first` on, in lines that end before `last`: x and line of each."""
+    found, x, row = [], first, 0
+    for width in widths:
+        if x > first and x + width > last:
+            x, row = first, row + 1
+        found.append((x, row))
+        x += width
+    return found
+
+
+def fitting(content: str, *, room: float, size: float = 12) -> str:
+    """`content`, shortened to so many units of the picture; empty where not even three characters find room."""
+    characters = int(room / (size * _CHARACTER))
+    return shortened(content, characters=characters) if characters >= 3 else ""
 
 
 def shortened(content: str, *, characters: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from markupsafe import Markup
 
@@ -16,8 +17,8 @@ from . import svg
 from .slots import Slot, thinned, top_of
 from .units import moment
 
-WIDTH = 960.0
-_LEFT, _RIGHT = 46.0, 24.0
+_MARGINS = {svg.BROAD: (46.0, 24.0), svg.SLIM: (32.0, 12.0)}  # left and right of the plot
+_LABELS = {svg.BROAD: 34, svg.SLIM: 20}  # characters of a job's name
 _HEAD, _PLOT, _LANE, _GAP, _AXIS = 24.0, 92.0, 17.0, 20.0, 36.0
 _FONT = 12.0
 # Beyond this many lanes a panel no longer fits a page; what is left out is counted under it.
@@ -73,6 +74,7 @@ class _Drawing:
     """Where things go; `down` is the y at which the next panel begins."""
 
     line: Timeline
+    sheet: svg.Sheet
     x: svg.TimeScale
     ticks: list[float]
     down: float = 0.0
@@ -81,23 +83,32 @@ class _Drawing:
     def add(self, *parts: Markup) -> None:
         self.parts.extend(parts)
 
+    @property
+    def times(self) -> list[svg.TimeTick]:
+        return svg.time_ticks(self.x.start, self.x.end, about=self.sheet.times)
+
+    def pattern(self, name: str) -> str:
+        return f"{self.sheet.id_of(self.line.id_)}-{name}"
+
 
 def draw(line: Timeline) -> Markup:
-    """The picture as one SVG element."""
-    drawing = _Drawing(
-        line,
-        svg.TimeScale(line.start.astimezone(UTC), line.end.astimezone(UTC), _LEFT, WIDTH - _RIGHT),
-        _intensity_ticks(line),
-    )
+    """The picture, on both sheets."""
+    return svg.both(partial(_drawn, line))
+
+
+def _drawn(line: Timeline, sheet: svg.Sheet) -> Markup:
+    left, right = _MARGINS[sheet]
+    x = svg.TimeScale(line.start.astimezone(UTC), line.end.astimezone(UTC), left, sheet.width - right)
+    drawing = _Drawing(line, sheet, x, _intensity_ticks(line))
     drawing.add(
-        svg.hatch(f"{line.id_}-estimated", class_="hatch-estimated"),
-        svg.hatch(f"{line.id_}-planned", class_="hatch-planned", kind="back"),
+        svg.hatch(drawing.pattern("estimated"), class_="hatch-estimated"),
+        svg.hatch(drawing.pattern("planned"), class_="hatch-planned", kind="back"),
     )
     _legend(drawing)
     for panel in line.panels:
         _panel(drawing, panel)
     _axis(drawing)
-    return svg.picture(*drawing.parts, id_=line.id_, width=WIDTH, height=drawing.down, title=line.title, desc=line.desc)
+    return svg.picture(*drawing.parts, id_=line.id_, sheet=sheet, height=drawing.down, title=line.title, desc=line.desc)
 
 
 def _intensity_ticks(line: Timeline) -> list[float]:
@@ -113,21 +124,21 @@ def _legend(drawing: _Drawing) -> None:
     entries = [
         ("intensity, g CO₂e per kWh", "step", None, bool(slots)),
         ("80 % band", "band", None, any(slot.low is not None for slot in slots)),
-        (line.estimated, "swatch", f"{line.id_}-estimated", any(slot.estimated for slot in slots)),
+        (line.estimated, "swatch", drawing.pattern("estimated"), any(slot.estimated for slot in slots)),
         (line.ran, "ran", None, any(not span.planned for span in spans)),
-        ("planned", "planned", f"{line.id_}-planned", any(span.planned for span in spans)),
+        ("planned", "planned", drawing.pattern("planned"), any(span.planned for span in spans)),
     ]
-    x = _LEFT
-    for words, class_, fill, present in entries:
-        if not present:
-            continue
+    there = [(words, class_, fill) for words, class_, fill, present in entries if present]
+    widths = [50 + svg.text_width(words) for words, _, _ in there]
+    places = svg.flowed(widths, first=drawing.x.first, last=drawing.sheet.width + 22)
+    for (words, class_, fill), (x, row) in zip(there, places, strict=True):
+        y = 18.0 * row
         if class_ == "step":
-            drawing.add(svg.line(x, 9, x + 22, 9, class_=class_))
+            drawing.add(svg.line(x, y + 9, x + 22, y + 9, class_=class_))
         else:
-            drawing.add(svg.rect(x, 4, x + 22, 10, class_=class_, fill=fill))
-        drawing.add(svg.text(x + 28, 13, words, class_="label muted"))
-        x += 28 + svg.text_width(words) + 22
-    drawing.down += 26
+            drawing.add(svg.rect(x, y + 4, x + 22, 10, class_=class_, fill=fill))
+        drawing.add(svg.text(x + 28, y + 13, words, class_="label muted"))
+    drawing.down += 26 + (18.0 * places[-1][1] if places else 0)
 
 
 def _panel(drawing: _Drawing, panel: Panel) -> None:
@@ -142,22 +153,22 @@ def _panel(drawing: _Drawing, panel: Panel) -> None:
             "text",
             svg.tag("tspan", panel.name, class_="strong"),
             svg.tag("tspan", panel.about, dx=8, class_="muted"),
-            x=_LEFT,
+            x=x.first,
             y=head + 15,
             class_="label",
         )
     )
     for tick in drawing.ticks if slots else ():
         drawing.add(
-            svg.line(_LEFT, y(tick), WIDTH - _RIGHT, y(tick), class_="rule" if tick else "base"),
-            svg.text(_LEFT - 6, y(tick) + 4, f"{tick:g}", class_="label small muted", anchor="end"),
+            svg.line(x.first, y(tick), x.last, y(tick), class_="rule" if tick else "base"),
+            svg.text(x.first - 6, y(tick) + 4, f"{tick:g}", class_="label small muted", anchor="end"),
         )
-    for at in svg.time_ticks(x.start, x.end):
+    for at in drawing.times if slots else ():
         drawing.add(svg.line(x(at.at), top, x(at.at), bottom, class_="day" if at.day else "rule"))
     if slots:
         _intensity(drawing, panel, slots, y)
     else:
-        drawing.add(svg.text(_LEFT + 8, (top + bottom) / 2 + 4, panel.empty, class_="label muted"))
+        drawing.add(svg.text(x.first + 8, (top + bottom) / 2 + 4, panel.empty, class_="label muted"))
     drawing.down = bottom + 5
     _lanes(drawing, panel)
     if line.now is not None and line.start < line.now < line.end:
@@ -166,7 +177,7 @@ def _panel(drawing: _Drawing, panel: Panel) -> None:
 
 
 def _intensity(drawing: _Drawing, panel: Panel, slots: Sequence[Slot], y: svg.Scale) -> None:
-    line, x = drawing.line, drawing.x
+    x = drawing.x
     values = [(slot.start, slot.end, slot.g_per_kwh) for slot in slots]
     banded = [slot for slot in slots if slot.low is not None and slot.high is not None]
     for slot in banded:
@@ -181,12 +192,12 @@ def _intensity(drawing: _Drawing, panel: Panel, slots: Sequence[Slot], y: svg.Sc
         )
     for run in svg.unbroken(step for step, slot in zip(values, slots, strict=True) if slot.estimated):
         # Over the whole height: on a clean grid the area under the line is too flat to show a pattern.
-        fill = f"{line.id_}-estimated"
+        fill = drawing.pattern("estimated")
         drawing.add(svg.rect(x(run[0][0]), y.last, x(run[-1][1]), y.first - y.last, class_="estimated", fill=fill))
     for planned in (True, False):
         covered = list(_under([s for s in panel.spans if s.planned is planned], values))
         if covered:
-            paint = f"url(#{line.id_}-planned)" if planned else None
+            paint = f"url(#{drawing.pattern('planned')})" if planned else None
             path = svg.area_path(covered, x=x, y=y)
             drawing.add(svg.tag("path", d=path, class_="under-planned" if planned else "under-ran", fill=paint))
     drawing.add(svg.tag("path", d=svg.step_path(values, x=x, y=y), class_="step"))
@@ -214,7 +225,7 @@ def _lanes(drawing: _Drawing, panel: Panel) -> None:
     bars: list[tuple[int, Span, _Label]] = []
     within = [span for span in panel.spans if span.end > line.start and span.start < line.end]
     for span in sorted(within, key=lambda span: (span.start, span.end, span.label)):
-        placed = _label(span, x(span.start), max(x(span.end), x(span.start) + 2))
+        placed = _label(span, x(span.start), max(x(span.end), x(span.start) + 2), drawing.sheet)
         lane = next((n for n, end in enumerate(ends) if end + 6 <= placed.left), len(ends))
         if lane < _MOST_LANES:
             ends[lane : lane + 1] = [placed.right]
@@ -228,7 +239,7 @@ def _lanes(drawing: _Drawing, panel: Panel) -> None:
     drawing.down += len(ends) * _LANE
     if left_out:
         drawing.down += _LANE
-        drawing.add(svg.text(_LEFT, drawing.down - 5, words, class_="label small muted"))
+        drawing.add(svg.text(x.first, drawing.down - 5, words, class_="label small muted"))
 
 
 def _bar(drawing: _Drawing, span: Span, placed: _Label, *, y: float) -> None:
@@ -236,12 +247,12 @@ def _bar(drawing: _Drawing, span: Span, placed: _Label, *, y: float) -> None:
     x1 = max(drawing.x(span.end), x0 + 2)
     until = "now, still running" if span.ongoing else moment(span.end)
     title = f"{span.label or 'planned'}: {moment(span.start)} to {until}"
-    paint = f"{drawing.line.id_}-planned" if span.planned else None
+    paint = drawing.pattern("planned") if span.planned else None
     class_ = "planned" if span.planned else "ran"
     drawing.add(svg.rect(x0, y + 1, x1, _LANE - 5, class_=class_, fill=paint, title=title))
     if span.ongoing:
         drawing.add(svg.tag("path", d=f"M{svg.number(x1)},{svg.number(y + 1)}l6,6l-6,6z", class_="ran"))
-    drawing.add(svg.text(placed.at, y + 11, placed.words, class_="label small", anchor=placed.anchor))
+    drawing.add(svg.text(placed.at, y + 10.5, placed.words, class_=placed.class_, anchor=placed.anchor))
 
 
 @dataclass(frozen=True)
@@ -251,27 +262,32 @@ class _Label:
     anchor: str
     left: float
     right: float
+    class_: str = "label small"
 
 
-def _label(span: Span, x0: float, x1: float) -> _Label:
-    """Beside the bar: after it, or before it where the picture ends."""
-    words = svg.shortened(span.label, characters=34)
+def _label(span: Span, x0: float, x1: float, sheet: svg.Sheet) -> _Label:
+    """Beside the bar: after it, or before it where the picture ends; in it, where it leaves no room on either side."""
+    words = svg.shortened(span.label, characters=_LABELS[sheet])
     width = svg.text_width(words, size=_FONT - 1)
     after = x1 + (10 if span.ongoing else 5)
-    if after + width <= WIDTH - 2:
+    if after + width <= sheet.width - 2:
         return _Label(words, after, "start", x0, after + width)
-    return _Label(words, x0 - 5, "end", x0 - 5 - width, x1)
+    if x0 - 5 - width >= 0:
+        return _Label(words, x0 - 5, "end", x0 - 5 - width, x1)
+    within = svg.fitting(words, room=x1 - x0 - 8, size=_FONT - 1)
+    return _Label(within, x0 + 4, "start", x0, x1, "label small" if span.planned else "label small within")
 
 
 def _axis(drawing: _Drawing) -> None:
     drawing.down -= _GAP - 6
     y = drawing.down
-    drawing.add(svg.line(_LEFT, y, WIDTH - _RIGHT, y, class_="base"))
-    for tick in svg.time_ticks(drawing.x.start, drawing.x.end):
+    drawing.add(svg.line(drawing.x.first, y, drawing.x.last, y, class_="base"))
+    for tick in drawing.times:
         at = drawing.x(tick.at)
         drawing.add(svg.line(at, y, at, y + 4, class_="base"))
         if tick.label:
-            drawing.add(svg.text(at, y + 16, tick.label, class_="label small muted", anchor="middle"))
+            drawing.add(svg.centred(at, y + 16, tick.label, within=drawing.sheet, class_="label small muted"))
         if tick.date:
-            drawing.add(svg.text(at, y + (30 if tick.label else 16), tick.date, class_="label small", anchor="middle"))
+            below = y + (30 if tick.label else 16)
+            drawing.add(svg.centred(at, below, tick.date, within=drawing.sheet, class_="label small"))
     drawing.down += _AXIS
