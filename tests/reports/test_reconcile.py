@@ -34,7 +34,7 @@ def exported(form: str, report: Report = REPORT) -> bytes:
 
 def compared(content: bytes, report: Report = REPORT, **options: object) -> Reconciliation:
     given = {"account_names": {}, "region_names": {}, "month": None, "tolerance_pct": 5.0, **options}
-    return reconcile(read_bill(content), report, **given)  # type: ignore[arg-type]
+    return reconcile(read_bill(content, timezone=report.timezone), report, **given)  # type: ignore[arg-type]
 
 
 def aws(*rows: dict[str, object]) -> bytes:
@@ -193,7 +193,10 @@ def test_awss_parquet_and_gzip_are_read() -> None:
         (aws({"total_lbm_emissions_value": "12,5"}), "line 2: total_lbm_emissions_value is '12,5'; write a number"),
         (aws({"total_lbm_emissions_value": "nan"}), "line 2: total_lbm_emissions_value is 'nan'; write a number"),
         (aws({}, {"total_lbm_emissions_unit": "lb"}), "line 3: total_lbm_emissions_unit is 'lb'; write MTCO2e"),
-        (aws({"usage_period_end": "2027-01-01"}), "line 2: 2026-11-01 to 2027-01-01 is no span within one month"),
+        (
+            aws({"usage_period_end": "2027-01-01"}),
+            "line 2: 2026-11-01 00:00 to 2027-01-01 00:00 is no span within one month",
+        ),
         (aws({"usage_account_id": ""}), "line 2: usage_account_id is empty"),
         (aws({}) + b"x,y\n", "line 3: 2 cells under 13 column names"),
         (b"a,a\n1,2\n", "line 1: a column name is there twice"),

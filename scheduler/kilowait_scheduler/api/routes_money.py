@@ -142,6 +142,7 @@ async def reconciliation(
     tolerance_pct: Annotated[float, Query(ge=0, le=100)] = DEFAULT_TOLERANCE_PCT,
     account: Pairs = None,
     region: Pairs = None,
+    timezone: Annotated[str, Query(description="Whose months the file has; clouds have those of UTC.")] = "UTC",
 ) -> Reconciliation:
     """A cloud's carbon export (the body: AWS's or Google's) against our books, per account, region and month.
 
@@ -152,9 +153,10 @@ async def reconciliation(
         body += chunk
         if len(body) > _LARGEST_BILL:
             raise HTTPException(413, "the file has more than 64 MiB; export fewer months at a time, or gzip it")
-    bill = await asyncio.to_thread(read_bill, body, shape=shape)
-    _, end = month_span(max(line.month for line in bill.lines), "UTC")  # clouds' months are those of UTC
-    found = await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(Asked(end=end))))
+    bill = await asyncio.to_thread(read_bill, body, shape=shape, timezone=timezone)
+    _, end = month_span(max(line.month for line in bill.lines), timezone)
+    asked = Asked(end=end, timezone=timezone)
+    found = await asyncio.wrap_future(server.ticker.submit(server.reporting.savings(asked)))
     return await asyncio.to_thread(
         reconcile,
         bill,

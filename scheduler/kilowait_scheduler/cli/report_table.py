@@ -105,4 +105,6 @@ def show_reconciliation(found: dict[str, Any]) -> None:
     for note in dict.fromkeys([*notes, *found["notes"]]):
         say(note)
     count, limit = len(found["comparisons"]), found["tolerance_pct"]
-    say(f"{found['exceeding']} of {count} comparisons differ by more than {limit:g} %")
+    say(
+        f"{found['exceeding']} of {count} comparisons differ by more than {limit:g} %, in months of {found['timezone']}"
+    )

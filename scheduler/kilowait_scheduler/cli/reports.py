@@ -114,6 +114,9 @@ def reconcile(
     region: Annotated[
         list[str] | None, typer.Option(help="THEIRS=OURS: which region of ours a region of theirs is.")
     ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Whose months the file has; default UTC, as clouds have it.")
+    ] = None,
     tolerance_pct: Annotated[float, typer.Option(min=0, max=100, help="Exit code 1 where two differ by more.")] = 5.0,
     server: ServerOption = None,
     token_file: TokenOption = None,
@@ -125,6 +128,7 @@ def reconcile(
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from None
     asked = {"shape": shape, "month": month, "account": account, "region": region, "tolerance_pct": tolerance_pct}
+    asked["timezone"] = timezone
     with connect(server, token_file) as client, output.busy("comparing"):
         try:
             found = client.post("reports/reconciliation", content=content, params=asked)

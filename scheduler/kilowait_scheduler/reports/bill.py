@@ -14,12 +14,12 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from kilowait_scheduler.core.errors import BadInput
-from kilowait_scheduler.core.months import month_of, month_span
+from kilowait_scheduler.core.months import known_zone, month_of, month_span, zone_of
 
 from . import parquet
 from .cells import plain
@@ -38,7 +38,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True)
 class BillLine:
-    """One row of a cloud's file in grams; None where it says nothing. `month` is `2026-11`, of UTC.
+    """One row of a cloud's file in grams; None where it says nothing. `month` is `2026-11`, of the file's zone.
 
     `location_g` and `market_g` are its totals, over all scopes that its model holds; `scope1_g` and `scope3_g` are set
     where the file tells them apart.
@@ -56,14 +56,22 @@ class BillLine:
 
 @dataclass(frozen=True)
 class Bill:
-    """A cloud's file."""
+    """A cloud's file; its months are those of `timezone`."""
 
     shape: Shape
+    timezone: str
     lines: tuple[BillLine, ...]
 
 
-def read_bill(content: bytes, *, shape: Shape | None = None) -> Bill:
-    """The lines of a file. Raises BadInput with the line, what is wrong with it and how to mend it."""
+def read_bill(content: bytes, *, shape: Shape | None = None, timezone: str = "UTC") -> Bill:
+    """The lines of a file. Clouds' months are those of UTC, an export of ours may have those of another zone.
+
+    Raises BadInput with the line, what is wrong with it and how to mend it.
+    """
+    try:
+        known_zone(timezone)
+    except ValueError as error:
+        raise BadInput(f"timezone: {error}") from None
     rows = _rows(content)
     try:
         first_at, first = next(rows)
@@ -76,8 +84,8 @@ def read_bill(content: bytes, *, shape: Shape | None = None) -> Bill:
             f"line {first_at}: these are not the columns of {wanted}: {', '.join(sorted(first)[:6])}...; AWS has "
             "usage_account_id and usage_period_start, Google has usage_month and project.id"
         )
-    read = _aws_line if found is Shape.AWS else _google_line
-    return Bill(found, tuple(read(Cells(at, row)) for at, row in _with_first((first_at, first), rows)))
+    cells = (Cells(at, row, timezone) for at, row in _with_first((first_at, first), rows))
+    return Bill(found, timezone, tuple(map(_aws_line if found is Shape.AWS else _google_line, cells)))
 
 
 def _with_first(first: tuple[int, Row], rest: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
@@ -156,10 +164,11 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Row]]:
 
 @dataclass(frozen=True)
 class Cells:
-    """One row, and where it stands."""
+    """One row, where it stands, and the time zone of the file's months."""
 
     at: int
     row: Row
+    timezone: str
 
     def word(self, name: str) -> str:
         """A text; empty where there is none."""
@@ -180,22 +189,25 @@ class Cells:
         return value
 
     def moment(self, name: str) -> datetime:
-        """A day or a time, read as UTC where it has no offset. Raises BadInput."""
+        """A day or a time, read as the file's zone's where it has no offset. Raises BadInput."""
         value = self.row.get(name)
         try:
             if not isinstance(value, datetime):
                 text = value.isoformat() if isinstance(value, date) else self.word(name)
                 value = datetime.fromisoformat(text.removesuffix(" UTC").replace(" Z", "Z"))
-            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+            zone = zone_of(self.timezone)
+            return value.replace(tzinfo=zone) if value.tzinfo is None else value.astimezone(zone)
         except (ValueError, OverflowError):
             raise BadInput(f"line {self.at}: {name} is {self.word(name)!r}; write e.g. 2026-11-01") from None
 
 
 def _aws_line(cells: Cells) -> BillLine:
     start, end = cells.moment("usage_period_start"), cells.moment("usage_period_end")
-    if not start < end <= month_span(month_of(start, "UTC"), "UTC")[1]:
+    month = month_of(start, cells.timezone)
+    if not start < end <= month_span(month, cells.timezone)[1]:
         raise BadInput(
-            f"line {cells.at}: {start:%Y-%m-%d} to {end:%Y-%m-%d} is no span within one month; export by month"
+            f"line {cells.at}: {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} is no span within one month of "
+            f"{cells.timezone}; export by month, or say whose months these are (timezone)"
         )
     account = cells.word("usage_account_id")
     if not account:
@@ -203,7 +215,7 @@ def _aws_line(cells: Cells) -> BillLine:
     return BillLine(
         account=account,
         region=cells.word("region_code") or cells.word("location") or "global",
-        month=month_of(start, "UTC"),
+        month=month,
         model=cells.word("model_version"),
         location_g=_aws_grams(cells, "total_lbm_emissions"),
         market_g=_aws_grams(cells, "total_mbm_emissions"),

@@ -57,9 +57,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """A whole file against our books. `exceeding`: how many comparisons differ by more than `tolerance_pct`."""
+    """A whole file against our books, in months of `timezone`. `exceeding`: how many comparisons differ by more than
+    `tolerance_pct`."""
 
     shape: Shape
+    timezone: str
     tolerance_pct: float
     comparisons: tuple[Comparison, ...]
     exceeding: int
@@ -124,7 +126,8 @@ def reconcile(
 ) -> Reconciliation:
     """`bill` against `report`, of one month or of all months that the file has.
 
-    `account_names` and `region_names` give our name (project, region) of theirs; others keep theirs.
+    The report's months are to be those of the bill's zone. `account_names` and `region_names` give our name (project,
+    region) of theirs; others keep theirs.
     """
     theirs: dict[Key, list[BillLine]] = {}
     for line in bill.lines:
@@ -152,7 +155,8 @@ def reconcile(
         )
     ]
     exceeding = sum(abs(one.difference_pct or 0.0) > tolerance_pct for one in found)
-    return Reconciliation(bill.shape, tolerance_pct, tuple(found), exceeding, tuple(_notes(bill, months, theirs, ours)))
+    notes = tuple(_notes(bill, months, theirs, ours))
+    return Reconciliation(bill.shape, bill.timezone, tolerance_pct, tuple(found), exceeding, notes)
 
 
 def _notes(bill: Bill, months: set[str], theirs: Mapping[Key, object], ours: Mapping[Key, object]) -> Iterable[str]:
