@@ -256,6 +256,23 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
     assert cli("ledger", "verify", "--noted", "f" * 64)[0] == 1
 
 
+def test_page_evidence_and_output_of_one_command_are_one_report(cli: Cli, tmp_path: Path) -> None:
+    page, evidence = tmp_path / "report.html", tmp_path / "evidence"
+    code, out, err = cli("report", "--html", str(page), "--evidence", str(evidence), "-o", "json")
+    assert code == 0, err
+    assert (evidence / "report.json").read_text() == out
+    made = json.loads(out)["generated_at"]
+    assert f'<time datetime="{made}">' in page.read_text()
+    assert json.loads((evidence / "manifest.json").read_text())["made_at"] == made
+    code, out, err = cli("report", "--evidence", str(evidence), "--format", "html")
+    assert code == 0, err
+    made = json.loads((evidence / "manifest.json").read_text())["made_at"]
+    assert f'<time datetime="{made}">' in out
+    assert cli("report", "--html", str(page), "--format", "html")[1] == page.read_text()
+    code, out, err = cli("report", "--evidence", str(page))
+    assert (code, out) == (2, "") and str(page) in err and err.count("\n") == 1
+
+
 def test_a_clouds_export_is_compared_and_what_differs_has_a_name(cli: Cli, tmp_path: Path) -> None:
     bill = tmp_path / "bill.csv"
     names = "usage_account_id,region_code,usage_period_start,usage_period_end"

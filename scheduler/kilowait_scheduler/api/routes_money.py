@@ -16,7 +16,7 @@ from kilowait_scheduler.core.money import CarbonPrice
 from kilowait_scheduler.core.months import month_span
 from kilowait_scheduler.core.window import Utc
 from kilowait_scheduler.reports.bill import Shape, read_bill
-from kilowait_scheduler.reports.formats import FORMS
+from kilowait_scheduler.reports.formats import forms_of, written
 from kilowait_scheduler.reports.model import By
 from kilowait_scheduler.reports.progress import Progress
 from kilowait_scheduler.reports.reconcile import DEFAULT_TOLERANCE_PCT, Reconciliation, reconcile
@@ -92,18 +92,17 @@ async def savings(
     baseline: Baseline = Baseline.RUN_NOW,
     month: Annotated[str | None, Query(description="One month of the time zone, e.g. 2026-11.")] = None,
     timezone: Annotated[str | None, Query(description="Of months; by default the server's for reports.")] = None,
-    format_: Annotated[str, Query(alias="format")] = "json",
+    format_: Annotated[list[str], Query(alias="format", description="May be repeated.")] = ["json"],  # noqa: B006
     watch: Annotated[str | None, Query(max_length=64, description="A name to ask for its progress by.")] = None,
 ) -> Response:
     """The savings report on jobs submitted in [start, end), in one of the forms of docs/exports.md.
 
-    As `evidence`: a zip of all that it rests on, to recompute it from.
+    As `evidence`: a zip of all that it rests on, to recompute it from. Several forms of one report come as a zip with a
+    file for each, named after it.
 
     `by` adds sums per team, project, region or month; `baseline` names what the jobs are compared with.
     """
-    form = FORMS.get(format_)
-    if form is None and format_ != "evidence":
-        raise BadInput(f"format {format_!r} does not exist; use {', '.join(FORMS)} or evidence")
+    forms = forms_of(format_)
     asked = Asked(
         start=start, end=end, team=team, by=by, baseline=baseline, timezone=timezone or server.settings.reports_timezone
     )
@@ -115,9 +114,8 @@ async def savings(
     finally:
         if watch is not None:
             server.reporting.watched.pop(watch, None)
-    if form is None:
-        return Response(await asyncio.to_thread(found.packed), media_type="application/zip")
-    return Response(await asyncio.to_thread(form.write, found.report), media_type=form.media_type)
+    content, media_type = await asyncio.to_thread(written, found, forms)
+    return Response(content, media_type=media_type)
 
 
 @router.get("/reports/progress/{watch}", dependencies=[CanLook])

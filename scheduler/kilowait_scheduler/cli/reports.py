@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sys
 from enum import StrEnum
@@ -74,29 +75,30 @@ def report(
         raise UsageError("--format parquet is not text; write it to a file: kilowait report --format parquet > FILE")
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
         raise UsageError(f"--html {html}: cannot be written there; name a file in a folder that exists")
+    if evidence is not None and evidence.exists() and not evidence.is_dir():
+        raise UsageError(f"--evidence {evidence}: a file; name a folder")
     watch = secrets.token_urlsafe(12)
     span: dict[str, Any] = {"start": start, "end": end, "month": month, "timezone": timezone}
     span |= {"team": team, "by": by, "baseline": baseline, "watch": watch}
+    form = "json" if o in (ReportFormat.TABLE, ReportFormat.YAML) else o.value
+    forms = [form, *(["html"] if html else []), *(["evidence"] if evidence else [])]
     with connect(server, token_file) as client, output.busy("making the report", lambda: _share(client, watch)):
-        if html is not None:
-            page = client.call("GET", "reports/savings", params={**span, "format": "html"}).text
-            try:
-                html.write_text(page, encoding="utf-8")
-            except OSError as error:
-                raise UsageError(f"--html {html}: {error.strerror}") from None
-        if evidence is not None:
-            packed = client.call("GET", "reports/savings", params={**span, "format": "evidence"}).content
-            _unpack(packed, evidence)
-        document = o not in (ReportFormat.TABLE, ReportFormat.YAML)
-        answer = client.call("GET", "reports/savings", params={**span, "format": o.value if document else "json"})
-    if document:
-        typer.echo(answer.content, nl=False)
+        made = _made(client, span, forms)
+    if html is not None:
+        try:
+            html.write_bytes(made["html"])
+        except OSError as error:
+            raise UsageError(f"--html {html}: {error.strerror}") from None
+    if evidence is not None:
+        _unpack(made["evidence"], evidence)
+    if form == o.value:
+        typer.echo(made[form], nl=False)
     elif o is ReportFormat.TABLE:
         from .report_table import show_report
 
-        show_report(answer.json())
+        show_report(json.loads(made[form]))
     else:
-        output.data(answer.json(), Format(o.value))
+        output.data(json.loads(made[form]), Format(o.value))
     if html is not None:
         say(f"HTML report: {html}")
     if evidence is not None:
@@ -151,6 +153,19 @@ def _share(client: Client, watch: str) -> tuple[str, int, int] | None:
     except (ServerError, ServerUnreachable):
         return None
     return told["what"], told["done"], told["jobs"]
+
+
+def _made(client: Client, span: dict[str, Any], forms: list[str]) -> dict[str, bytes]:
+    """One report in all these forms."""
+    import io
+    import zipfile
+
+    wanted = list(dict.fromkeys(forms))
+    content = client.call("GET", "reports/savings", params={**span, "format": wanted}).content
+    if len(wanted) == 1:
+        return {wanted[0]: content}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in wanted}
 
 
 def _unpack(packed: bytes, folder: Path) -> None:
