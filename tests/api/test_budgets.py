@@ -169,3 +169,51 @@ def test_a_limit_that_is_no_amount_is_refused(door: Door, limit_g: str) -> None:
     answer = door.call("POST", "/budgets", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
     assert door.get("/budgets") == []
+
+
+@pytest.fixture
+def over_and_to_come(door: Door) -> Door:
+    """A budget whose only period is over, one whose begins in a week, one that runs."""
+    begin = door.world.now
+    for id_, first, last in (("over", -48, -24), ("to-come", 24 * 7, 24 * 14), ("runs", -24, 24)):
+        span = {"start": (begin + first * HOUR).isoformat(), "end": (begin + last * HOUR).isoformat()}
+        body = {"id": id_, "scope": "organisation", "name": "all", "limit_g": 1e5, "period": "once", **span}
+        assert door.call("POST", "/budgets", json=body).status_code == 201
+    return door
+
+
+def test_nothing_is_added_to_a_budget_that_is_over_and_what_is_left_of_it_can_be_handed_on(
+    over_and_to_come: Door,
+) -> None:
+    door = over_and_to_come
+    asked = door.call("POST", "/budgets/over/requests", json={"amount_g": 1, "why": "more"})
+    handed = door.call("POST", "/budgets/runs/transfers", json={"to": "over", "amount_g": 1})
+    for refused in (asked, handed, door.call("GET", "/budgets/over/what-if")):
+        assert refused.status_code == 409
+        assert "its period ended on 22 Nov 2026 00:00 UTC" in refused.json()["detail"]
+    assert door.call("POST", "/budgets/over/transfers", json={"to": "runs", "amount_g": 1e5}).status_code == 201
+    left = {one["budget"]["id"]: one["left_g"] for one in door.get("/budgets")}
+    assert left == {"over": 0, "to-come": 1e5, "runs": 2e5}
+
+
+def test_a_request_whose_budget_has_ended_since_is_not_approved(over_and_to_come: Door) -> None:
+    door = over_and_to_come
+    number = door.call("POST", "/budgets/runs/requests", json={"amount_g": 1, "why": "more"}).json()["id"]
+    door.world.run(25 * HOUR, every=HOUR)
+    assert door.call("POST", f"/budgets/requests/{number}/approve").status_code == 409
+    assert door.call("POST", f"/budgets/requests/{number}/refuse").json()["state"] == "refused"
+
+
+def test_what_if_does_not_claim_that_a_budget_outside_its_period_holds_anything(over_and_to_come: Door) -> None:
+    door = over_and_to_come
+    door.submit(team="nlp")
+    refused = door.call("GET", "/budgets/to-come/what-if")
+    assert refused.status_code == 409
+    assert "its period begins on 30 Nov 2026 00:00 UTC" in refused.json()["detail"]
+    assert door.get("/budgets/runs/what-if")["held"] == []
+
+
+def test_a_limit_below_the_ledgers_unit_is_refused_for_it_would_be_nothing(door: Door) -> None:
+    body = {"id": "dust", "scope": "organisation", "name": "all", "limit_g": 1e-7}
+    assert door.call("POST", "/budgets", json=body).status_code == 400
+    assert door.call("POST", "/budgets", json={**body, "limit_g": 1e-6}).status_code == 201

@@ -256,6 +256,33 @@ def test_a_hard_budget_holds_a_job_and_says_what_would_release_it(cli: Cli, tmp_
     assert cli("ledger", "verify", "--noted", "f" * 64)[0] == 1
 
 
+def test_a_report_of_nothing_says_so_and_claims_no_zero(cli: Cli) -> None:
+    code, out, _ = cli("report", "--team", "nobody")
+    assert code == 0
+    assert "Savings report, team nobody: no jobs were submitted from" in out and "saved 0" not in out
+
+
+def test_bad_input_is_answered_in_words_for_people(cli: Cli) -> None:
+    for words, said in (
+        (("report", "--start", "soon"), "'soon' is not a time; write e.g. 2026-11-24T08:00:00Z"),
+        (("report", "--start", "2026-10-01"), "has no offset; write e.g. 2026-10-01T00:00:00Z"),
+        (("report", "--format", "nothing"), "'nothing' is not one of 'table', 'json'"),
+        (("report", "--month", "0001-01", "--timezone", "Asia/Tokyo"), "'0001-01' is no month"),
+    ):
+        code, out, err = cli(*words)
+        assert (code, out) == (2, "") and said in err and err.count("\n") == 1, err
+        assert "Value error" not in err
+
+
+def test_a_budget_that_is_over_or_to_come_is_listed_as_such(cli: Cli) -> None:
+    for id_, year in (("past", 2020), ("coming", 2999)):
+        span = ("--start", f"{year}-01-01T00:00:00Z", "--end", f"{year}-02-01T00:00:00Z")
+        assert cli("budget", "set", id_, "--limit-kg", "1", "--period", "once", "--soft", *span)[0] == 0
+    out = cli("budget")[1]
+    assert "over since" in out and "2020" in out
+    assert "from" in out and "2999" in out
+
+
 def test_page_evidence_and_output_of_one_command_are_one_report(cli: Cli, tmp_path: Path) -> None:
     page, evidence = tmp_path / "report.html", tmp_path / "evidence"
     code, out, err = cli("report", "--html", str(page), "--evidence", str(evidence), "-o", "json")

@@ -53,3 +53,13 @@ def test_a_month_has_as_many_hours_as_its_clocks_show() -> None:
 def test_what_is_no_month_gets_one_line(written: str) -> None:
     with pytest.raises(BadInput, match=r"is no month; write e\.g\. 2026-11$"):
         month_span(written, "UTC")
+
+
+@pytest.mark.parametrize("timezone", ["Asia/Tokyo", "America/New_York", "Pacific/Kiritimati", "UTC"])
+def test_every_month_that_is_one_has_ends_in_utc_whatever_the_zone_and_others_are_refused(timezone: str) -> None:
+    for year in (2, 1583, 9998):
+        start, end = month_span(f"{year:04}-01", timezone)
+        assert timedelta(days=30) < end - start < timedelta(days=32)
+    for none in ("0001-01", "0000-12", "9999-12"):
+        with pytest.raises(BadInput, match="is no month"):
+            month_span(none, timezone)

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from kilowait_scheduler.core.errors import BadInput, Conflict, KilowaitError, NotFound, OtherRelease, Refused
+from kilowait_scheduler.core.job import problem_words
 from kilowait_scheduler.dispatch.executor import UnknownRun
 
 _STATUS: dict[type[KilowaitError], tuple[int, str]] = {
@@ -50,7 +51,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem(400, "bad input", f"{where}: {first['msg']}")
+        return problem(400, "bad input", f"{where}: {problem_words(first)}")
 
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: Exception) -> JSONResponse:

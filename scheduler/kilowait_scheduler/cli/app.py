@@ -55,7 +55,9 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except _CommandLineError as error:
         known = arguments[:1] if arguments and not str(error).startswith("No such command") else []
-        _complain(f"{str(error).rstrip('.')}; see `{' '.join(['kilowait', *known])} --help`")
+        _complain(
+            f"{str(error).removeprefix('Value error, ').rstrip('.')}; see `{' '.join(['kilowait', *known])} --help`"
+        )
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         _complain("interrupted")

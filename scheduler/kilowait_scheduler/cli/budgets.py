@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         budget["id"],
         f"{budget['scope']} {budget['name']}",
         f"{budget['enforcement']} {budget['period']}",
-        local(one["end"]),
+        _until(one),
         grams(one["allowed_g"]),
         grams(one["held_g"]),
         grams(one["emitted_g"]),
@@ -54,6 +55,14 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         f"{one['committed_pct']:.0f}",
         _used_up(one),
     )
+
+
+def _until(one: dict[str, Any]) -> str:
+    """The end of its period, and whether that is over or has not begun."""
+    now, start, end = (datetime.fromisoformat(one[name]) for name in ("as_of", "start", "end"))
+    if end <= now:
+        return f"over since {local(one['end'])}"
+    return local(one["end"]) if start <= now else f"{local(one['end'])}, from {local(one['start'])}"
 
 
 def _used_up(one: dict[str, Any]) -> str:

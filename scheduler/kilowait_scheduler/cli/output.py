@@ -136,10 +136,11 @@ def state(word: str) -> Text:
 
 
 def local(moment: str | None) -> str:
-    """An ISO time as local time for a person; a dash where there is none."""
+    """An ISO time as local time for a person, with the year where it is not this one; a dash where there is none."""
     if moment is None:
         return "-"
-    return datetime.fromisoformat(moment).astimezone().strftime("%a %d %b %H:%M")
+    at = datetime.fromisoformat(moment).astimezone()
+    return at.strftime("%a %d %b %H:%M" if at.year == datetime.now().astimezone().year else "%a %d %b %Y %H:%M")
 
 
 def until(moment: str, now: str) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from . import output
-from .output import grams, money, say, table
+from .output import grams, local, money, say, table
 
 
 def show_report(report: dict[str, Any]) -> None:
     """Print jobs, totals, and what the figures rest on."""
     shown = table(
-        "job", "state", "ran in", ">energy", ">carbon", ">baseline", ">saved", ">%", "deadline", title="Savings"
+        "job", "state", "ran in", ">energy", ">carbon", ">baseline", ">saved", ">%", "deadline", title=report["title"]
     )
     for job in report["jobs"]:
         regions = " > ".join(dict.fromkeys(window["region"] for window in job["windows"])) or "-"
@@ -35,14 +35,8 @@ def show_report(report: dict[str, Any]) -> None:
     output.out.print(shown)
     if report["groups"]:
         output.out.print(_groups(report))
-    totals, levers = report["totals"], report["totals"]["levers"]
-    pct = "" if totals["saved_pct"] is None else f" ({totals['saved_pct']:+.1f} %)"
-    output.out.print(
-        f"saved {grams(totals['saved_g'])}{pct} +- {grams(totals['uncertainty_g'])} against {report['baseline_name']}: "
-        f"time {grams(levers['time_shift_g'])}, region {grams(levers['region_shift_g'])}, "
-        f"overheads {grams(levers['overheads_g'])}",
-        highlight=False,
-    )
+    totals = report["totals"]
+    output.out.print(_sums(report), highlight=False)
     if totals["market_based"]:
         said = (
             f"market-based {grams(totals['market_based']['carbon_g'])}, beside {grams(totals['carbon_g'])} by location"
@@ -63,6 +57,21 @@ def show_report(report: dict[str, Any]) -> None:
         say("* provisional: running, or resting on estimated values that are settled later")
     for note in report["notes"]:
         say(note)
+
+
+def _sums(report: dict[str, Any]) -> str:
+    """What all jobs together saved, and what made it; or that there is nothing yet to say so of."""
+    totals, levers = report["totals"], report["totals"]["levers"]
+    if not totals["jobs"]:
+        return f"{report['title']}: no jobs were submitted from {local(report['start'])} to {local(report['end'])}"
+    if totals["jobs"] == totals["without_figures"]:
+        return "no figures yet"
+    pct = "" if totals["saved_pct"] is None else f" ({totals['saved_pct']:+.1f} %)"
+    made_by = {"time": "time_shift_g", "region": "region_shift_g", "resizing": "resizing_g", "overheads": "overheads_g"}
+    return (
+        f"saved {grams(totals['saved_g'])}{pct} +- {grams(totals['uncertainty_g'])} against {report['baseline_name']}: "
+        + ", ".join(f"{word} {grams(levers[name])}" for word, name in made_by.items())
+    )
 
 
 def _groups(report: dict[str, Any]) -> Table:

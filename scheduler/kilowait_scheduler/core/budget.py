@@ -84,7 +84,7 @@ class Budget(BaseModel):
     name: Label
     team: Label | None = None
     project: Label | None = None
-    limit_g: float = Field(gt=0, le=1e12)  # a million tonnes; in micrograms still a BIGINT
+    limit_g: float = Field(ge=1e-6, le=1e12)  # a microgram, the ledger's unit, to a million tonnes: still a BIGINT
     enforcement: Enforcement = Enforcement.HARD
     on_exhausted: OnExhausted = OnExhausted.HOLD
     period: Period = Period.MONTH
@@ -142,6 +142,10 @@ class Budget(BaseModel):
             case Period.ONCE:
                 assert self.start is not None and self.end is not None
                 return Span(f"{self.id}-once", self.start, self.end)
+
+    def over(self, moment: datetime) -> bool:
+        """Whether its only period has ended; those of the calendar and windows of days go on for ever."""
+        return self.period is Period.ONCE and self.span(moment).end <= moment
 
     def before(self, span: Span) -> Span:
         """The month or quarter before `span`."""

@@ -232,10 +232,15 @@ def first_problem(error: ValidationError, *, model: type[BaseModel]) -> str:
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         known = _fields_at(model, problem["loc"]) if problem["type"] != "dict_type" else []
         return f"{where}: expected a mapping{' with ' + ', '.join(sorted(known)) if known else ''}"
-    if problem["type"].startswith("datetime"):
-        return f"{where}: {problem['input']!r} is not a time; write e.g. 2026-11-24T08:00:00Z"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem_words(problem)
     return f"{where}: {message}" if where else message
+
+
+def problem_words(problem: Mapping[str, Any]) -> str:
+    """What is wrong, in words for people, of one problem of a validation; without its place."""
+    if problem["type"].startswith("datetime"):
+        return f"{problem['input']!r} is not a time; write e.g. 2026-11-24T08:00:00Z"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -47,7 +47,7 @@ def month_of(moment: datetime, timezone: str) -> str:
 def month_span(month: str, timezone: str) -> tuple[datetime, datetime]:
     """[start, end) of a month (`2026-11`) there, in UTC. Raises BadInput where that is none."""
     named = _MONTH.fullmatch(month)
-    if named is None or not 1 <= int(named[1]) < 9999:
+    if named is None or not 1 < int(named[1]) < 9999:  # so that its ends are moments in UTC, whatever the zone
         raise BadInput(f"{month!r} is no month; write e.g. 2026-11")
     first = date(int(named[1]), int(named[2]), 1)
     return midnight(first, timezone), midnight(months_on(first, 1), timezone)

@@ -110,8 +110,8 @@ class Allowances:
     def ask(self, budget_id: str, ask: Ask, *, by: str) -> BudgetRequest:
         """Keep a request for more, for an admin to decide on."""
         with self._store.booking() as booking:
-            _budget(booking, budget_id)
             now = self._clock.now()
+            _going_on(_budget(booking, budget_id), now=now)
             number = booking.add_request(
                 budget_id=budget_id, amount_g=ask.amount_g, why=ask.why, asked_by=by, asked_at=now
             )
@@ -122,7 +122,7 @@ class Allowances:
         now = self._clock.now()
         with self._store.booking() as booking:
             asked = _open(booking.request(number))
-            one = _budget(booking, asked.budget_id)
+            one = _going_on(_budget(booking, asked.budget_id), now=now)
             granted_g = asked.amount_g if amount_g is None else amount_g
             account = one.span(now).account
             given = Entry(
@@ -151,7 +151,7 @@ class Allowances:
         if giver_id == taker_id:
             raise Conflict(f"budget {giver_id}: it cannot give to itself; name another budget")
         with self._store.booking() as booking:
-            giver, taker = _budget(booking, giver_id), _budget(booking, taker_id)
+            giver, taker = _budget(booking, giver_id), _going_on(_budget(booking, taker_id), now=now)
             booking.post([entry for one in (giver, taker) for entry in due(booking, one, now=now)[0]])
             account = giver.span(now).account
             left_ug = position(account, booking.flows([account])).left_ug
@@ -165,10 +165,15 @@ class Allowances:
         self._wake()
 
     def what_if(self, budget_id: str, *, limit_pct: float) -> WhatIf:
-        """The budget with `limit_pct` percent of its limit, beside how it is; changes nothing."""
+        """The budget with `limit_pct` percent of its limit, beside how it is; changes nothing.
+
+        Raises Conflict outside its period: no job draws on it then.
+        """
         now = self._clock.now()
         with self._store.books() as books:
-            one = _budget(books, budget_id)
+            one = _going_on(_budget(books, budget_id), now=now)
+            if now < one.span(now).start:
+                raise Conflict(f"budget {one.id}: its period begins on {one.local(one.span(now).start)}; ask then")
             less_g = one.limit_g * (1 - limit_pct / 100)
             status = _status(books, one, now=now, less_g=less_g)
         waiting = [
@@ -214,6 +219,13 @@ def _budget(books: Books, budget_id: str) -> Budget:
     if found is None:
         raise NotFound(f"no budget {budget_id!r}; `kilowait budget` lists them")
     return found
+
+
+def _going_on(one: Budget, *, now: datetime) -> Budget:
+    """`one`, if anything can still be emitted under it. Raises Conflict."""
+    if one.over(now):
+        raise Conflict(f"budget {one.id}: its period ended on {one.local(one.span(now).end)}; name one that runs")
+    return one
 
 
 def _open(asked: BudgetRequest) -> BudgetRequest:
