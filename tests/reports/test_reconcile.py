@@ -244,6 +244,12 @@ def test_a_figure_that_only_some_of_their_rows_have_says_so() -> None:
     assert "1 of their 2 rows here have no such figure" in found.notes
 
 
+def test_a_file_without_one_figure_is_not_passed_over_in_silence() -> None:
+    found = compared(b"usage_month,project.id\n2026-01-01,x\n")
+    assert found.comparisons == ()
+    assert any("nothing was compared" in note for note in found.notes)
+
+
 def _table(row: dict[str, str]) -> bytes:
     out = io.StringIO()
     writer = csv.DictWriter(out, row)

@@ -6,11 +6,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from kilowait_scheduler.clock import GridClock
 from kilowait_scheduler.core.allowance import Drawn
 from kilowait_scheduler.core.budget import Budget, BudgetScope, CarryOver, Enforcement, OnExhausted, Period
+from kilowait_scheduler.core.budget_request import Ask, BudgetRequest, RequestState
+from kilowait_scheduler.core.errors import Conflict, Refused
 from kilowait_scheduler.core.ledger import Entry, EntryKind, balance_ug, grant, hold, release, to_ug
 from kilowait_scheduler.core.state import Phase, RunPhase
+from kilowait_scheduler.service.allowances import Allowances
 from kilowait_scheduler.service.budgets import Budgets, standing
+from kilowait_scheduler.service.planning import Planning
 from kilowait_scheduler.store.engine import open_engine
 from kilowait_scheduler.store.repository import Store
 
@@ -426,3 +431,33 @@ def test_what_a_job_that_has_begun_needs_on_top_is_promised_to_nobody_else(store
     assert budgets.reserve(record("0a3", team="nlp"), grams=0.1, now=T0 + 2 * HOUR) != ""
     budgets.close(begun, now=T0 + 3 * HOUR)
     assert budgets.reserve(record("0a3", team="nlp"), grams=50, now=T0 + 3 * HOUR) == ""
+
+
+def test_of_two_decisions_at_once_one_stands_and_a_budget_gives_no_more_than_it_has(store: Store) -> None:
+    engine = open_engine(store.engine.url.render_as_string(hide_password=False))  # another server's connections
+    clock = GridClock(1.0, 0, int(T0.timestamp() * 1e6), wall_us=lambda: 0)
+    servers = [
+        Allowances(store=one, planning=Planning, clock=clock, wake=lambda: None)  # type: ignore[arg-type]
+        for one in (store, Store(engine))
+    ]
+    store.put_budget(NLP)
+    store.put_budget(ALL)
+    number = servers[0].ask("nlp", Ask(amount_g=10.0, why="more"), by="ada").id
+
+    def decide(n: int) -> BudgetRequest:
+        server = servers[n % 2]
+        return server.refuse(number, by=f"{n}") if n % 3 == 0 else server.approve(number, by=f"{n}")
+
+    decided = [one for one in at_once(12, decide) if not isinstance(one, Conflict)]
+    assert len(decided) == 1 and isinstance(decided[0], BudgetRequest), decided
+    granted_ug = to_ug(10.0) if decided[0].state is RequestState.APPROVED else 0
+    given = [entry.amount_ug for entry in store.entries() if entry.kind is EntryKind.EXTENSION]
+    assert sum(given) == granted_ug
+
+    handed = at_once(12, lambda n: servers[n % 2].transfer("all", "nlp", amount_g=100.0, by=f"{n}"))
+    engine.dispose()
+    assert [one for one in handed if one is not None and not isinstance(one, Refused)] == []
+    assert handed.count(None) == 4
+    assert store.balance_ug("budget:all-2026-11") == to_ug(50.0)
+    assert store.balance_ug("budget:nlp-2026-11") == to_ug(1400.0) + granted_ug
+    assert store.verify().sound

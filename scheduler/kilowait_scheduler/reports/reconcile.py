@@ -156,6 +156,8 @@ def reconcile(
     ]
     exceeding = sum(abs(one.difference_pct or 0.0) > tolerance_pct for one in found)
     notes = tuple(_notes(bill, months, theirs, ours))
+    if theirs and not found:
+        notes += ("No row of theirs has a figure, and our books have none there either: nothing was compared.",)
     return Reconciliation(bill.shape, bill.timezone, tolerance_pct, tuple(found), exceeding, notes)
 
 
