@@ -92,13 +92,14 @@ _TEXTS = """[...document.querySelectorAll('svg.picture text')].filter(e => e.get
 
 @pytest.mark.parametrize("make", [sample.by_team, sample.many])
 @pytest.mark.parametrize("width", [360, 390, 600, 768, 820, 821, 1280])
-def test_at_any_width_every_word_of_a_picture_is_legible_and_whole_without_scrolling(
+def test_at_any_width_every_word_of_a_picture_is_legible_and_whole_and_a_phone_scrolls_nothing_sideways(
     look: Open, tmp_path: Path, make: Callable[[], Any], width: int
 ) -> None:
     file = tmp_path / "report.html"
     file.write_text(to_html(make()), encoding="utf-8")
     page = look(file.as_uri(), width=width).page
-    scrolls = "[...document.querySelectorAll('.wide:has(svg)')].filter(e => e.scrollWidth > e.clientWidth).length"
+    of = ".wide" if width <= 620 else ".wide:has(svg)"  # on a phone the rows of tables are cards
+    scrolls = f"[...document.querySelectorAll('{of}')].filter(e => e.scrollWidth > e.clientWidth).length"
     assert page.evaluate(scrolls) == 0
     texts = page.evaluate(_TEXTS)
     assert len(texts) > 50

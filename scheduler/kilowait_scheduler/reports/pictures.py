@@ -23,7 +23,7 @@ UNATTRIBUTED = bars.Kind("not attributed to a run", "unattributed", "dots")
 
 _T = TypeVar("_T")
 
-# More rows than this are no picture any more; the rest is one row of its own.
+# More rows than this are no picture any more; the rest is one sum.
 _MOST_ROWS = 30
 
 
@@ -85,10 +85,7 @@ def saved(report: Report) -> Markup | None:
     shown, rest = _drawn(ranked, by=lambda job: abs(job.saved_g or 0.0))
     rows = [_saved_row(job, unit) for job in shown]
     if rest:
-        levers = [job.levers for job in rest if job.levers is not None]
-        total = sum(job.saved_g or 0.0 for job in rest)
-        words = unit.text(total, signed=True)
-        rows.append(bars.Row(f"{len(rest)} other jobs", _levers(_sum(levers)), words, net=total))
+        rows.append(_rest(f"{len(rest)} other jobs", unit.text(sum(job.saved_g or 0.0 for job in rest), signed=True)))
     return bars.draw(
         bars.Bars(
             id_="saved",
@@ -122,9 +119,8 @@ def saved_by(report: Report) -> Markup | None:
         for group in shown
     ]
     if rest:
-        total = sum(group.totals.saved_g for group in rest)
-        levers = _levers(_sum([group.totals.levers for group in rest]))
-        rows.append(bars.Row(f"{len(rest)} other {report.by}s", levers, unit.text(total, signed=True), net=total))
+        words = unit.text(sum(group.totals.saved_g for group in rest), signed=True)
+        rows.append(_rest(f"{len(rest)} other {report.by}s", words))
     return bars.draw(
         bars.Bars(
             id_="saved-by",
@@ -164,13 +160,9 @@ def _levers(levers: Levers) -> tuple[tuple[bars.Kind, float], ...]:
     )
 
 
-def _sum(levers: Sequence[Levers]) -> Levers:
-    return Levers(
-        sum(lever.time_shift_g for lever in levers),
-        sum(lever.region_shift_g for lever in levers),
-        sum(lever.resizing_g for lever in levers),
-        sum(lever.overheads_g for lever in levers),
-    )
+def _rest(name: str, words: str) -> bars.Row:
+    """What has no row of its own, as a sum in words: a bar of hundreds would leave the others too short to compare."""
+    return bars.Row(f"{name}, not drawn", (), words)
 
 
 def energy_of_jobs(report: Report) -> Markup | None:
@@ -183,8 +175,7 @@ def energy_of_jobs(report: Report) -> Markup | None:
     shown, rest = _drawn(ranked, by=lambda job: job.energy_kwh or 0.0)
     rows = [bars.Row(job.name, ((JOBS, job.energy_kwh or 0.0),), unit.text(job.energy_kwh)) for job in shown]
     if rest:
-        total = sum(job.energy_kwh or 0.0 for job in rest)
-        rows.append(bars.Row(f"{len(rest)} other jobs", ((JOBS, total),), unit.text(total)))
+        rows.append(_rest(f"{len(rest)} other jobs", unit.text(sum(job.energy_kwh or 0.0 for job in rest))))
     return bars.draw(
         bars.Bars(
             id_="energy-jobs",
