@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kilowait_scheduler.core.energy import Reading, Readings, RunShare
+from kilowait_scheduler.core.errors import BadInput
 from kilowait_scheduler.reports.model import Report
 from kilowait_scheduler.service.reporting import Asked
 from world import HOUR, START, World, make_world
@@ -141,3 +142,22 @@ def test_an_interval_of_the_meter_that_began_before_the_first_submission_is_coun
     world.run(2 * HOUR, every=HOUR)
     (line,) = report(world).jobs
     assert line.note == "" and line.carbon_g is not None
+
+
+def test_a_report_that_ends_before_the_first_submission_has_no_job(make: Make) -> None:
+    world = make({"AA": [300.0] * 24, "BB": [290.0] * 24})
+    record = world.submit(**job("j0"))
+    for end in (record.submitted_at, record.submitted_at - HOUR):
+        found = report(world, end=end)
+        assert (found.jobs, found.start, found.end) == ((), end, end)
+    assert len(report(world).jobs) == 1
+
+
+def test_a_span_without_length_and_a_start_ahead_are_refused(make: Make) -> None:
+    world = make({"AA": [300.0] * 24, "BB": [290.0] * 24})
+    with pytest.raises(BadInput, match="is not later than start"):
+        report(world, start=START, end=START)
+    for ahead in (START + HOUR, datetime.max.replace(tzinfo=UTC)):
+        with pytest.raises(BadInput, match="lies ahead"):
+            report(world, start=ahead)
+    assert report(world, start=START + HOUR, end=START + 2 * HOUR).jobs == ()

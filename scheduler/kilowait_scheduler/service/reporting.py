@@ -65,11 +65,13 @@ class Asked:
     timezone: str = "UTC"
 
     def __post_init__(self) -> None:
-        """Raises BadInput where the time zone is none."""
+        """Raises BadInput where the time zone is none, or the span has no length."""
         try:
             known_zone(self.timezone)
         except ValueError as error:
             raise BadInput(f"timezone: {error}") from None
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise BadInput(f"end: {self.end.isoformat()} is not later than start, {self.start.isoformat()}; swap them?")
 
     def of_month(self, month: str | None) -> Asked:
         """The same about one month of its time zone, if any is named. Raises BadInput where it has a span already."""
@@ -110,9 +112,12 @@ class Reporting:
     async def _evidence(self, asked: Asked, progress: Progress) -> Evidence:
         now = self._clock.now()
         records = await asyncio.to_thread(self._store.jobs)
-        begin = asked.start or min((record.submitted_at for record in records), default=now)
+        if asked.start is not None and asked.end is None and asked.start > now:
+            raise BadInput(f"start: {asked.start.isoformat()} lies ahead; name a time before now, or an end as well")
         stop = asked.end or now
-        until = max(stop, begin + timedelta(seconds=1))
+        begin = asked.start or min((record.submitted_at for record in records), default=stop)
+        begin = min(begin, stop)  # nothing had been submitted by the end that was asked for
+        until = asked.end or max(now, begin + timedelta(seconds=1))
         regions = await asyncio.to_thread(self._store.regions)
         queue = queue_for(records, start=begin, end=until)
         measured = await asyncio.to_thread(self._measured, queue, now, progress)
