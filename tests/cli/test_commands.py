@@ -278,9 +278,8 @@ def test_a_budget_that_is_over_or_to_come_is_listed_as_such(cli: Cli) -> None:
     for id_, year in (("past", 2020), ("coming", 2999)):
         span = ("--start", f"{year}-01-01T00:00:00Z", "--end", f"{year}-02-01T00:00:00Z")
         assert cli("budget", "set", id_, "--limit-kg", "1", "--period", "once", "--soft", *span)[0] == 0
-    out = cli("budget")[1]
-    assert "over since" in out and "2020" in out
-    assert "from" in out and "2999" in out
+    words = cli("budget")[1].split()  # a narrow terminal breaks lines between any two
+    assert {"over", "since", "2020", "from", "2999"} <= set(words)
 
 
 def test_page_evidence_and_output_of_one_command_are_one_report(cli: Cli, tmp_path: Path) -> None:
