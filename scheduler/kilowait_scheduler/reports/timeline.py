@@ -6,6 +6,7 @@ draws the past with it, the web pages the forecast.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -204,7 +205,7 @@ def _intensity(drawing: _Drawing, panel: Panel, slots: Sequence[Slot], y: svg.Sc
 
 
 def _under(spans: Iterable[Span], steps: Sequence[svg.Step]) -> Iterable[svg.Step]:
-    """The parts of `steps` during which any of `spans` lasts, each once."""
+    """The parts of `steps`, which follow one another, during which any of `spans` lasts, each once."""
     merged: list[tuple[datetime, datetime]] = []
     for span in sorted(spans, key=lambda span: span.start):
         if merged and span.start <= merged[-1][1]:
@@ -212,10 +213,10 @@ def _under(spans: Iterable[Span], steps: Sequence[svg.Step]) -> Iterable[svg.Ste
         else:
             merged.append((span.start, span.end))
     for begin, finish in merged:
-        for start, end, value in steps:
-            lower, upper = max(begin, start), min(finish, end)
-            if lower < upper:
-                yield lower, upper, value
+        for start, end, value in steps[bisect_right(steps, begin, key=lambda step: step[1]) :]:
+            if start >= finish:
+                break
+            yield max(begin, start), min(finish, end), value
 
 
 def _lanes(drawing: _Drawing, panel: Panel) -> None:
