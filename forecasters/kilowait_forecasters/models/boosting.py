@@ -19,8 +19,8 @@ class Boosting:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         self._trees = HistGradientBoostingRegressor(
-            max_iter=200,
-            learning_rate=0.03,
+            max_iter=120,
+            learning_rate=0.05,
             max_leaf_nodes=12,
             min_samples_leaf=200,
             l2_regularization=1.0,
