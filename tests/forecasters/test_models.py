@@ -277,6 +277,24 @@ def test_a_candidate_that_was_good_lately_counts_more_than_one_that_was_good_lon
     assert found["lately"].mean() > 0.7
 
 
+def test_a_zone_that_begins_to_repeat_itself_is_forecast_so_within_a_week() -> None:
+    rng = np.random.default_rng(0)
+    size = {"learned": [0.05] * 53 + [0.02] * 7, "yesterday": [0.06] * 53 + [0.001] * 7}
+    errors = {name: np.array(scale)[:, None] * rng.normal(size=(60, 24)) for name, scale in size.items()}
+    found = weights(errors, {"learned": 0.95, "yesterday": 0.05}, np.arange(60)[::-1], range(24))
+    assert found["yesterday"].min() > 0.9
+
+
+def test_a_calm_day_among_others_changes_the_weights_little() -> None:
+    rng = np.random.default_rng(0)
+    errors = {"a": 0.05 * rng.normal(size=(60, 24)), "b": 0.06 * rng.normal(size=(60, 24))}
+    before = weights(errors, {"a": 0.5, "b": 0.5}, np.arange(60)[::-1], range(24))
+    for one in errors.values():
+        one[-1] *= 0.1
+    after = weights(errors, {"a": 0.5, "b": 0.5}, np.arange(60)[::-1], range(24))
+    assert after["a"] == pytest.approx(before["a"], abs=0.02)
+
+
 def test_candidates_that_never_err_leave_the_weights_as_they_were() -> None:
     found = weights({"a": np.zeros((9, 24)), "b": np.zeros((9, 24))}, {"a": 0.7, "b": 0.3}, np.zeros(9), range(24))
     assert found["a"] == pytest.approx(np.full(24, 0.7))

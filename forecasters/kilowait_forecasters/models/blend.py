@@ -17,6 +17,10 @@ _SHARPNESS = 10.0
 _NO_ERROR = 1e-9
 # A single hour that was forecast at a multiple of what came counts as no more than this.
 _MOST_ERROR = 3.0
+# A day that even the best candidate missed by more than this many times what it missed the last few days by was another
+# grid, or another feed: it counts no more than such a day would. Else a zone whose values begin to repeat themselves
+# would be judged for weeks by the large errors from before, at which all are alike.
+_ANOTHER_GRID, _LAST_DAYS = 4.0, 3
 
 
 def weights(
@@ -27,7 +31,8 @@ def weights(
     `errors` (records, leads) are log forecast minus log truth, NaN where the truth is not known, made `age_days` ago.
     A weight is the prior one by a power of the mean error on that day ahead, relative to what came: not squared,
     because one strange week must not outweigh a month, and of each candidate alone, because weights fitted to how
-    candidates err together do not last. Without a record the prior stands.
+    candidates err together do not last. Days much harder than the last few count less. Without a record the prior
+    stands.
     """
     names = list(errors)
     start = np.array([prior[name] for name in names])
@@ -39,12 +44,21 @@ def weights(
         here = days == day
         table = np.stack([errors[name][:, here] for name in names], axis=-1)
         table = np.minimum(np.abs(np.expm1(table)), _MOST_ERROR)
-        counts = np.broadcast_to(fade[:, None], table.shape[:2])
-        keep = np.isfinite(table).all(axis=-1)
+        keep = np.asarray(np.isfinite(table).all(axis=-1))
         if keep.sum() < DAY:
             continue
-        missed = counts[keep] @ table[keep] / counts[keep].sum() + _NO_ERROR
+        known = keep.sum(axis=1)
+        told = np.flatnonzero(known)
+        by_day = np.where(keep[..., None], table, 0.0).sum(axis=1)[told] / known[told, None] + _NO_ERROR
+        counts = (fade * known)[told] * _relevance(by_day.min(axis=1), age_days[told])
+        missed = counts @ by_day / counts.sum()
         worth = start * (missed.min() / missed) ** _SHARPNESS
         for name, share in zip(names, worth / worth.sum(), strict=True):
             result[name][here] = share
     return result
+
+
+def _relevance(least: Floats, age_days: Floats) -> Floats:
+    """How much a day counts whose best candidate missed by `least`, beside the last ones: at most 1."""
+    lately = np.median(least[np.argsort(age_days, kind="stable")[:_LAST_DAYS]])
+    return np.asarray(np.minimum(_ANOTHER_GRID * lately / least, 1.0))
