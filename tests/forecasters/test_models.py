@@ -17,7 +17,7 @@ from kilowait_forecasters.models.blend import weights
 from kilowait_forecasters.models.features import causal_fill, layout_of, shares_of, trailing_mean
 from kilowait_forecasters.models.hours import Hours
 from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
-from kilowait_forecasters.models.steady import steady, usual
+from kilowait_forecasters.models.steady import moved_usual, steady, usual
 
 ISSUED = FIRST + 120 * 24
 
@@ -220,6 +220,21 @@ def test_what_is_usual_is_the_course_of_the_day_and_half_of_what_a_weekday_has_o
     assert usual(course, np.array([840]), LEADS) == pytest.approx(course[None, 840 : 840 + HORIZON_H])
     told = usual(weekend, np.array([35 * 24]), np.arange(168)).reshape(7, 24).mean(axis=1)
     assert told[5] - told[1] == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_moved_usual_keeps_half_of_what_the_last_day_departed_by() -> None:
+    course = np.tile(np.sin(np.arange(24) / 4), 42)
+    course[839 - 23 : 840] += 0.3
+    kept = moved_usual(course, np.array([840]), LEADS) - usual(course, np.array([840]), LEADS)
+    assert kept == pytest.approx(np.full((1, HORIZON_H), 0.15))
+
+
+def test_the_moved_usual_is_nearer_than_the_usual_where_the_level_wanders() -> None:
+    log = np.repeat(np.cumsum(np.random.default_rng(0).normal(size=200)), 24) + np.tile(np.sin(np.arange(24) / 4), 200)
+    origins = np.arange(40, 190) * 24
+    truth = log[origins[:, None] + LEADS]
+    missed = [np.abs(one(log, origins, LEADS) - truth).mean() for one in (moved_usual, usual)]
+    assert missed[0] < 0.9 * missed[1]
 
 
 @pytest.mark.parametrize("lag_h", [0, 30])

@@ -15,7 +15,7 @@ from .boosting import Boosting
 from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
 from .hours import Floats, Hours
 from .ridge import Ridge, fit_ridges
-from .steady import steady, usual
+from .steady import moved_usual, steady, usual
 
 HORIZON_H = 96
 # Actual values may be this late; older ones say too little about now.
@@ -30,8 +30,9 @@ _PRIOR = {
     "ridge on steady": 0.2,
     "boosting": 0.2,
     "steady": 0.1,
-    "usual": 0.1,
-    "hour-of-day": 0.05,
+    "usual": 0.07,
+    "moved usual": 0.05,
+    "hour-of-day": 0.03,
     "hour-of-week": 0.05,
     "persistence": 0.05,
 }
@@ -185,6 +186,7 @@ def _said(
         "boosting": anchor + trees.predict(features.tree(origins, leads)),
         "steady": firm,
         "usual": usual(features.log, origins, leads),
+        "moved usual": moved_usual(features.log, origins, leads),
     }
     for name, values in baselines.baselines(np.exp(features.log), origins, leads).items():
         said[name] = np.log(np.maximum(values, features.floor))

@@ -1,4 +1,4 @@
-"""The two candidates with few numbers: what is usual at that hour, and how much of a departure from it lasts.
+"""The candidates with few numbers: what is usual at that hour, and how much of a departure from it lasts.
 
 Few numbers can be learned from few days and hardly go wrong. They are also what the candidates with many columns start
 from: those learn departures from the steady forecast, so what they have not learned falls back on it.
@@ -14,6 +14,8 @@ from .hours import Floats
 
 # Days count half after so many, and half of what the weekday had of its own in the last four weeks is added.
 _USUAL_HALF_LIFE_DAYS, _DAYS, _WEEKS, _WEEKDAY = 4.0, 28, 4, 0.5
+# How much of the last day's departure from the usual the moved usual keeps.
+_KEPT = 0.5
 # What lasts of a departure is learned from past days that count half after so many; the penalty is in such days.
 _HALF_LIFE_DAYS, _PENALTY_DAYS = 90.0, 10.0
 # Leads that share their numbers.
@@ -34,6 +36,15 @@ def usual(log: Floats, origins: Whole, leads: Whole) -> Floats:
     for k in range(_WEEKS):
         found += _WEEKDAY / _WEEKS * log[weeks_ago - WEEK * k]
     return found
+
+
+def moved_usual(log: Floats, origins: Whole, leads: Whole) -> Floats:
+    """The usual with a half of the last day's mean departure from it, shape (origins, leads): for levels that wander.
+
+    `log` (no NaN) begins a month before the first origin.
+    """
+    lately = _departure(log, origins - DAY).mean(axis=1, keepdims=True)
+    return np.asarray(usual(log, origins, leads) + _KEPT * lately)
 
 
 def steady(log: Floats, truth: Floats, origins: Whole, leads: Whole) -> Floats:
@@ -73,10 +84,7 @@ def _faded(daily: Floats, late: Whole) -> Floats:
 
 def _columns(log: Floats, origins: Whole, leads: Whole, ordinary: Floats) -> Floats:
     """What may last, shape (origins, leads, columns): the simple forecasts and the last days, as departures."""
-    day = np.arange(DAY)
-    lately, before = (
-        log[start[:, None] + day] - usual(log, start, day) for start in (origins - DAY, origins - 2 * DAY)
-    )
+    lately, before = _departure(log, origins - DAY), _departure(log, origins - 2 * DAY)
     now = lately[:, -3:].mean(axis=1, keepdims=True)
     columns = [
         *(np.log(said) - ordinary for said in baselines(np.exp(log), origins, leads).values()),
@@ -85,3 +93,9 @@ def _columns(log: Floats, origins: Whole, leads: Whole, ordinary: Floats) -> Flo
         *(now * np.exp(-leads / fading_h) for fading_h in _FADING_H),
     ]
     return np.stack([np.broadcast_to(column, ordinary.shape) for column in columns], axis=-1)
+
+
+def _departure(log: Floats, start: Whole) -> Floats:
+    """By how much each hour of the day from `start` on departed from what was usual then, shape (starts, DAY)."""
+    day = np.arange(DAY)
+    return np.asarray(log[start[:, None] + day] - usual(log, start, day))
