@@ -16,7 +16,7 @@ from kilowait_forecasters.models.baselines import NAMES, baselines
 from kilowait_forecasters.models.blend import weights
 from kilowait_forecasters.models.features import causal_fill, layout_of, shares_of, trailing_mean
 from kilowait_forecasters.models.hours import Hours
-from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel
+from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, OwnModel, priors
 from kilowait_forecasters.models.steady import moved_usual, steady, usual
 
 ISSUED = FIRST + 120 * 24
@@ -308,6 +308,12 @@ def test_a_calm_day_among_others_changes_the_weights_little() -> None:
         one[-1] *= 0.1
     after = weights(errors, {"a": 0.5, "b": 0.5}, np.arange(60)[::-1], range(24))
     assert after["a"] == pytest.approx(before["a"], abs=0.02)
+
+
+def test_the_candidate_with_most_numbers_counts_the_more_the_longer_the_history() -> None:
+    few, many, more = priors(60.0), priors(800.0), priors(1600.0)
+    assert few["ridge"] < few["steady"] < few["ridge on steady"] < many["ridge"] == more["ridge"]
+    assert {name: one for name, one in few.items() if name != "ridge"}.items() <= many.items()
 
 
 def test_candidates_that_never_err_leave_the_weights_as_they_were() -> None:

@@ -26,7 +26,6 @@ _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 _TRIAL_DAYS, _LEAST_DAYS = 56, 26
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
-    "ridge": 0.2,
     "ridge on steady": 0.2,
     "boosting": 0.2,
     "steady": 0.1,
@@ -36,6 +35,8 @@ _PRIOR = {
     "hour-of-week": 0.05,
     "persistence": 0.05,
 }
+# The ridge has many numbers: from few days they are learned badly, from two years better than any other's.
+_RIDGE_PRIOR, _RIDGE_DAYS = 0.6, 750.0
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
 _PENALTY, _PENALTY_ON_STEADY = 100.0, 300.0
@@ -219,14 +220,20 @@ def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:
     return _Record(origins, table), _Record(np.array([known.end]), said[0])
 
 
+def priors(history_days: float) -> dict[str, float]:
+    """What each candidate counts where there is no record, by the days of history it can learn from; not normalised."""
+    return _PRIOR | {"ridge": _RIDGE_PRIOR * min(history_days / _RIDGE_DAYS, 1.0)}
+
+
 def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple[Floats, Floats, Floats, str]:
     """The blend's log forecast, its past misses (truth minus blend, logs), how old each is, and it in words."""
     truth = Features(known, Layout()).truth(record.origins - known.first, leads)
     names = [name for name in now.said if name in record.said]
+    prior = priors(len(known.g_per_kwh) / DAY)
     age_days = (known.end - record.origins) / DAY
     shares = blend.weights(
         {name: record.said[name] - truth for name in names},
-        {name: _PRIOR[name] for name in names},
+        {name: prior[name] for name in names},
         age_days,
         leads.tolist(),
     )
