@@ -45,7 +45,7 @@ bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md
 bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes half an hour
 	$(VENV)/python docs/benchmarks/forecast_bench.py $(BENCH_FORECAST_ARGS)
 
-bench-accounts: prepare-dev  ## writes docs/benchmarks/accounts.md; takes about three minutes
+bench-accounts: prepare-dev  ## writes docs/benchmarks/accounts.md; takes about ten minutes
 	$(VENV)/python docs/benchmarks/accounts_bench.py
 
 pins:  ## compile requirements/*.txt anew from pyproject.toml
