@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .anchors import Resume
-from .attribute import RunIdentity, attribute, holders_of, parties
+from .attribute import RunIdentity, attribute, holders_of, parties, same_parties
 from .cadence import Cadence
 from .clock import boot_ns
 from .coarsen import STEPS_US, coarsen
@@ -73,7 +74,7 @@ class Agent:
         self._held: dict[str, Holders] = {}
         self._looked_us: int | None = None
         self._listed: dict[str, set[int]] = {}
-        self._idle: dict[str, IdlePower] = {}
+        self._idle: defaultdict[str, IdlePower] = defaultdict(IdlePower)
         self._resumes = dict(resumes or {})
         self._devices: dict[str, DeviceStream] = {}
 
@@ -132,14 +133,14 @@ class Agent:
         listed = self._meter.processes()
         self._watch({process.pid for processes in listed.values() for process in processes})
         holders = {uuid: self._holders(uuid, listed.get(uuid)) for uuid in devices}
-        changed = {uuid for uuid in self._held if parties(self._held[uuid]) != parties(holders.get(uuid))}
-        powered = {uuid for uuid, device in devices.items() if not device.counter}
+        changed = {uuid for uuid, held in self._held.items() if not same_parties(held, holders.get(uuid))}
         closed: list[Span] = []
         try:
             readings: list[Reading] = []
             if changed:
                 readings += self._meter.read(changed, exact=True)
-            rest = devices.keys() - changed if everything else powered - changed
+            powered = [uuid for uuid, device in devices.items() if everything or not device.counter]
+            rest = [uuid for uuid in powered if uuid not in changed]
             if rest or everything:  # also where there is none: one that could not be opened may be there now
                 readings += self._meter.read(rest)
         except Transient as error:
@@ -151,14 +152,14 @@ class Agent:
         for reading in readings if not everything else [*readings, *self._missing(readings)]:
             uuid = reading.device_uuid
             now = holders.get(uuid)
-            fresh = [one for one in listed.get(uuid, ()) if one.pid not in self._listed.get(uuid, ())]
             grown = uuid in changed and set(parties(self._held[uuid]) or ()) <= set(parties(now) or ())
-            since_us = self._since(reading, fresh, looked_us=before_us) if grown else None
-            idle_mw = self._idle.setdefault(uuid, IdlePower()).mw
+            since_us = self._since(reading, listed.get(uuid, ()), looked_us=before_us) if grown else None
+            idle_mw = self._idle[uuid].mw
             closed += self._stream_of(uuid, devices).push(reading, now, since_us=since_us, idle_mw=idle_mw)
             self._held[uuid] = now
-        for uuid in holders.keys() & self._devices.keys() - {reading.device_uuid for reading in readings}:
-            self._devices[uuid].note(looked_us, holders[uuid])
+        if not everything:
+            for uuid in holders.keys() & self._devices.keys() - {reading.device_uuid for reading in readings}:
+                self._devices[uuid].note(looked_us, holders[uuid])
         self._listed = {uuid: {one.pid for one in processes} for uuid, processes in listed.items()}
         self._hand_on(closed)
 
@@ -169,7 +170,9 @@ class Agent:
         Of one that was started before that look, only that it came between the two is known: half way is the best
         guess.
         """
-        starts = [start for process in processes if (start := self._started(process.pid)) is not None]
+        before = self._listed.get(reading.device_uuid, ())
+        fresh = [process.pid for process in processes if process.pid not in before]
+        starts = [start for pid in fresh if (start := self._started(pid)) is not None]
         if self._held[reading.device_uuid] is None or looked_us is None or not starts:
             return None
         start_us = reading.t_us - (reading.mono_ns - min(starts)) // 1000
@@ -180,7 +183,8 @@ class Agent:
             limits = Limits().at_cadence(self._cadence.interval_s).at_speed(self._cadence.speed)
             self._devices[uuid] = DeviceStream(
                 limits=limits.with_power_limit(devices[uuid].limit_mw if uuid in devices else None),
-                merge_us=round(self._cadence.flush_s * 1_000_000),
+                # As long as from flush to flush, also where a reading comes late.
+                merge_us=round((self._cadence.flush_s + self._cadence.interval_s / 2) * 1_000_000),
                 resume=self._resumes.get(uuid),
                 boot_id=self._stream.boot_id,
             )
@@ -208,8 +212,9 @@ class Agent:
         A process that has just ended is listed by the driver until it has let go of the device: it keeps the run it
         had here a moment ago. Where clients work through a server process, the server is none of the parties.
         """
-        if processes is None:
-            return None
+        if not processes:
+            self._known.pop(device_uuid, None)
+            return None if processes is None else ()
         before = self._known.get(device_uuid, {})
         served = any(process.client for process in processes)
         now: dict[int, RunIdentity] = {}

@@ -73,6 +73,11 @@ def parties(holders: Sequence[Holder] | None) -> tuple[object, ...] | None:
     return None if holders is None else tuple((holder.run, holder.slices) for holder in holders)
 
 
+def same_parties(a: Sequence[Holder] | None, b: Sequence[Holder] | None) -> bool:
+    """The same parties hold the device, however much each works."""
+    return a == b or parties(a) == parties(b)
+
+
 def attribute(
     energy_mj: int, holders: Sequence[Holder] | None, *, idle_mj: int | None = None, slices: int = 0
 ) -> Attribution:

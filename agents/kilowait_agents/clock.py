@@ -13,11 +13,12 @@ from typing import Protocol
 
 from .errors import Refused
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def boot_ns() -> int:
     """Nanoseconds since boot, including suspend (CLOCK_BOOTTIME); plain monotonic time where there is no such clock."""
-    clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(clock_id)
+    return time.clock_gettime_ns(_BOOT)
 
 
 class Clock(Protocol):

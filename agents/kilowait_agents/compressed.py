@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 from .clock import CompressedClock
 from .meter import Device, Meter, Process
@@ -32,8 +31,7 @@ class CompressedMeter:
 
     def read(self, only: Collection[str] | None = None, *, exact: bool = False) -> Sequence[Reading]:
         return [
-            replace(
-                reading,
+            reading._replace(
                 t_us=self._clock.grid_us(reading.t_us),
                 mono_ns=self._clock.scale(reading.mono_ns),
                 counter_mj=None if reading.counter_mj is None else self._clock.scale(reading.counter_mj),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from .energy import trapezoid_mj
 from .reading import Reading
-from .wire import Method, Quality, Scope
+from .wire import LARGEST, Method, Quality, Scope
 
 # Stated accuracy of the boards' power sensors, which the counter is built from (energy.md 3 and 3a). The edges of an
 # interval (one counter tick, about 100 ms) are not in it: they cancel between adjoining records.
@@ -27,8 +28,7 @@ UNKNOWN_PCT = 100.0
 _STILL_MW = 1000  # below 1 W a counter that does not move is right
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Energy of one device on [t0_us, t1_us), in mJ; `mono_dt_ns` is its length by the clock that never steps.
 
     In a gap nothing is known: its `energy_mj` of 0 is a place holder, and readers look at `quality` before they add.
@@ -115,6 +115,9 @@ class Integrator:
 
         Readings that do not come after the one before are dropped: they have no length.
         """
+        if reading.counter_mj is not None and reading.counter_mj > LARGEST:
+            # More than any can have reached: drivers have filled fields that they did not know with ones.
+            reading = reading._replace(counter_mj=None)
         if self._samples:
             before = self._samples[-1]
             if reading.t_us <= before.t_us or reading.mono_ns <= before.mono_ns:
@@ -146,8 +149,7 @@ class Integrator:
         self._still_ns = self._still_ns + interval.mono_dt_ns if stands_still else 0
         self._samples = [last]
         if self._resumed is not None:
-            interval = replace(
-                interval,
+            interval = interval._replace(
                 quality="recovered" if interval.quality == "measured" else interval.quality,
                 note=interval.note or self._resumed,
             )

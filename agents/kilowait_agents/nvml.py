@@ -6,35 +6,22 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from .clock import Clock
 from .errors import Permanent, Transient
 from .meter import Device, Part, Process
 from .nvml_processes import GpuProcesses, list_parts
-from .reading import PowerKind, Reading
-from .wire import Scope, Source
+from .nvml_sensors import Sensors, find_sensors
+from .reading import Reading
+from .wire import Source
 
-# Field and scope numbers of nvml.h, API 13.
-_TOTAL_ENERGY = 83
-_POWER_AVERAGE = 185
-_POWER_INSTANT = 186
-_SCOPE_GPU = 0
-_SCOPE_MODULE = 1
-
-_SUCCESS = 0
 _UNINITIALIZED = 1
-_INVALID_ARGUMENT = 2
-_NOT_SUPPORTED = 3
 _DRIVER_NOT_LOADED = 9
 _LIBRARY_NOT_FOUND = 12
-_FUNCTION_NOT_FOUND = 13
 _GPU_IS_LOST = 15
 _RESET_REQUIRED = 16
 _VERSION_MISMATCH = 18
-
-# nvmlValueType_t -> member of the value union
-_MEMBERS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
 _FIRST_RETRY_NS = 1_000_000_000  # a lost GPU is looked for after 1 s, then at doubling distances
 _LAST_RETRY_NS = 60_000_000_000  # ... up to this
@@ -48,17 +35,12 @@ _LEARNED_FROM = 3  # ticks in a row
 
 _log = logging.getLogger(__name__)
 
-PowerField = tuple[int, int]
-_Power = PowerField | Literal["usage"] | None
-
 
 @dataclass(slots=True)
 class _Gpu:
     device: Device
     handle: Any
-    counter: bool
-    power: _Power
-    fields: bool
+    sensors: Sensors
     processes: GpuProcesses
     power_mw: int | None = None
     """When it was last read."""
@@ -70,15 +52,6 @@ class _Gpu:
     def quiet(self) -> bool:
         """It may be doing nothing: it draws less than half of what it could, or does not say."""
         return self.power_mw is None or self.device.limit_mw is None or 2 * self.power_mw < self.device.limit_mw
-
-    @property
-    def scope(self) -> Scope:
-        # The counter is the board's; the power of a module is kept only where there is no counter.
-        return "module" if isinstance(self.power, tuple) and self.power[1] == _SCOPE_MODULE else "gpu"
-
-    @property
-    def power_kind(self) -> PowerKind:
-        return "average" if isinstance(self.power, tuple) and self.power[0] == _POWER_AVERAGE else "instant"
 
 
 def open_nvml(*, clock: Clock) -> NvmlMeter:
@@ -151,7 +124,7 @@ class NvmlMeter:
             try:
                 if gpu.retry_after_ns:
                     gpu.handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.device.uuid)
-                counter_mj, power_mw = self._values(gpu)
+                counter_mj, power_mw = gpu.sensors.values(gpu.handle)
                 gpu.power_mw = power_mw
                 if gpu.retry_after_ns:  # a reset or another driver may have cut it, or made it whole
                     gpu.device = self._cut(gpu.device, gpu.handle)
@@ -164,12 +137,12 @@ class NvmlMeter:
         return Reading(
             device_uuid=gpu.device.uuid,
             name=gpu.device.name,
-            scope=gpu.scope,
+            scope=gpu.sensors.scope,
             counter_mj=counter_mj,
             power_mw=power_mw,
             t_us=self._clock.now_us() - (after_ns - before_ns) // 2000,
             mono_ns=(before_ns + after_ns) // 2,
-            power_kind=gpu.power_kind,
+            power_kind=gpu.sensors.power_kind,
         )
 
     def _drawn_out(self, gpus: Sequence[_Gpu], readings: Sequence[Reading]) -> Sequence[Reading]:
@@ -204,7 +177,7 @@ class NvmlMeter:
 
         Boards of the same name tick alike. Without it their ticks are taken to be as far apart as those of an H200.
         """
-        for gpu in {gpu.device.name: gpu for gpu in self._gpus if gpu.counter}.values():
+        for gpu in {gpu.device.name: gpu for gpu in self._gpus if gpu.sensors.counter}.values():
             last = self._reading(gpu)
             ticks: list[int] = []
             since_ns = last.mono_ns
@@ -279,7 +252,8 @@ class NvmlMeter:
             device = Device(
                 uuid=uuid, index=index, name=str(nvml.nvmlDeviceGetName(handle)), limit_mw=self._limit_mw(handle)
             )
-            gpu = self._probe(self._cut(device, handle), handle)
+            sensors = find_sensors(nvml, handle)
+            device = replace(self._cut(device, handle), counter=sensors.counter)
         except nvml.NVMLError as error:
             if error.value in (_UNINITIALIZED, _DRIVER_NOT_LOADED, _VERSION_MISMATCH):
                 raise
@@ -288,8 +262,8 @@ class NvmlMeter:
             self._broken[index] = (self._clock.mono_ns() + retry_after_ns, retry_after_ns)
             return
         self._broken.pop(index, None)
-        self._gpus.append(gpu)
-        if not gpu.counter and gpu.power is None:
+        self._gpus.append(_Gpu(device, handle, sensors, self._processes_of(device)))
+        if not sensors.counter and sensors.power is None:
             _log.warning("GPU %s (%s) has no energy counter and no power sensor; its time is a gap", index, device.uuid)
 
     def _limit_mw(self, handle: Any) -> int | None:
@@ -331,83 +305,6 @@ class NvmlMeter:
     def _processes_of(self, device: Device) -> GpuProcesses:
         return GpuProcesses(nvml=self._nvml, partitioned=device.slices > 0, now_us=self._clock.now_us)
 
-    def _gpu(self, device: Device, handle: Any, *, counter: bool, power: _Power, fields: bool) -> _Gpu:
-        return _Gpu(
-            device=replace(device, counter=counter),
-            handle=handle,
-            counter=counter,
-            power=power,
-            fields=fields,
-            processes=self._processes_of(device),
-        )
-
-    def _probe(self, device: Device, handle: Any) -> _Gpu:
-        """Which of the device's sensors answer. With a counter, power only serves as a check, so the moment's is read;
-        without one it is the measurement, so the average is preferred, and the module's is better than none."""
-        tried: list[PowerField] = [
-            (_POWER_AVERAGE, _SCOPE_GPU),
-            (_POWER_INSTANT, _SCOPE_GPU),
-            (_POWER_AVERAGE, _SCOPE_MODULE),
-            (_POWER_INSTANT, _SCOPE_MODULE),
-        ]
-        try:
-            energy, *powers = self._nvml.nvmlDeviceGetFieldValues(handle, [_TOTAL_ENERGY, *tried])
-        except self._nvml.NVMLError as error:
-            if error.value != _FUNCTION_NOT_FOUND:
-                raise
-            return self._probe_old_driver(device, handle)
-        # Any other failure may pass; a sensor is written off only where the driver says that there is none.
-        counter = energy.nvmlReturn not in (_INVALID_ARGUMENT, _NOT_SUPPORTED, _FUNCTION_NOT_FOUND)
-        answering = [field for field, value in zip(tried, powers, strict=True) if _value(value) is not None]
-        if counter:
-            answering = sorted(
-                (field for field in answering if field[1] == _SCOPE_GPU), key=lambda field: field[0] != _POWER_INSTANT
-            )
-        power = answering[0] if answering else None
-        if power is None and self._answers("nvmlDeviceGetPowerUsage", handle):
-            return self._gpu(device, handle, counter=counter, power="usage", fields=True)
-        return self._gpu(device, handle, counter=counter, power=power, fields=True)
-
-    def _probe_old_driver(self, device: Device, handle: Any) -> _Gpu:
-        return self._gpu(
-            device,
-            handle,
-            counter=self._answers("nvmlDeviceGetTotalEnergyConsumption", handle),
-            power="usage" if self._answers("nvmlDeviceGetPowerUsage", handle) else None,
-            fields=False,
-        )
-
-    def _answers(self, name: str, handle: Any) -> bool:
-        try:
-            getattr(self._nvml, name)(handle)
-        except self._nvml.NVMLError:
-            return False
-        return True
-
-    def _values(self, gpu: _Gpu) -> tuple[int | None, int | None]:
-        """(counter in mJ, power in mW) now, None for what does not answer. Raises NVMLError if nothing can."""
-        counter_mj = power_mw = None
-        if gpu.fields:
-            power = [gpu.power] if isinstance(gpu.power, tuple) else []
-            wanted = [*([_TOTAL_ENERGY] if gpu.counter else []), *power]
-            values = list(self._nvml.nvmlDeviceGetFieldValues(gpu.handle, wanted)) if wanted else []
-            told = [_value(value) for value in values]
-            if values and all(value is None for value in told):
-                raise self._nvml.NVMLError(values[0].nvmlReturn)
-            if gpu.counter:
-                counter_mj = told[0]
-            if power:
-                power_mw = told[-1]
-        elif gpu.counter:
-            counter_mj = int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle))
-        if gpu.power == "usage":
-            try:
-                power_mw = int(self._nvml.nvmlDeviceGetPowerUsage(gpu.handle))
-            except self._nvml.NVMLError:
-                if counter_mj is None:
-                    raise
-        return counter_mj, power_mw
-
     def _answered(self, gpu: _Gpu) -> None:
         if gpu.failing:
             _log.warning("GPU %s (%s) answers again", gpu.device.index, gpu.device.uuid)
@@ -440,15 +337,7 @@ def _between_ticks(at: Reading, after: Reading, *, tick_ns: int, period_ns: int)
     assert after.counter_mj is not None
     gained_mj = after.counter_mj - at.counter_mj
     since_ns = min(max(0, at.mono_ns - (tick_ns - period_ns)), period_ns)
-    return replace(at, counter_mj=at.counter_mj + max(0, gained_mj) * since_ns // period_ns)
-
-
-def _value(field: Any) -> int | None:
-    """A field's value as a whole number (mJ or mW); None if the driver did not give it."""
-    if field.nvmlReturn != _SUCCESS:
-        return None
-    member = _MEMBERS.get(field.valueType)
-    return None if member is None else int(getattr(field.value, member))
+    return at._replace(counter_mj=at.counter_mj + max(0, gained_mj) * since_ns // period_ns)
 
 
 def _why_not(error: Any) -> str:

@@ -38,10 +38,11 @@ class GpuProcesses:
         A `quiet` board is asked whether it does anything; one that draws much evidently does.
         """
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        if not running:
+            self._held, self.doubtful = {}, False
+            return []
         self.doubtful = any((one.gpuInstanceId in (None, _NO_INSTANCE)) == self._partitioned for one in running)
         parts = self._parts_of(handle, running)
-        if not running:
-            return []
         clients = self._clients(handle)
         pids = sorted({int(one.pid) for one in running} | clients)
         work: dict[int, int] = {}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from .wire import LARGEST, Scope
+from .wire import Scope
 
 PowerKind = Literal["average", "instant"]
 """A power value is the mean of the last second, or the value of a moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One device at one moment; None where the device did not say, never zero instead.
 
     `counter_mj` is the cumulative energy since the driver was loaded, `power_mw` the power by `power_kind`. `t_us` is
@@ -33,11 +31,6 @@ class Reading:
     counter_era: int = 0
     """Counters of different eras have no difference: the meter lost count between them. The first of a life is 0, and
     goes on from the life before."""
-
-    def __post_init__(self) -> None:
-        # More than any counter can have reached: drivers have filled fields that they did not know with ones.
-        if self.counter_mj is not None and self.counter_mj > LARGEST:
-            object.__setattr__(self, "counter_mj", None)
 
     @property
     def silent(self) -> bool:

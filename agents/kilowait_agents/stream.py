@@ -7,10 +7,11 @@ quality change, and where it would get longer than the flush.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .anchors import Resume
-from .attribute import Holder, RunIdentity, parties
+from .attribute import Holder, RunIdentity, same_parties
 from .energy import split_mj
 from .integrate import UNKNOWN_PCT, Integrator, Interval, Limits
 from .reading import Reading
@@ -19,8 +20,7 @@ Holders = tuple[Holder, ...] | None
 """Who holds the device: nobody (empty), these, or not known (None)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """An interval through which the holders did not change."""
 
     interval: Interval
@@ -38,7 +38,7 @@ class DeviceStream:
         self._boot_id = boot_id
         self._marks: list[tuple[int, Holders]] = []
         self._free_mw: int | None = None
-        self._pending: Span | None = None
+        self._pending: list[Span] = []
 
     def note(self, t_us: int, holders: Holders) -> None:
         """The same parties hold the device at `t_us`; they may work otherwise than before."""
@@ -59,7 +59,7 @@ class DeviceStream:
         from_us = reading.t_us
         if since_us is not None and self._marks:
             from_us = min(reading.t_us, max(since_us, self._marks[-1][0] + 1))
-        changed = bool(self._marks) and parties(self._marks[-1][1]) != parties(holders)
+        changed = bool(self._marks) and not same_parties(self._marks[-1][1], holders)
         if not self._marks:
             self._marks = [(reading.t_us, holders)]
         elif self._marks[-1][1] != holders:
@@ -70,8 +70,8 @@ class DeviceStream:
 
     def flush(self) -> list[Span]:
         """The span that is pending, closed."""
-        pending, self._pending = self._pending, None
-        return [] if pending is None else [pending]
+        pending, self._pending = self._pending, []
+        return [_joined(pending)] if pending else []
 
     def close(self) -> list[Span]:
         """Everything up to the last reading; for the end of the process."""
@@ -93,11 +93,10 @@ class DeviceStream:
             boot_us = reading.t_us - reading.mono_ns // 1000
             if start_us < boot_us < reading.t_us:
                 off = _unknown(reading, start_us, boot_us, note="the machine was restarted")
-                unknown.append(replace(off, interval=replace(off.interval, counter_end_mj=0)))
+                unknown.append(off._replace(interval=off.interval._replace(counter_end_mj=0)))
                 start_us = boot_us
             counter_mj, held, note = 0, None, "since the machine was restarted"
-        start = replace(
-            reading,
+        start = reading._replace(
             counter_mj=counter_mj,
             counter_era=0,
             power_mw=None,
@@ -113,10 +112,9 @@ class DeviceStream:
             return []
         closed: list[Span] = []
         for span in cut(interval, self._marks, free_mw=free_mw):
-            joined = None if self._pending is None else _join(self._pending, span, longest_us=self._merge_us)
-            if joined is None:
+            if self._pending and not _alike(self._pending[0], span, longest_us=self._merge_us):
                 closed += self.flush()
-            self._pending = joined or span
+            self._pending.append(span)
         self._marks = _marks_from(self._marks, interval.t1_us)
         return closed
 
@@ -164,8 +162,7 @@ def cut(interval: Interval, marks: Sequence[tuple[int, Holders]], *, free_mw: in
     energies = _divided(interval.energy_mj, lengths, [holders == () for *_, holders in pieces], free_mw=free_mw)
     return [
         Span(
-            replace(
-                interval,
+            interval._replace(
                 t0_us=t0,
                 t1_us=t1,
                 mono_dt_ns=mono_dt_ns,
@@ -187,7 +184,7 @@ def _pieces(interval: Interval, marks: Sequence[tuple[int, Holders]]) -> list[tu
     ends = [*(t_us for t_us, _ in inside[1:]), interval.t1_us]
     pieces: list[tuple[int, int, list[tuple[int, Holders]]]] = []
     for (t0, holders), t1 in zip(inside, ends, strict=True):
-        if pieces and parties(pieces[-1][2][0][1]) == parties(holders):
+        if pieces and same_parties(pieces[-1][2][0][1], holders):
             pieces[-1] = (pieces[-1][0], t1, [*pieces[-1][2], (t1 - t0, holders)])
         else:
             pieces.append((t0, t1, [(t1 - t0, holders)]))
@@ -228,18 +225,27 @@ def _marks_from(marks: Sequence[tuple[int, Holders]], t_us: int) -> list[tuple[i
     return list(marks[max(0, passed - 1) :])
 
 
-def _join(first: Span, second: Span, *, longest_us: int) -> Span | None:
-    """Adjoining spans as one; None if they differ in more than time and energy, or would be too long together."""
-    a, b = first.interval, second.interval
-    alike = (
-        parties(first.holders) == parties(second.holders)
+def _alike(first: Span, later: Span, *, longest_us: int) -> bool:
+    """They differ in nothing but time and energy, and would not be too long together."""
+    a, b = first.interval, later.interval
+    return (
+        same_parties(first.holders, later.holders)
         and b.t1_us - a.t0_us <= longest_us
         and (a.method, a.quality, a.uncertainty_pct, a.scope) == (b.method, b.quality, b.uncertainty_pct, b.scope)
         and a.note == b.note
     )
-    if not alike:
-        return None
-    whole = replace(b, t0_us=a.t0_us, mono_dt_ns=a.mono_dt_ns + b.mono_dt_ns, energy_mj=a.energy_mj + b.energy_mj)
-    if first.holders == second.holders:
+
+
+def _joined(spans: Sequence[Span]) -> Span:
+    """Adjoining spans that are alike, as one."""
+    first, last = spans[0], spans[-1]
+    if first is last:
+        return first
+    whole = last.interval._replace(
+        t0_us=first.interval.t0_us,
+        mono_dt_ns=sum([span.interval.mono_dt_ns for span in spans]),
+        energy_mj=sum([span.interval.energy_mj for span in spans]),
+    )
+    if all(span.holders == first.holders for span in spans):
         return Span(whole, first.holders)
-    return Span(whole, _averaged([(a.mono_dt_ns, first.holders), (b.mono_dt_ns, second.holders)]))
+    return Span(whole, _averaged([(span.interval.mono_dt_ns, span.holders) for span in spans]))

@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ContextDecorator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Self
@@ -229,7 +229,7 @@ class _Measured:
         slices = self._devices[interval.device_uuid].slices
         (share,) = attribute(interval.energy_mj, holders, slices=slices).shares
         uncertainty_pct = max(interval.uncertainty_pct, PART_UNCERTAINTY_PCT)
-        return replace(interval, energy_mj=share.energy_mj, uncertainty_pct=uncertainty_pct)
+        return interval._replace(energy_mj=share.energy_mj, uncertainty_pct=uncertainty_pct)
 
     def _look_for_others(self) -> None:
         """How many slices others hold from now on, on boards of which we have a part."""

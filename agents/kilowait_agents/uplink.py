@@ -164,19 +164,21 @@ class Uplink:
 
     def step(self) -> float | None:
         """One attempt: seconds until the next is due (0: at once), or None if there is nothing to send."""
-        head = self._outbox.head(self._limit)
-        if not head:
+        if not len(self._outbox):
             return None
-        # An agent that was given another name still owes what it kept under the old one.
-        origin = replace(self._origin, agent_id=head[0].agent_id)
-        records = list(takewhile(lambda record: record.agent_id == origin.agent_id, head))
         try:
+            self._transport.reach()  # before anything is asked, read back, packed, and noted as sent
             if self._settle is not None:
                 if not self._settle():
                     self.mismatch.set()
                     return None
                 self._settle = None
-            self._transport.reach()  # before there is anything to pack, and to note as sent
+            head = self._outbox.head(self._limit)
+            if not head:
+                return None
+            # An agent that was given another name still owes what it kept under the old one.
+            origin = replace(self._origin, agent_id=head[0].agent_id)
+            records = list(takewhile(lambda record: record.agent_id == origin.agent_id, head))
             batch = Batch(origin=origin, sent_at_us=self._clock.now_us(), records=tuple(records))
             self._outbox.sending(records)
             answer = self._transport.post_readings(pack(batch))

@@ -180,7 +180,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON values, in the order of the fields."""
-        plain = {name: getattr(self, name) for name in _RECORD_FIELDS}
+        plain = dict(zip(_RECORD_FIELDS, _RECORD_VALUES(self), strict=True))
         plain["shares"] = [
             {"job_id": share.job_id, "run_id": share.run_id, "energy_mj": share.energy_mj, "basis": share.basis}
             for share in self.shares
@@ -189,6 +189,7 @@ class Record:
 
 
 _RECORD_FIELDS = tuple(field.name for field in fields(Record))
+_RECORD_VALUES = attrgetter(*_RECORD_FIELDS)
 _SHARE_FIELDS = tuple(field.name for field in fields(Share))
 
 Columns = dict[str, list[Any]]

@@ -35,6 +35,15 @@ def test_energy_over_a_long_silence_is_recovered_in_full(reading: Make) -> None:
     assert [(one.energy_mj, one.quality) for one in closed] == [(24_000_000, "recovered")]
 
 
+def test_a_counter_that_no_board_can_have_reached_is_taken_for_none(reading: Make) -> None:
+    closed = run([
+        reading(0, counter_mj=1_000),
+        reading(1, counter_mj=2**64 - 1),
+        reading(2, counter_mj=801_000),
+    ])  # fmt: skip
+    assert [(one.energy_mj, one.quality, one.counter_end_mj) for one in closed] == [(800_000, "measured", 801_000)]
+
+
 def test_a_device_that_stays_silent_becomes_a_gap_and_starts_anew(reading: Make) -> None:
     closed = run([
         reading(0, counter_mj=5),

@@ -44,6 +44,7 @@ class FakeNvml:
     """The functions of pynvml that the meter calls, with pynvml's own error class."""
 
     NVMLError = pynvml.NVMLError
+    c_nvmlFieldValue_t = pynvml.c_nvmlFieldValue_t
 
     def __init__(self, *gpus: FakeGpu) -> None:
         self.gpus = list(gpus)
@@ -85,17 +86,23 @@ class FakeNvml:
         self._called("limits", gpu)
         return [200_000, 700_000]
 
-    def nvmlDeviceGetFieldValues(self, gpu: FakeGpu, wanted: list[Any]) -> list[Any]:
-        self._called("fields", gpu)
-        keys = [one if isinstance(one, tuple) else (one, 0) for one in wanted]
-        self.asked.append(keys)
-        return [self._field(gpu, key) for key in keys]
+    def _nvmlGetFunctionPointer(self, name: str) -> Any:
+        assert name == "nvmlDeviceGetFieldValues"
+        return self._fields
 
-    def _field(self, gpu: FakeGpu, key: tuple[int, int]) -> Any:
-        kind, member = KINDS[key[0]]
-        failure = gpu.returns.get(key, 0 if key in gpu.values else NOT_SUPPORTED)
-        value = SimpleNamespace(**{member: gpu.values.get(key, 0)})
-        return SimpleNamespace(nvmlReturn=failure, valueType=kind, value=value)
+    def _fields(self, gpu: FakeGpu, count: int, fields: Any) -> int:
+        try:
+            self._called("fields", gpu)
+        except pynvml.NVMLError as error:
+            return int(error.value)
+        keys = [(one.fieldId, one.scopeId) for one in fields]
+        assert len(keys) == count
+        self.asked.append(keys)
+        for one, key in zip(fields, keys, strict=True):
+            one.valueType, member = KINDS[key[0]]
+            one.nvmlReturn = gpu.returns.get(key, 0 if key in gpu.values else NOT_SUPPORTED)
+            setattr(one.value, member, gpu.values.get(key, 0))
+        return 0
 
     def nvmlDeviceGetTotalEnergyConsumption(self, gpu: FakeGpu) -> int:
         self._called("energy", gpu)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -109,6 +108,6 @@ def test_a_wall_clock_set_back_while_the_agent_was_away_costs_no_joule(reading: 
     anchor = Anchor("GPU-0", "x", "gpu", "b", START_US, 1_000_000, 0, ())
     device = DeviceStream(limits=Limits(), merge_us=5_000_000, resume=Resume(anchor), boot_id="b")
     back = reading(0.2, counter_mj=1_000_000 + 300_000_000)
-    back = replace(back, mono_ns=back.mono_ns + 10**15)
+    back = back._replace(mono_ns=back.mono_ns + 10**15)
     (span,) = [*device.push(back, ()), *device.close()]
     assert (span.interval.quality, span.interval.energy_mj) == ("recovered", 300_000_000)
