@@ -15,6 +15,7 @@ from .coarsen import STEPS_US, coarsen
 from .errors import Transient
 from .idle import IdlePower
 from .integrate import Limits
+from .life import Life
 from .meter import Device, Meter, Process
 from .reading import Reading
 from .stream import DeviceStream, Holders, Span
@@ -27,10 +28,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What identifies this agent's records: who, on which boot, in which life of the process."""
+    """What identifies this agent's records: who, in which life of the process."""
 
     agent_id: str
-    boot_id: str
     stream_epoch: str
 
 
@@ -38,10 +38,10 @@ class Agent:
     """One node's meter, turned into interval records.
 
     `identify` names the run of a pid (None: not known), `alive` says whether it runs, `started` when it was started, in
-    ns since boot (None: not known); `now_us` is the meter's clock, `watch` is told the pids on the devices. `emit`
-    keeps finished records, in order; should it raise OSError they are offered again. Per device the records adjoin,
-    from the first reading to the last (or from where an earlier life stopped, as `resumes` has it), and conserve: what
-    the meter counted is in them, once.
+    ns since boot (None: not known); `life` is that of the meter's counters, `now_us` the meter's clock; `watch` is told
+    the pids on the devices. `emit` keeps finished records, in order; should it raise OSError they are offered again.
+    Per device the records adjoin, from the first reading to the last (or from where an earlier life stopped, as
+    `resumes` has it), and conserve: what the meter counted is in them, once.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Agent:
         alive: Callable[[int], bool],
         emit: Callable[[Sequence[Record]], None],
         stream: Stream,
+        life: Callable[[], Life],
         cadence: Cadence,
         now_us: Callable[[], int],
         started: Callable[[int], int | None] = lambda pid: None,
@@ -66,6 +67,8 @@ class Agent:
         self._watch = watch
         self._emit = emit
         self._stream = stream
+        self._ask_life = life
+        self._life = life()
         self._cadence = cadence
         self._seq = 0
         self._trouble: str | None = None
@@ -129,6 +132,7 @@ class Agent:
 
     def _step(self, *, everything: bool) -> None:
         devices = {device.uuid: device for device in self._meter.devices()}
+        self._notice_restart()
         looked_us, before_us = self._now_us(), self._looked_us
         listed = self._meter.processes()
         self._watch({process.pid for processes in listed.values() for process in processes})
@@ -163,6 +167,17 @@ class Agent:
         self._listed = {uuid: {one.pid for one in processes} for uuid, processes in listed.items()}
         self._hand_on(closed)
 
+    def _notice_restart(self) -> None:
+        """Counters of a driver that was loaded anew began again, though they may have passed where they stood."""
+        life = self._ask_life()
+        if life.reloaded_since(self._life):
+            _log.warning("the driver was loaded anew; what its counters had not told before is estimated, or a gap")
+            self.flush()
+            for stream in self._devices.values():
+                stream.restart()
+        if life.driver:  # it may be away for the moment
+            self._life = life
+
     def _since(self, reading: Reading, processes: Sequence[Process], *, looked_us: int | None) -> int | None:
         """Since when those who are new have held the device, where that can be told: at the earliest since the last
         look, or since they were started.
@@ -186,7 +201,7 @@ class Agent:
                 # As long as from flush to flush, also where a reading comes late.
                 merge_us=round((self._cadence.flush_s + self._cadence.interval_s / 2) * 1_000_000),
                 resume=self._resumes.get(uuid),
-                boot_id=self._stream.boot_id,
+                life=self._life,
             )
         return self._devices[uuid]
 
@@ -263,7 +278,7 @@ class Agent:
         )
         return Record(
             agent_id=self._stream.agent_id,
-            boot_id=self._stream.boot_id,
+            boot_id=self._life.text,
             stream_epoch=self._stream.stream_epoch,
             seq=self._seq,
             device_uuid=interval.device_uuid,

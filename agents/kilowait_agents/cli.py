@@ -22,6 +22,7 @@ from .clock import Clock, CompressedClock, WallClock
 from .compressed import CompressedMeter
 from .errors import AgentError, Permanent, Refused, Transient
 from .left import Left
+from .life import boot_id, life_of
 from .memory import give_back
 from .meter import Meter
 from .meters import open_meter
@@ -283,7 +284,7 @@ def _resumes(found: Mapping[str, Resume], *, meter: Meter, clock: WallClock) -> 
     if meter.source in ("simulated", "model"):  # they end with their process
         return {}
     clock.not_before(max((resume.anchor.t_us for resume in found.values()), default=0))
-    return meter.go_on(found, boot_id=_boot_id()) if isinstance(meter, RaplMeter) else found
+    return meter.go_on(found, boot_id=boot_id()) if isinstance(meter, RaplMeter) else found
 
 
 def _agent(
@@ -307,6 +308,7 @@ def _agent(
         watch=exits.follow,
         emit=emit,
         stream=stream,
+        life=life_of(meter.source),
         cadence=_cadence(settings, meter=meter, speed=speed),
         now_us=clock.now_us,
         resumes=resumes,
@@ -338,7 +340,6 @@ def _stream(settings: Settings) -> Stream:
     """This life of this agent. The epoch is new each time, so sequence numbers may start at 1 again."""
     return Stream(
         agent_id=_agent_id(settings),
-        boot_id=_boot_id(),
         stream_epoch=f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}",
     )
 
@@ -367,13 +368,6 @@ def _agent_id(settings: Settings) -> str:
     if not valid_id(agent_id):
         raise Refused(f"{path} does not hold an agent's name but {agent_id[:40]!r}; remove the file to get a new one")
     return agent_id
-
-
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return "unknown"
 
 
 def _set_aside_in(folder: Path) -> Callable[[Sequence[Record], str], None]:

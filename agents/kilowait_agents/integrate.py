@@ -99,6 +99,11 @@ class Integrator:
         self._credit_mj = 0
         self._still_ns = 0
         self._resumed: str | None = None
+        self._restarted = False
+
+    def restart(self) -> None:
+        """The counter has begun anew since the last reading, whatever the next one shows."""
+        self._restarted = True
 
     def resume(self, start: Reading, *, credit_mj: int, note: str) -> None:
         """Go on from where another life of the agent stopped; the first interval says so with `note`."""
@@ -135,19 +140,25 @@ class Integrator:
 
     def _settle(self, *, final: bool) -> Interval | None:
         interval = integrate(
-            self._samples, limits=self._limits, credit_mj=self._credit_mj, still_ns=self._still_ns, final=final
+            self._samples,
+            limits=self._limits,
+            credit_mj=self._credit_mj,
+            still_ns=self._still_ns,
+            restarted=self._restarted,
+            final=final,
         )
         if interval is None:
             return None
         first, last = self._samples[0], self._samples[-1]
         stands_still = (
-            first.counter_mj is not None
+            not self._restarted
+            and first.counter_mj is not None
             and first.counter_mj == last.counter_mj
             and first.counter_era == last.counter_era
         )
         self._credit_mj = self._credit_mj + interval.energy_mj if stands_still else 0
         self._still_ns = self._still_ns + interval.mono_dt_ns if stands_still else 0
-        self._samples = [last]
+        self._samples, self._restarted = [last], False
         if self._resumed is not None:
             interval = interval._replace(
                 quality="recovered" if interval.quality == "measured" else interval.quality,
@@ -158,13 +169,20 @@ class Integrator:
 
 
 def integrate(
-    samples: Sequence[Reading], *, limits: Limits, credit_mj: int = 0, still_ns: int = 0, final: bool = False
+    samples: Sequence[Reading],
+    *,
+    limits: Limits,
+    credit_mj: int = 0,
+    still_ns: int = 0,
+    restarted: bool = False,
+    final: bool = False,
 ) -> Interval | None:
     """Energy from the first to the last of `samples` (two or more readings of one device, in order).
 
     None means: hold, the next reading will tell more (a counter that may come back or has not ticked yet); with
     `final` an answer is given at once. `credit_mj` is energy already reported by power since the counter last moved,
-    `still_ns` ago; it is taken off when the counter turns out to have gone on meanwhile.
+    `still_ns` ago; it is taken off when the counter turns out to have gone on meanwhile. `restarted` says that the
+    counter began anew in between, which shows only where it is lower than before.
     """
     first, last = samples[0], samples[-1]
     elapsed_ns = last.mono_ns - first.mono_ns
@@ -181,7 +199,7 @@ def integrate(
     if first.counter_era != last.counter_era:
         return _by_power(samples, limits=limits, note="the energy counter may have wrapped unseen")
     gained_mj = last.counter_mj - first.counter_mj
-    if gained_mj < 0:
+    if gained_mj < 0 or restarted:
         return _after_restart(samples, limits=limits)
     if gained_mj == 0 and _draws(samples):
         if elapsed_ns > limits.stall_ns:
@@ -250,7 +268,7 @@ def _by_power(samples: Sequence[Reading], *, limits: Limits, note: str | None = 
 
 
 def _after_restart(samples: Sequence[Reading], *, limits: Limits) -> Interval:
-    """The counter went down: what it shows was drawn since its restart; what came before that can only be estimated."""
+    """The counter began anew: what it shows was drawn since; what came before that can only be estimated."""
     first, last = samples[0], samples[-1]
     assert last.counter_mj is not None
     note = f"the energy counter restarted: {first.counter_mj} mJ before, {last.counter_mj} mJ now"

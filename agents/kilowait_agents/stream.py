@@ -14,6 +14,7 @@ from .anchors import Resume
 from .attribute import Holder, RunIdentity, same_parties
 from .energy import split_mj
 from .integrate import UNKNOWN_PCT, Integrator, Interval, Limits
+from .life import Life
 from .reading import Reading
 
 Holders = tuple[Holder, ...] | None
@@ -29,16 +30,20 @@ class Span(NamedTuple):
 
 class DeviceStream:
     """Adjoining spans of one device, conserving its energy; with `resume` from where an earlier life of the agent
-    stopped, `boot_id` telling whether the machine was started anew since."""
+    stopped, `life` telling whether the machine was started anew since, or the driver loaded."""
 
-    def __init__(self, *, limits: Limits, merge_us: int, resume: Resume | None = None, boot_id: str = "") -> None:
+    def __init__(self, *, limits: Limits, merge_us: int, life: Life, resume: Resume | None = None) -> None:
         self._integrator = Integrator(limits=limits)
         self._merge_us = merge_us
         self._resume = resume
-        self._boot_id = boot_id
+        self._life = life
         self._marks: list[tuple[int, Holders]] = []
         self._free_mw: int | None = None
         self._pending: list[Span] = []
+
+    def restart(self) -> None:
+        """The driver was loaded anew, and its counter began again."""
+        self._integrator.restart()
 
     def note(self, t_us: int, holders: Holders) -> None:
         """The same parties hold the device at `t_us`; they may work otherwise than before."""
@@ -88,7 +93,11 @@ class DeviceStream:
             unknown.append(_unknown(reading, resume.doubt_from_us, anchor.t_us, note=note))
         start_us, counter_mj, note = anchor.t_us, anchor.counter_mj, "the agent was not running"
         held = _held_throughout(anchor.runs, holders)
-        if anchor.boot_id != self._boot_id:
+        before = Life.of(anchor.boot_id)
+        if self._life.reloaded_since(before):
+            self.restart()
+            held, note = None, "the driver was loaded anew"  # which no process that holds a device lives through
+        elif self._life.boot != before.boot:
             # A counter of another boot says nothing of this one, even where it is lower than what we read now.
             boot_us = reading.t_us - reading.mono_ns // 1000
             if start_us < boot_us < reading.t_us:

@@ -85,8 +85,9 @@ class Record:
     """Energy of one device over [t0_us, t1_us), and who used it. Refuses to exist if the parts do not add up.
 
     Times are microseconds since 1970 UTC on the batch's clock; `mono_dt_ns` is the length by the clock that never
-    steps. `counter_end_mj` is the meter's counter at the end, None where it is not known. In a gap `energy_mj` is 0 and
-    means nothing; its shares say who held the device meanwhile.
+    steps. `boot_id` is the boot and, after a colon, the load of the driver in it, where that is known.
+    `counter_end_mj` is the meter's counter at the end, None where it is not known. In a gap `energy_mj` is 0 and means
+    nothing; its shares say who held the device meanwhile.
     """
 
     agent_id: str

@@ -11,6 +11,7 @@ from fake_nvml import FakeNode
 from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.attribute import RunIdentity
 from kilowait_agents.cadence import Cadence
+from kilowait_agents.life import Life
 from kilowait_agents.nvml import NvmlMeter
 from kilowait_agents.spool import Spool, SpoolLimits
 from kilowait_agents.wire import Record
@@ -24,6 +25,7 @@ class Lives:
     folder: Path
     runs: dict[int, RunIdentity] = field(default_factory=dict)
     boot_id: str = "boot-1"
+    driver: str = ""
     interval_s: float = 1.0
     limits: SpoolLimits | None = None
     spool: Spool | None = None
@@ -40,7 +42,8 @@ class Lives:
             identify=self.runs.get,
             alive=lambda pid: True,
             emit=self.spool.append,
-            stream=Stream(agent_id="agent-1", boot_id=self.boot_id, stream_epoch=f"epoch-{self.born}"),
+            stream=Stream(agent_id="agent-1", stream_epoch=f"epoch-{self.born}"),
+            life=lambda: Life(self.boot_id, self.driver),
             cadence=Cadence(interval_s=self.interval_s),
             now_us=self.node.now_us,
             started=lambda pid: self.node.start_ns(pid),

@@ -15,6 +15,7 @@ from kilowait_agents.cadence import Cadence
 from kilowait_agents.clock import Clock, CompressedClock
 from kilowait_agents.compressed import CompressedMeter
 from kilowait_agents.errors import Permanent, Transient
+from kilowait_agents.life import Life
 from kilowait_agents.meter import Device, Meter, Process
 from kilowait_agents.reading import Reading
 from kilowait_agents.wire import Record, Source
@@ -90,7 +91,8 @@ class Bench:
             identify=lambda pid: None if pid in self.dead else self.runs.get(pid),
             alive=lambda pid: pid not in self.dead,
             emit=self.records.extend,
-            stream=Stream(agent_id="agent-1", boot_id="b00t", stream_epoch="epoch-1"),
+            stream=Stream(agent_id="agent-1", stream_epoch="epoch-1"),
+            life=lambda: Life("b00t"),
             cadence=Cadence(speed=speed),
             now_us=(grid or clock).now_us,
             started=self.starts.get,

@@ -153,6 +153,61 @@ def test_another_boot_is_a_restart_even_where_the_counter_has_passed_its_old_val
     assert in_order(records)
 
 
+def test_a_driver_loaded_anew_while_the_agent_was_away_is_a_restart_even_where_the_counter_has_passed_its_old_value(
+    lives: Lives,
+) -> None:
+    lives.node.gpu().const(0, 30, 100).const(60, 200, 500).say("reset", 50).process(11, 0, 200)
+    lives.node.write()
+    lives.runs, lives.driver = {11: RunIdentity("run-1", "job-1")}, "4711"
+    lives.run(20)  # 2,000,000 mJ counted
+    lives.end()
+    lives.driver = "5822"
+    lives.node.at(90)  # 15,000,000 mJ since the driver was loaded; 1,000,000 mJ before that nobody saw
+    lives.run(100)
+    lives.end()
+    lives.run(110)
+    records = lives.finish()
+    (away,) = [one for one in records if one.quality == "estimated"]
+    assert (away.energy_mj, away.uncertainty_pct) == (15_000_000, 100.0)
+    assert away.note == "the energy counter restarted: 2000000 mJ before, 15000000 mJ now"
+    assert away.unattributed_mj == away.energy_mj, "who held the board was gone before the driver could be"
+    assert {one.boot_id for one in records} == {"boot-1:4711", "boot-1:5822"}
+    assert energy_mj(records) == 500_000 * (110 - 60) + 100_000 * (20 - 10)
+    assert in_order(records)
+
+
+def test_a_driver_loaded_anew_under_the_agent_is_a_restart_too(lives: Lives) -> None:
+    lives.node.gpu().const(0, 40, 10).const(50, 200, 500).say("reset", 45)
+    lives.node.say("driver_down", 40, 60)
+    lives.node.write()
+    lives.driver = "4711"
+    lives.run(39)  # 390,000 mJ counted
+    lives.driver = ""  # no driver, no module
+    lives.run(50)
+    lives.driver = "5822"
+    lives.run(100)
+    lives.end()
+    lives.run(110)
+    records = lives.finish()
+    assert [one.quality for one in records if one.quality != "measured"] == ["estimated", "recovered"]
+    assert "restarted: 390000 mJ before" in next(one.note or "" for one in records if one.quality == "estimated")
+    assert energy_mj(records) == 500_000 * (110 - 50) + 10_000 * (39 - 10)
+    assert in_order(records)
+
+
+def test_an_account_of_before_drivers_were_told_apart_goes_on(lives: Lives) -> None:
+    lives.node.gpu().const(0, 200, 500)
+    lives.node.write()
+    lives.run(20)
+    lives.end()
+    lives.driver = "4711"
+    lives.node.at(90)
+    lives.run(100)
+    records = lives.finish()
+    assert energy_mj(records) == 500_000 * 90
+    assert {one.quality for one in records} == {"measured", "recovered"}
+
+
 def test_a_board_that_is_lost_for_a_while_comes_back_with_all_its_energy(lives: Lives) -> None:
     lives.node.gpu().const(0, 200, 500).fault(40, 70, "all", LOST)
     lives.node.write()

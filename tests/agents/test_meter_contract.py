@@ -16,6 +16,7 @@ from kilowait_agents.amd import AmdMeter
 from kilowait_agents.attribute import RunIdentity
 from kilowait_agents.cadence import Cadence
 from kilowait_agents.host_model import HostModel
+from kilowait_agents.life import Life
 from kilowait_agents.meter import Meter
 from kilowait_agents.nvml import NvmlMeter
 from kilowait_agents.owners import RunProcess
@@ -148,7 +149,8 @@ def test_the_agent_makes_records_of_it_that_add_up_to_the_counter(rig: Rig) -> N
         identify=lambda pid: RunIdentity("r"),
         alive=lambda pid: True,
         emit=records.extend,
-        stream=Stream("agent-1", "boot-1", "epoch-1"),
+        stream=Stream("agent-1", "epoch-1"),
+        life=lambda: Life("boot-1"),
         cadence=Cadence(),
         now_us=rig.now_us,
     )

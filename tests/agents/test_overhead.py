@@ -16,6 +16,7 @@ import pytest
 from fake_nvml import FakeNode
 from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.cadence import Cadence
+from kilowait_agents.life import Life
 from kilowait_agents.nvml import NvmlMeter
 from kilowait_agents.spool import Spool
 
@@ -36,7 +37,8 @@ class Counted:
             identify=lambda pid: None,
             alive=lambda pid: False,
             emit=self.spool.append,
-            stream=Stream("agent-1", "boot-1", "epoch-1"),
+            stream=Stream("agent-1", "epoch-1"),
+            life=lambda: Life("boot-1"),
             cadence=Cadence(),
             now_us=node.now_us,
         )

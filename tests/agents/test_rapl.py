@@ -12,6 +12,7 @@ from kilowait_agents.agent import Agent, Stream
 from kilowait_agents.cadence import Cadence
 from kilowait_agents.errors import Permanent
 from kilowait_agents.integrate import Integrator, Limits
+from kilowait_agents.life import Life
 from kilowait_agents.rapl import RaplMeter
 from kilowait_agents.spool import Spool
 from kilowait_agents.wire import Record
@@ -107,7 +108,8 @@ class Lives:
             identify=lambda pid: None,
             alive=lambda pid: False,
             emit=spool.append,
-            stream=Stream("agent-1", boot_id, f"epoch-{len(self.records)}"),
+            stream=Stream("agent-1", f"epoch-{len(self.records)}"),
+            life=lambda: Life(boot_id),
             cadence=Cadence(),
             now_us=self.clock.now_us,
             resumes=meter.go_on(spool.resumes, boot_id=boot_id),

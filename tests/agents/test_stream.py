@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kilowait_agents.anchors import Anchor, Resume
 from kilowait_agents.attribute import Holder, RunIdentity
 from kilowait_agents.integrate import Limits
+from kilowait_agents.life import Life
 from kilowait_agents.reading import Reading
 from kilowait_agents.stream import DeviceStream, Span
 
@@ -19,7 +20,7 @@ A, B = (Holder(RunIdentity("a")),), (Holder(RunIdentity("b")),)
 
 
 def stream(*, merge_s: float = 5.0) -> DeviceStream:
-    return DeviceStream(limits=Limits(), merge_us=round(merge_s * 1e6))
+    return DeviceStream(limits=Limits(), merge_us=round(merge_s * 1e6), life=Life("b"))
 
 
 def test_seconds_of_the_same_owners_become_one_span_per_flush(reading: Make) -> None:
@@ -106,7 +107,7 @@ def test_cutting_and_merging_conserve_energy_and_leave_no_hole(reading: Make, co
 def test_a_wall_clock_set_back_while_the_agent_was_away_costs_no_joule(reading: Make) -> None:
     """Ten minutes at 500 W, after which the wall clock says that no time has passed."""
     anchor = Anchor("GPU-0", "x", "gpu", "b", START_US, 1_000_000, 0, ())
-    device = DeviceStream(limits=Limits(), merge_us=5_000_000, resume=Resume(anchor), boot_id="b")
+    device = DeviceStream(limits=Limits(), merge_us=5_000_000, resume=Resume(anchor), life=Life("b"))
     back = reading(0.2, counter_mj=1_000_000 + 300_000_000)
     back = back._replace(mono_ns=back.mono_ns + 10**15)
     (span,) = [*device.push(back, ()), *device.close()]
