@@ -102,7 +102,7 @@ class Owners:
 
     def identify(self, pid: int) -> RunIdentity | None:
         """The run that `pid` works for: its own, else its nearest ancestor's, else its group leader's, else what
-        `elsewhere` knows.
+        `elsewhere` knows of any of these.
 
         None where no run is named, where we may not look, and for processes that are dead. Once found, the answer
         holds for the life of the process, also when the parent that knew it has gone.
@@ -113,17 +113,20 @@ class Owners:
         known = self._found.get(pid)
         if known is not None and known[0] == stat.start_ticks:
             return known[1]
-        for relative in self._relatives(stat):
+        relatives = list(self._relatives(stat))
+        for relative in relatives:
             tag = self._tag(relative)
             if tag is not None:
                 if not self._ours(tag):
                     return None
                 self._remember(stat, tag.run)
                 return tag.run
-        run = self._elsewhere(pid, stat.started_ns)
-        if run is not None:
-            self._remember(stat, run)
-        return run
+        for relative in relatives:
+            run = self._elsewhere(relative.pid, relative.started_ns)
+            if run is not None:
+                self._remember(stat, run)
+                return run
+        return None
 
     def scan(self) -> list[RunProcess]:
         """All live processes whose own environment names a run, by start time and pid."""

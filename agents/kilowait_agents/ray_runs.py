@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
+import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -25,16 +25,15 @@ _TIMEOUT_S = 2.0
 _ASK_EVERY_NS = 10_000_000_000
 _AFTER_TROUBLE_NS = 60_000_000_000
 _MOST = 10_000
-_ELSEWHERE = "198.51.100.1"  # an address for documents, which nobody has; it takes the way out like any other
 
 _log = logging.getLogger(__name__)
 
 
 class RayRuns:
-    """The runs of this node's processes by the dashboard at `url`. `addresses` are those of this node, `token` is the
-    cluster's RAY_AUTH_TOKEN.
+    """The runs of this node's processes by the dashboard at `url`; `token` is the cluster's RAY_AUTH_TOKEN.
 
-    A pid is looked up as Ray's processes know it, which in a container is not as the host does (NSpid).
+    A pid is looked up as Ray's processes know it, which in a container is not as the host does (NSpid). That it is
+    this process and not one of another node or container is told by the address of its node, which a process must have.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class RayRuns:
         url: str,
         *,
         token: str | None = None,
-        addresses: frozenset[str] | None = None,
         proc: Path = Path("/proc"),
         now_ns: Callable[[], int] = boot_ns,
     ) -> None:
@@ -54,23 +52,43 @@ class RayRuns:
         if not good:
             raise Refused(f"--ray {url!r} is no address; write it like http://head:8265", field="ray")
         self._head = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._addresses = addresses
         self._proc = proc
         self._now_ns = now_ns
         self._ask_at_ns = self._asked_ns = 0
         self._trouble = False
-        self._runs: dict[int, RunIdentity] = {}
+        self._runs: dict[int, dict[str, RunIdentity]] = {}
+        """By pid, and by the address of its node."""
 
     def run_of(self, pid: int, started_ns: int) -> RunIdentity | None:
         """The run that Ray runs in the process `pid` of the host; None if it says none, or nothing at all.
 
         What Ray said before the process was started, in ns since boot, was of another one with that number.
         """
-        inner = self._inner(pid)
-        known = inner in self._runs and started_ns <= self._asked_ns
-        if not known and self._now_ns() >= self._ask_at_ns:
+        run = self._told(pid, started_ns)
+        if run is None and self._now_ns() >= self._ask_at_ns:
             self._ask()
-        return self._runs.get(inner) if started_ns <= self._asked_ns else None
+            run = self._told(pid, started_ns)
+        return run
+
+    def _told(self, pid: int, started_ns: int) -> RunIdentity | None:
+        if started_ns > self._asked_ns:
+            return None
+        there = self._runs.get(self._inner(pid), {})
+        return next((run for address, run in there.items() if self._has(pid, address)), None)
+
+    def _has(self, pid: int, address: str) -> bool:
+        """Whether the process is at `address`: whether that is one of its network namespace."""
+        net = self._proc / str(pid) / "net"
+        try:
+            there = ip_address(address)
+            if there.is_loopback:  # every machine has it, so it names this one only where that asks itself
+                return _is_loopback(self._url.hostname or "")
+            if there.version == 6:
+                return there.packed.hex() in (net / "if_inet6").read_text(encoding="ascii").split()
+            local = rf"\|-- {re.escape(address)}\n\s+/32 host LOCAL"
+            return re.search(local, (net / "fib_trie").read_text(encoding="ascii")) is not None
+        except (OSError, ValueError):
+            return False
 
     def _inner(self, pid: int) -> int:
         """The pid as the process itself sees it."""
@@ -83,8 +101,10 @@ class RayRuns:
     def _ask(self) -> None:
         asked_ns = self._now_ns()
         try:
-            self._runs = dict(self._listed())
-            self._asked_ns = asked_ns
+            runs: dict[int, dict[str, RunIdentity]] = {}
+            for pid, address, run in self._listed():
+                runs.setdefault(pid, {})[address] = run
+            self._runs, self._asked_ns = runs, asked_ns
         except (OSError, HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
             if not self._trouble:
                 _log.warning(
@@ -94,16 +114,20 @@ class RayRuns:
             return
         self._trouble, self._ask_at_ns = False, self._now_ns() + _ASK_EVERY_NS
 
-    def _listed(self) -> Iterator[tuple[int, RunIdentity]]:
-        submissions = {job["job_id"]: job["submission_id"] for job in self._get("/api/jobs/")}
-        here = self._addresses or self._own_addresses()
-        nodes = {node["node_id"] for node in self._state("nodes") if node["node_ip"] in here}
+    def _listed(self) -> Iterator[tuple[int, str, RunIdentity]]:
+        """(pid, address of its node, run) of the drivers, tasks and actors of all submissions."""
+        jobs = [job for job in self._get("/api/jobs/") if valid_id(job["submission_id"] or "")]
+        for job in jobs:
+            if driver := job.get("driver_info"):
+                yield int(driver["pid"]), driver["node_ip_address"], RunIdentity(job["submission_id"])
+        submissions = {job["job_id"]: job["submission_id"] for job in jobs}
+        addresses = {node["node_id"]: node["node_ip"] for node in self._state("nodes")}
         tasks = [(task["worker_pid"], task) for task in self._state("tasks", state="RUNNING")]
         actors = [(actor["pid"], actor) for actor in self._state("actors", state="ALIVE")]
         for pid, one in [*tasks, *actors]:
-            run_id = submissions.get(one["job_id"])
-            if type(pid) is int and pid and one["node_id"] in nodes and run_id and valid_id(run_id):
-                yield pid, RunIdentity(run_id)
+            run_id, address = submissions.get(one["job_id"]), addresses.get(one["node_id"])
+            if type(pid) is int and pid and run_id and address:
+                yield pid, address, RunIdentity(run_id)
 
     def _state(self, what: str, **wanted: str) -> list[dict[str, Any]]:
         filters = [
@@ -129,11 +153,9 @@ class RayRuns:
         finally:
             connection.close()
 
-    def _own_addresses(self) -> frozenset[str]:
-        """What this node is called by others: its addresses on the way to the head, and out of the machine."""
-        found: set[str] = set()
-        for host in (self._url.hostname, _ELSEWHERE):
-            with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-                there.connect((host, self._url.port or 80))  # of UDP: nothing is sent
-                found.add(str(there.getsockname()[0]))
-        return frozenset(found)
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +33,13 @@ class Dashboard:
         self.url = ""
         self.fails = False
         self.jobs: Any = [
-            {"type": "SUBMISSION", "job_id": "02000000", "submission_id": "kw-0a1-1"},
+            {
+                "type": "SUBMISSION",
+                "job_id": "02000000",
+                "submission_id": "kw-0a1-1",
+                "driver_info": {"id": "02000000", "node_ip_address": HERE, "pid": "40"},
+            },
+            {"type": "SUBMISSION", "job_id": None, "submission_id": "kw-0a2-1", "driver_info": None},
             {"type": "DRIVER", "job_id": "01000000", "submission_id": None},
         ]
         self.rows: dict[str, list[dict[str, Any]]] = {
@@ -97,16 +104,35 @@ def time() -> Time:
     return Time()
 
 
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A /proc with some processes, all at this node's address."""
+    for pid in (9, 40, 41, 42, 43, 51):
+        process(tmp_path, pid)
+    return tmp_path
+
+
+def process(proc: Path, pid: int, *, inner: int | None = None, address: str = HERE) -> None:
+    net = proc / str(pid) / "net"
+    net.mkdir(parents=True)
+    (proc / str(pid) / "status").write_text(f"Name:\tray::f\nNSpid:\t{pid}\t{inner or pid}\n")
+    (net / "fib_trie").write_text(
+        f"Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n"
+        f"     |-- {THERE}\n        /32 link BROADCAST\n     |-- {address}\n        /32 host LOCAL\n"
+    )
+    (net / "if_inet6").write_text("fd000000000000000000000000000007 02 40 00 80     eth0\n")
+
+
 def runs_of(dashboard: Dashboard, time: Time, proc: Path, **rest: Any) -> RayRuns:
-    return RayRuns(dashboard.url, addresses=frozenset({HERE}), proc=proc, now_ns=time, **rest)
+    return RayRuns(dashboard.url, proc=proc, now_ns=time, **rest)
 
 
-def test_tasks_and_actors_of_this_node_belong_to_the_submission_of_their_job(
-    dashboard: Dashboard, time: Time, tmp_path: Path
+def test_driver_tasks_and_actors_of_this_node_belong_to_the_submission_of_their_job(
+    dashboard: Dashboard, time: Time, proc: Path
 ) -> None:
-    runs = runs_of(dashboard, time, tmp_path, token="s3cret")
+    runs = runs_of(dashboard, time, proc, token="s3cret")
     ours = RunIdentity("kw-0a1-1")
-    assert [runs.run_of(pid, 0) for pid in (41, 51, 42, 43, 9)] == [ours, ours, None, None, None]
+    assert [runs.run_of(pid, 0) for pid in (40, 41, 51, 42, 43, 9)] == [ours, ours, ours, None, None, None]
     assert len(dashboard.asked) == 4, "asked once; what it does not know now it is not asked for at once again"
     assert set(dashboard.tokens) == {"Bearer s3cret"}
     time.ns += 10_000_000_000
@@ -115,9 +141,9 @@ def test_tasks_and_actors_of_this_node_belong_to_the_submission_of_their_job(
 
 
 def test_what_was_said_before_a_process_began_was_of_another_with_its_pid(
-    dashboard: Dashboard, time: Time, tmp_path: Path
+    dashboard: Dashboard, time: Time, proc: Path
 ) -> None:
-    runs = runs_of(dashboard, time, tmp_path)
+    runs = runs_of(dashboard, time, proc)
     assert runs.run_of(41, 0) == RunIdentity("kw-0a1-1")
     time.ns += 5_000_000_000
     assert runs.run_of(41, time.ns) is None, "it is too early to ask again"
@@ -126,21 +152,35 @@ def test_what_was_said_before_a_process_began_was_of_another_with_its_pid(
     assert runs.run_of(41, time.ns - 5_000_000_000) is None
 
 
-def test_a_process_in_a_container_is_known_by_the_pid_it_has_there(
+def test_a_process_in_a_container_is_known_by_its_pid_and_address_there(
     dashboard: Dashboard, time: Time, tmp_path: Path
 ) -> None:
-    (tmp_path / "7777").mkdir()
-    (tmp_path / "7777" / "status").write_text("Name:\tray::f\nNSpid:\t7777\t41\n")
-    assert runs_of(dashboard, time, tmp_path).run_of(7777, 0) == RunIdentity("kw-0a1-1")
+    """Two containers of a node, of two jobs, have processes of the same number."""
+    process(tmp_path, 7777, inner=41)
+    process(tmp_path, 8888, inner=41, address=THERE)
+    dashboard.jobs.append({"type": "SUBMISSION", "job_id": "03000000", "submission_id": "kw-0a3-1"})
+    dashboard.rows["tasks"].append({"worker_pid": 41, "job_id": "03000000", "node_id": "n2"})
+    runs = runs_of(dashboard, time, tmp_path)
+    assert [runs.run_of(pid, 0) for pid in (7777, 8888)] == [RunIdentity("kw-0a1-1"), RunIdentity("kw-0a3-1")]
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"), [("127.0.0.2", True), ("fd00::7", True), ("fd00::8", False), ("no address", False)]
+)
+def test_a_node_may_have_an_address_of_the_loopback_or_of_ipv6(
+    dashboard: Dashboard, time: Time, proc: Path, address: str, ours: bool
+) -> None:
+    dashboard.rows["nodes"][0]["node_ip"] = address
+    assert runs_of(dashboard, time, proc).run_of(41, 0) == (RunIdentity("kw-0a1-1") if ours else None)
 
 
 @pytest.mark.parametrize("odd", [None, {"not": "a list"}, [1], [{"job_id": 3}]])
 def test_a_dashboard_that_does_not_answer_is_said_once_and_left_alone_for_a_while(
-    dashboard: Dashboard, time: Time, tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: Any
+    dashboard: Dashboard, time: Time, proc: Path, caplog: pytest.LogCaptureFixture, odd: Any
 ) -> None:
     good, dashboard.fails = dashboard.jobs, odd is None
     dashboard.jobs = odd
-    runs = runs_of(dashboard, time, tmp_path)
+    runs = runs_of(dashboard, time, proc)
     for _ in range(3):
         assert runs.run_of(41, 0) is None
         time.ns += 20_000_000_000
@@ -164,6 +204,16 @@ def test_it_is_asked_last_and_what_it_said_holds_for_the_life_of_the_process() -
     assert asked == [os.getpid()]
     assert owners.identify(2**22 + 1) is None, "who is not there is nobody's"
     assert asked == [os.getpid()]
+
+
+def test_a_process_is_its_parents_run_by_that_word_too() -> None:
+    """What a task starts with an empty environment is not known to Ray; the task is."""
+    owners = Owners(elsewhere=lambda pid, started_ns: RunIdentity("kw-0a1-1") if pid == os.getpid() else None)
+    with subprocess.Popen(["sleep", "60"], env={}, start_new_session=True) as child:
+        try:
+            assert owners.identify(child.pid) == RunIdentity("kw-0a1-1")
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("url", ["head:8265", "ftp://head", "http://", "http://head:0"])
