@@ -96,7 +96,7 @@ class Integrator:
     def __init__(self, *, limits: Limits) -> None:
         self._limits = limits
         self._samples: list[Reading] = []
-        self._credit_mj = 0
+        self._credit_mj: int | None = None
         self._still_ns = 0
         self._resumed: str | None = None
         self._restarted = False
@@ -107,7 +107,7 @@ class Integrator:
 
     def resume(self, start: Reading, *, credit_mj: int, note: str) -> None:
         """Go on from where another life of the agent stopped; the first interval says so with `note`."""
-        self._samples, self._credit_mj, self._resumed = [start], credit_mj, note
+        self._samples, self._credit_mj, self._resumed = [start], credit_mj or None, note
         self._still_ns = max(0, start.mono_ns)  # the wall clock may have been set back; the boot was not later
 
     @property
@@ -156,7 +156,10 @@ class Integrator:
             and first.counter_mj == last.counter_mj
             and first.counter_era == last.counter_era
         )
-        self._credit_mj = self._credit_mj + interval.energy_mj if stands_still else 0
+        if not stands_still:
+            self._credit_mj = None
+        elif self._credit_mj is not None or interval.quality != "measured":  # which an idle one may be
+            self._credit_mj = (self._credit_mj or 0) + interval.energy_mj
         self._still_ns = self._still_ns + interval.mono_dt_ns if stands_still else 0
         self._samples, self._restarted = [last], False
         if self._resumed is not None:
@@ -172,7 +175,7 @@ def integrate(
     samples: Sequence[Reading],
     *,
     limits: Limits,
-    credit_mj: int = 0,
+    credit_mj: int | None = None,
     still_ns: int = 0,
     restarted: bool = False,
     final: bool = False,
@@ -180,9 +183,9 @@ def integrate(
     """Energy from the first to the last of `samples` (two or more readings of one device, in order).
 
     None means: hold, the next reading will tell more (a counter that may come back or has not ticked yet); with
-    `final` an answer is given at once. `credit_mj` is energy already reported by power since the counter last moved,
-    `still_ns` ago; it is taken off when the counter turns out to have gone on meanwhile. `restarted` says that the
-    counter began anew in between, which shows only where it is lower than before.
+    `final` an answer is given at once. `credit_mj` is energy already reported by power (0 in a gap) since the counter
+    last moved, `still_ns` ago; it is taken off when the counter turns out to have gone on meanwhile. None: it moved.
+    `restarted` says that the counter began anew in between, which shows only where it is lower than before.
     """
     first, last = samples[0], samples[-1]
     elapsed_ns = last.mono_ns - first.mono_ns
@@ -206,16 +209,10 @@ def integrate(
             return _by_power(samples, limits=limits, note=f"the energy counter stands still at {last.counter_mj} mJ")
         if not final:
             return None
-    note = None
-    if gained_mj and credit_mj:
-        gained_mj = _less_credit(samples, gained_mj=gained_mj, credit_mj=credit_mj)
-        note = "the energy counter moves again"
+    if gained_mj and credit_mj is not None:
+        return _moving_again(samples, limits=limits, credit_mj=credit_mj, still_ns=still_ns)
     if gained_mj > limits.plausible_mj(elapsed_ns + still_ns):
-        return _by_power(
-            samples,
-            limits=limits,
-            note=f"implausible: the energy counter went from {first.counter_mj} to {last.counter_mj} mJ",
-        )
+        return _implausible(samples, limits=limits)
     if last.modelled:
         return _interval(
             samples,
@@ -223,15 +220,13 @@ def integrate(
             method="model",
             quality="estimated",
             uncertainty_pct=MODEL_UNCERTAINTY_PCT,
-            note=note,
         )
     return _interval(
         samples,
         energy_mj=gained_mj,
         method="counter",
-        quality="recovered" if note or elapsed_ns > limits.max_gap_ns else "measured",
+        quality="recovered" if elapsed_ns > limits.max_gap_ns else "measured",
         uncertainty_pct=COUNTER_UNCERTAINTY_PCT,
-        note=note,
     )
 
 
@@ -290,18 +285,41 @@ def _after_restart(samples: Sequence[Reading], *, limits: Limits) -> Interval:
     )
 
 
-def _less_credit(samples: Sequence[Reading], *, gained_mj: int, credit_mj: int) -> int:
-    """What a counter that moves again adds to what was estimated while it stood still.
+def _moving_again(samples: Sequence[Reading], *, limits: Limits, credit_mj: int, still_ns: int) -> Interval:
+    """The counter moves again after `credit_mj` were reported while it stood still, for `still_ns`.
 
-    Either it went on where it stopped (all of `gained_mj` is new), or it caught up (the estimate is in it already).
-    The power of the interval tells which; without power the cautious answer is that it caught up.
+    Either it caught up, and the estimate is in what it gained: then their sum is right. Or it went on where it stopped,
+    some time in this interval: then what it gained is only a part of it. Power tells which; without it the cautious
+    answer is that it caught up.
     """
-    caught_up_mj = max(0, gained_mj - credit_mj)
-    powers = [(sample.mono_ns, sample.power_mw) for sample in samples if sample.power_mw is not None]
-    if len(powers) < 2:
-        return caught_up_mj
-    expected_mj = trapezoid_mj(powers)
-    return min((caught_up_mj, gained_mj), key=lambda energy_mj: abs(energy_mj - expected_mj))
+    first, last = samples[0], samples[-1]
+    assert first.counter_mj is not None
+    assert last.counter_mj is not None
+    gained_mj = last.counter_mj - first.counter_mj
+    energy_mj, uncertainty_pct = max(0, gained_mj - credit_mj), COUNTER_UNCERTAINTY_PCT
+    quality: Quality = "recovered"
+    note = "the energy counter moves again"
+    by_power = _by_power(samples, limits=limits, note=note)
+    if by_power.quality == "gap":
+        quality, uncertainty_pct = "estimated", UNKNOWN_PCT
+    elif abs(gained_mj - by_power.energy_mj) < abs(energy_mj - by_power.energy_mj):
+        energy_mj = max(gained_mj, by_power.energy_mj)
+        quality, uncertainty_pct = "estimated", by_power.uncertainty_pct
+    if energy_mj > limits.plausible_mj(last.mono_ns - first.mono_ns + still_ns):
+        return _implausible(samples, limits=limits)
+    return _interval(
+        samples,
+        energy_mj=energy_mj,
+        method="counter",
+        quality=quality,
+        uncertainty_pct=uncertainty_pct,
+        note=note,
+    )
+
+
+def _implausible(samples: Sequence[Reading], *, limits: Limits) -> Interval:
+    note = f"implausible: the energy counter went from {samples[0].counter_mj} to {samples[-1].counter_mj} mJ"
+    return _by_power(samples, limits=limits, note=note)
 
 
 def _gap(samples: Sequence[Reading], *, note: str | None) -> Interval:
@@ -322,7 +340,7 @@ def _interval(
     method: Method,
     quality: Quality,
     uncertainty_pct: float,
-    note: str | None,
+    note: str | None = None,
 ) -> Interval:
     first, last = samples[0], samples[-1]
     return Interval(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kilowait_agents.integrate import Integrator, Interval, Limits, integrate
@@ -33,6 +33,28 @@ def test_energy_over_a_long_silence_is_recovered_in_full(reading: Make) -> None:
     silent = [reading(at_s) for at_s in range(1, 60)]
     closed = run([reading(0, counter_mj=0), *silent, reading(60, counter_mj=24_000_000)])
     assert [(one.energy_mj, one.quality) for one in closed] == [(24_000_000, "recovered")]
+
+
+def test_what_a_counter_catches_up_after_a_gap_is_not_taken_for_the_energy_of_its_interval(reading: Make) -> None:
+    closed = run([
+        reading(0, counter_mj=1_000_000),  # of another life: its power is not known
+        reading(10, counter_mj=1_000_000, power_mw=100_000),
+        reading(11, counter_mj=2_100_000, power_mw=100_000),
+        reading(12, counter_mj=2_200_000, power_mw=100_000),
+    ])  # fmt: skip
+    assert [(one.quality, one.energy_mj) for one in closed] == [
+        ("gap", 0), ("recovered", 1_100_000), ("measured", 100_000)
+    ]  # fmt: skip
+    assert closed[1].note == "the energy counter moves again"
+
+
+def test_a_counter_that_goes_on_where_it_stood_has_missed_a_part_of_its_interval(reading: Make) -> None:
+    moving = [reading(at_s, counter_mj=100_000 * at_s, power_mw=100_000) for at_s in (0, 1)]
+    still = [reading(at_s, counter_mj=100_000, power_mw=100_000) for at_s in range(2, 8)]
+    again = [reading(8, counter_mj=110_000, power_mw=100_000), reading(9, counter_mj=210_000, power_mw=100_000)]
+    closed = run([*moving, *still, *again])
+    assert sum(one.energy_mj for one in closed) == 900_000
+    assert (closed[-2].quality, closed[-2].energy_mj, closed[-2].uncertainty_pct) == ("estimated", 100_000, 30.0)
 
 
 def test_a_counter_that_no_board_can_have_reached_is_taken_for_none(reading: Make) -> None:
@@ -230,6 +252,7 @@ def test_intervals_adjoin_and_their_energy_is_last_counter_less_first(
         max_size=40,
     )
 )
+@example([(1.0, 0, None, "average"), (1.0, 0, None, "average"), (1.0, 1_560_001, None, "average")])
 def test_whatever_a_driver_says_intervals_adjoin_and_energy_is_plausible(reading: Make, course: list) -> None:  # type: ignore[type-arg]
     at_s = 0.0
     readings = []
@@ -237,9 +260,13 @@ def test_whatever_a_driver_says_intervals_adjoin_and_energy_is_plausible(reading
         at_s += seconds
         readings.append(reading(at_s, counter_mj=counter_mj, power_mw=power_mw, power_kind=kind))
     closed = run(readings, limits=Limits(power_limit_mw=10**6))
+    still_ns, stood_at_mj = 0, readings[0].counter_mj
     for interval in closed:
         assert interval.t0_us < interval.t1_us
-        assert 0 <= interval.energy_mj <= Limits(power_limit_mw=10**6).plausible_mj(interval.mono_dt_ns)
+        # It may hold what a counter caught up with that had stood still before.
+        assert 0 <= interval.energy_mj <= Limits(power_limit_mw=10**6).plausible_mj(interval.mono_dt_ns + still_ns)
+        still_ns = still_ns + interval.mono_dt_ns if interval.counter_end_mj == stood_at_mj else 0
+        stood_at_mj = interval.counter_end_mj
         assert interval.quality != "gap" or interval.energy_mj == 0
     assert all(a.t1_us == b.t0_us for a, b in pairwise(closed))
     if len(readings) > 1:
