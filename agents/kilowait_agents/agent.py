@@ -69,6 +69,7 @@ class Agent:
         self._stream = stream
         self._ask_life = life
         self._life = life()
+        self._answered = True
         self._cadence = cadence
         self._seq = 0
         self._trouble: str | None = None
@@ -132,7 +133,6 @@ class Agent:
 
     def _step(self, *, everything: bool) -> None:
         devices = {device.uuid: device for device in self._meter.devices()}
-        self._notice_restart()
         looked_us, before_us = self._now_us(), self._looked_us
         listed = self._meter.processes()
         self._watch({process.pid for processes in listed.values() for process in processes})
@@ -151,7 +151,11 @@ class Agent:
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 _log.warning("the meter cannot be read: %s; counters make up for it when they are back", error)
+            self._answered = False
             return
+        if not self._answered:  # while it answers nobody can load it anew
+            self._notice_restart()
+        self._answered = not any(reading.silent for reading in readings)
         self._trouble, self._looked_us = None, looked_us
         for reading in readings if not everything else [*readings, *self._missing(readings)]:
             uuid = reading.device_uuid
