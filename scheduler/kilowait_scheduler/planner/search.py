@@ -61,10 +61,11 @@ _BETWEEN = 50
 _STRENGTHS = (1.0, 0.7, 0.4, 0.1, 0.0)
 _STAGES = 6
 _HARD = 96  # of up to so many jobs some are put elsewhere, whoever is in their way, again and again:
-_DISPLACED, _DISPLACED_EACH = 112, 8  # at most, and per job; each time with so many moves around it
-_AROUND, _FEWEST_AROUND = 160, 10
+_DISPLACED, _DISPLACED_EACH = 104, 8  # at most, and per job; each time with so many moves around it,
+_AROUND, _FEWEST_AROUND = 100, 10
+_MORE, _HOPEFUL = 60, 0.02  # and more where that came within this share, of what the best's jobs cost, of the best
 _MEETINGS = 8  # of the two searches that do so
-_WORSE = 0.01  # what is worse by this share of what the best's jobs cost, at first, is gone on from all the same
+_WORSE = 0.01  # what is worse by this share, at first, is gone on from all the same
 _TIGHTENED = 200  # fewer jobs than this have their bound tightened by gangs that exclude each other
 _FEWEST_ROUNDS = 100  # by so many rounds of milliseconds, a plan made again too
 _OF_PRICES = 5  # after this part of the rounds has been spent on prices alone
@@ -373,7 +374,7 @@ class Search:
     ) -> None:
         """`some` of so many `times` a job or two are put elsewhere and the rest improved; what is worse than the best
         by more than an ever smaller share is undone, and the best of all is kept."""
-        around = max(_FEWEST_AROUND, int(self.cheap * _AROUND))
+        around, more = max(_FEWEST_AROUND, int(self.cheap * _AROUND)), int(self.cheap * _MORE)
         best, least = self.snapshot(), self.worth()
         kept = best
         for time in some:
@@ -381,9 +382,11 @@ class Search:
                 break
             for _ in range(1 + time % 2):
                 sweeps.displace(self.p, self.work, price, self.view, self._typical(), self.state)
+            share = float(np.abs(best.cost[best.placed]).sum())
             self._moves(price, effort, around, heat=0.0)
-            worse = _WORSE * (1 - time / times) * float(np.abs(best.cost[best.placed]).sum())
-            if (worth := self.worth()) > least + worse:
+            if self.worth() <= least + _HOPEFUL * share:
+                self._moves(price, effort, more, heat=0.0)
+            if (worth := self.worth()) > least + _WORSE * share * (1 - time / times):
                 self.restore(kept)
                 continue
             kept = self.snapshot()
