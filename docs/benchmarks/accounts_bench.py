@@ -258,7 +258,7 @@ def told(*words: str) -> Any:
 WHERE = """
 The planner's kernels are read from disk before, as a server does once, when it starts. Reports take five minutes of
 readings as one row, which of ended jobs are kept ready (docs/method.md); to make them ready took {kept:.0f} s here,
-once, some jobs at a time. The first row is of before: every reading is read, as in the first minutes after an update
+once, one job after another. The first row is of before: every reading is read, as in the first minutes after an update
 from a release that kept none.
 """
 

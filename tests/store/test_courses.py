@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.core.course import Course
-from kilowait_scheduler.core.energy import Readings, RegionEnergy
+from kilowait_scheduler.core.energy import Readings, RegionEnergy, RunShare
 from kilowait_scheduler.core.events import Ticked
 from kilowait_scheduler.core.state import Phase
 from kilowait_scheduler.store.courses import packed, unpacked
@@ -33,7 +33,8 @@ def ended(store: Store, job_id: str, *, at: datetime = T0 + HOUR) -> None:
 
 
 def keep(store: Store, *job_ids: str) -> None:
-    store.keep_courses(job_ids, lambda energy: {one: energy.get(one, Course.of(())) for one in job_ids})
+    for job_id in job_ids:
+        store.keep_course(job_id, lambda course: course)
 
 
 def waiting(store: Store) -> list[str]:
@@ -101,6 +102,45 @@ def test_readings_that_come_while_courses_are_kept_are_in_what_reports_read(stor
         kept = store.kept_courses(["0a1"])
         if kept:
             assert sum(one.energy_mj for one in kept["0a1"]) == store.job_energy_mj(["0a1"])["0a1"]
+
+
+def test_a_course_is_not_kept_if_a_reading_comes_while_it_is_made_and_nobody_waits_for_it(store: Store) -> None:
+    ended(store, "0a1")
+    store.add_readings(Readings.of([reading(1)]), at=T0)
+
+    def make(course: Course) -> Course:
+        store.add_readings(Readings.of([reading(2)]), at=T0)
+        return course
+
+    store.keep_course("0a1", make)
+    assert store.kept_courses(["0a1"]) == {}
+    keep(store, "0a1")
+    assert list(store.kept_courses(["0a1"])["0a1"]) == store.job_energy("0a1")
+
+
+def test_batches_of_several_epochs_and_whoever_keeps_their_jobs_courses_never_wait_for_each_other(store: Store) -> None:
+    jobs = ("0a1", "0a2")
+    for job_id in jobs:
+        ended(store, job_id)
+
+    def work(number: int) -> None:
+        for step in range(30):
+            if number % 2:
+                keep(store, *jobs)
+                continue
+            order = jobs if number else jobs[::-1]
+            some = [
+                reading(20 * step + seq, epoch=f"{at}", agent=f"node-{number}")._replace(
+                    shares=(RunShare(f"kw-{job_id}-1", job_id, 750),)
+                )
+                for at, job_id in enumerate(order)
+                for seq in range(1, 21)
+            ]
+            store.add_readings(Readings.of(some), at=T0)
+
+    assert [one for one in at_once(4, work) if one is not None] == []
+    for job_id, course in store.kept_courses(jobs).items():
+        assert sum(one.energy_mj for one in course) == store.job_energy_mj(jobs)[job_id]
 
 
 def test_two_who_keep_one_job_s_course_keep_it_once(store: Store) -> None:

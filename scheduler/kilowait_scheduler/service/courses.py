@@ -15,7 +15,7 @@ from kilowait_scheduler.store.repository import Store
 
 # Most of the readings have come in by then; those of an agent that was cut off for longer make the job's course anew.
 _KEPT_AFTER = timedelta(hours=1)
-_KEPT_AT_ONCE = 10  # jobs; meanwhile nothing else can be written
+_ASKED_FOR_AT_ONCE = 100  # jobs
 
 
 def courses_of(store: Store, records: Sequence[JobRecord], *, now: datetime) -> list[Course]:
@@ -30,19 +30,20 @@ async def keep_courses(store: Store, *, now: datetime) -> None:
     """Keep the courses of jobs that have ended and were read from their readings so far."""
     after = ""
     while records := await asyncio.to_thread(
-        store.without_course, finished_before=now - _KEPT_AFTER, after=after, limit=_KEPT_AT_ONCE
+        store.without_course, finished_before=now - _KEPT_AFTER, after=after, limit=_ASKED_FOR_AT_ONCE
     ):
-        await asyncio.to_thread(_keep, store, records, now=now)
+        for record in records:
+            await asyncio.to_thread(_keep, store, record, now=now)
         after = records[-1].id
 
 
-def _keep(store: Store, records: Sequence[JobRecord], *, now: datetime) -> None:
-    def make(energy: Mapping[str, Course]) -> Mapping[str, Course]:
-        until_us = to_us(now)  # an agent's clock may be ahead of ours
-        whole = [r for r in records if r.id not in energy or int(energy[r.id].end_us.max()) <= until_us]
-        return _coarse(whole, energy, now=now)
+def _keep(store: Store, record: JobRecord, *, now: datetime) -> None:
+    def make(course: Course) -> Course | None:
+        if len(course) and int(course.end_us.max()) > to_us(now):  # an agent's clock is ahead of ours
+            return None
+        return _coarse([record], {record.id: course}, now=now)[record.id]
 
-    store.keep_courses([record.id for record in records], make)
+    store.keep_course(record.id, make)
 
 
 def _coarse(records: Sequence[JobRecord], energy: Mapping[str, Course], *, now: datetime) -> dict[str, Course]:

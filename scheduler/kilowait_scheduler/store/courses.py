@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from kilowait_scheduler.core.course import Course
 from kilowait_scheduler.core.record import JobRecord
 
 from .bulk import batches, insert_new
-from .energy import courses_in
+from .energy import courses_in, rows_in
 from .tables import JobCourseRow, JobRow
 
 _COLUMNS = ("start_us", "end_us", "energy_mj", "place", "uncertainty_pct", "estimated")
@@ -53,26 +53,37 @@ class Courses(ABC):
             texts = session.exec(query.order_by(col(JobRow.id)).limit(limit)).all()
         return [JobRecord.model_validate_json(text) for text in texts]
 
-    def keep_courses(
-        self, job_ids: Sequence[str], make: Callable[[Mapping[str, Course]], Mapping[str, Course]]
-    ) -> None:
-        """Keep what `make` gives of the readings of these jobs, by job id; none comes in between."""
+    def keep_course(self, job_id: str, make: Callable[[Course], Course | None]) -> None:
+        """Keep what `make` gives of a job's readings, if it gives anything and no more readings come meanwhile.
+
+        Nobody waits while they are read, for that may take long; then they are only counted: none ever goes.
+        """
+        with self.reading() as session:
+            course = courses_in(session, [job_id]).get(job_id, Course.of(()))
+        made = make(course)
+        if made is None:
+            return
+        body = packed(made)
         with self.writing() as session:
-            known = select(JobRow.id).where(col(JobRow.id).in_(job_ids)).order_by(col(JobRow.id))
-            session.exec(known.with_for_update()).all()
-            made = make(courses_in(session, job_ids))
-            insert_new(session, JobCourseRow, [{"job_id": key, "body": packed(one)} for key, one in made.items()])
+            session.exec(select(JobRow.id).where(JobRow.id == job_id).with_for_update()).all()
+            if rows_in(session, job_id) == len(course):
+                insert_new(session, JobCourseRow, [{"job_id": job_id, "body": body}])
 
 
 def forget_courses(session: Session, job_ids: Sequence[str]) -> None:
-    """Throw away what is kept of these jobs, for a reading of theirs is being stored.
+    """Throw away what is kept of these jobs, by id, for readings of theirs are being stored: once in a transaction, so
+    that two never wait for each other.
 
     Whoever keeps the course of one of them waits for the end of this transaction, or this one for his.
     """
     for ids in batches(job_ids):
         known = select(JobRow.id).where(col(JobRow.id).in_(ids)).order_by(col(JobRow.id))
         session.exec(known.with_for_update(read=True, key_share=True)).all()
-        session.connection().execute(delete(JobCourseRow).where(col(JobCourseRow.job_id).in_(ids)))
+    for ids in batches(job_ids):
+        theirs = select(JobCourseRow.job_id).where(col(JobCourseRow.job_id).in_(ids))
+        kept = session.exec(theirs.order_by(col(JobCourseRow.job_id)).with_for_update()).all()
+        if kept:
+            session.connection().execute(delete(JobCourseRow).where(col(JobCourseRow.job_id).in_(kept)))
 
 
 def packed(course: Course) -> bytes:

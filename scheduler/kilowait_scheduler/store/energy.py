@@ -15,13 +15,14 @@ from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from kilowait_scheduler.core.carbon import EnergyInterval
-from kilowait_scheduler.core.course import Course, from_us, to_us
+from kilowait_scheduler.core.course import Course, from_us, joined, to_us
 from kilowait_scheduler.core.energy import RegionEnergy
 
 from .bulk import batches
 from .tables import EnergyHourRow, ReadingRow, ShareRow
 
 _HOUR_US = 3_600_000_000
+_ROWS_AT_ONCE = 20_000  # each takes ten times the memory of a course's
 
 
 class Energy(ABC):
@@ -100,7 +101,7 @@ def _sums(table: type[ReadingRow | EnergyHourRow], start: datetime | None, end: 
 
 def courses_in(session: Session, job_ids: Iterable[str]) -> dict[str, Course]:
     """Every reading of jobs as a course each; jobs without any are absent."""
-    found: dict[str, Course] = {}
+    found: dict[str, list[Course]] = {}
     columns: list[Any] = [
         ShareRow.job_id,
         type_coerce(ShareRow.start, BigInteger),
@@ -112,11 +113,18 @@ def courses_in(session: Session, job_ids: Iterable[str]) -> dict[str, Course]:
     ]
     for ids in batches(sorted(job_ids)):
         query = sql_select(*columns).where(col(ShareRow.job_id).in_(ids), col(ShareRow.energy_mj) > 0)
-        # Straight from the connection: hundreds of thousands of plain values are nothing to map.
-        rows = session.connection().execute(query.order_by(col(ShareRow.job_id), col(ShareRow.start))).all()
-        if rows:
-            found |= _courses(*zip(*rows, strict=True))
-    return found
+        ordered = query.order_by(col(ShareRow.job_id), col(ShareRow.start))
+        # Straight from the connection: millions of plain values are nothing to map, nor to hold as such.
+        for rows in session.connection().execute(ordered.execution_options(yield_per=_ROWS_AT_ONCE)).partitions():
+            for job_id, part in _courses(*zip(*rows, strict=True)).items():
+                found.setdefault(job_id, []).append(part)
+    return {job_id: joined(parts) for job_id, parts in found.items()}
+
+
+def rows_in(session: Session, job_id: str) -> int:
+    """How many rows the course of all of a job's readings has."""
+    query = select(func.count()).select_from(ShareRow)
+    return session.exec(query.where(ShareRow.job_id == job_id, col(ShareRow.energy_mj) > 0)).one()
 
 
 def _courses(

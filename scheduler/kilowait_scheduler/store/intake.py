@@ -42,11 +42,17 @@ class Intake(ABC):
         """
         stored: dict[str, int] = {}
         conflicts: list[int] = []
+        jobs: set[str] = set()
         with self.writing() as session:
             for epoch, part in readings.by_epoch():
                 stream = _locked(session, readings.agent_id, epoch, at=at)
-                conflicts += _keep(session, stream, part)
+                fresh, others = _told_apart(session, stream, part)
+                if len(fresh):
+                    _keep(session, stream.id, fresh)
+                conflicts += others
+                jobs |= set(fresh.shares["job_id"])
                 stored[epoch] = _advance(session, stream, part.columns["seq"], at=at)
+            forget_courses(session, sorted(jobs))
         return stored, conflicts
 
     def nodes_of(self, agent_id: str) -> set[str]:
@@ -56,17 +62,11 @@ class Intake(ABC):
             return set(session.exec(query.where(StreamRow.agent_id == agent_id).limit(1)).all())
 
 
-def _keep(session: Session, stream: _Stream, readings: Readings) -> list[int]:
-    """Store what is new of a stream's readings; the sequences that were stored before with other content."""
-    fresh, conflicts = _told_apart(session, stream, readings)
-    if not len(fresh):
-        return conflicts
-    insert_columns(session, ReadingRow, {**fresh.columns, "stream_id": [stream.id] * len(fresh)})
-    insert_columns(session, ShareRow, _share_columns(stream.id, fresh))
-    _add_to_hours(session, stream.id, fresh)
-    if concerned := sorted(set(fresh.shares["job_id"])):
-        forget_courses(session, concerned)
-    return conflicts
+def _keep(session: Session, stream: int, readings: Readings) -> None:
+    """Store new readings of a stream, with their shares and in the sums of their hours."""
+    insert_columns(session, ReadingRow, {**readings.columns, "stream_id": [stream] * len(readings)})
+    insert_columns(session, ShareRow, _share_columns(stream, readings))
+    _add_to_hours(session, stream, readings)
 
 
 def _told_apart(session: Session, stream: _Stream, readings: Readings) -> tuple[Readings, list[int]]:
