@@ -52,9 +52,9 @@ def _machine(found: Results) -> str:
     Written by `make bench-planner`. {cores} cores ({_processor()}), shared with other work (load average
     {found.load[0]:.1f} at the start, {found.load[1]:.1f} at the end); {python}, {names}; in the oracles' environment
     {theirs}. The run took {found.minutes:.0f} minutes. Seconds are of this machine and its neighbours; ratios were
-    taken within the run. The planner uses up to two threads for the rounds of the prices and one for all else; HiGHS
-    ran with its defaults, CP-SAT with two workers. Every plan here, other solvers' included, passed the independent
-    checker (`planner/check.py`)."""
+    taken within the run. The planner uses up to two threads for the rounds of the prices and for putting few jobs
+    elsewhere, one for all else; HiGHS ran with its defaults, CP-SAT with two workers. Every plan here, other solvers'
+    included, passed the independent checker (`planner/check.py`)."""
     return "# Planner, measured\n\n" + prose(told)
 
 
