@@ -72,6 +72,11 @@ def test_nothing_stays_nothing() -> None:
     assert len(coarsened(Stack.of([]), *NO_EDGES)) == 0
 
 
+def test_rows_that_are_equal_but_for_their_region_are_in_order_of_its_name_whatever_is_stacked_with_them() -> None:
+    rows = [interval(0, 1, 1, region="there"), interval(0, 1, 1, region="here")]
+    assert [one.region for one in coarse(rows)] == ["here", "there"]
+
+
 REGIONS = ("here", "there")
 ROW = st.builds(
     lambda start, long, energy, region, doubt, estimated: interval(

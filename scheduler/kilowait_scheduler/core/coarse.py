@@ -34,7 +34,8 @@ def coarsened(courses: Stack, edges_us: Ints, of: Ints) -> Stack:
     passed = np.searchsorted(np.sort(edges_us + add[of]), rows.start_us + add[number], side="right")
     slot, last = rows.start_us // STEP_US, (rows.end_us - 1) // STEP_US
     slot[slot != last] = -1
-    keys = (number, slot, rows.place, rows.estimated, passed)
+    name = np.argsort(np.argsort(rows.regions))  # their numbers depend on what else is in the stack
+    keys = (number, slot, name[rows.place], rows.estimated, passed)
     order = np.lexsort((rows.end_us, rows.start_us, *reversed(keys)))
     rows, slot = rows.rows(order), slot[order]
     new = _changes(*(key[order] for key in keys))

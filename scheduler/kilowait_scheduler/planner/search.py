@@ -356,7 +356,7 @@ class Search:
         """Some jobs are put elsewhere and the rest improved around them: by two searches at once, of different luck,
         that meet a few times and then go on from the better one's plan."""
         rival = copy(self)
-        rival.work, rival.state = self.snapshot(), self.state + 1
+        rival.work, rival.state = self.snapshot(), self.state % 2147483646 + 1
         rival.view = self.view._replace(scratch=self.view.scratch.copy())
         times = math.ceil(self.cheap * min(_DISPLACED, _DISPLACED_EACH * len(self.problem.tasks)))
         both = (self, rival)
