@@ -155,7 +155,8 @@ class Agent:
             return
         if not self._answered:  # while it answers nobody can load it anew
             self._notice_restart()
-        self._answered = not any(reading.silent for reading in readings)
+        if readings:  # a look that needed none tells nothing
+            self._answered = not any(reading.silent for reading in readings)
         self._trouble, self._looked_us = None, looked_us
         for reading in readings if not everything else [*readings, *self._missing(readings)]:
             uuid = reading.device_uuid

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .life import Life
 from .wire import Record, Scope
 
 Anchors = dict[str, "Anchor"]
@@ -49,7 +50,7 @@ def advance(anchors: Anchors, records: Iterable[Record]) -> None:
 
 def _after(before: Anchor | None, record: Record) -> Anchor:
     counter_mj, credit_mj = record.counter_end_mj, 0
-    known = before if before is not None and before.boot_id == record.boot_id else None
+    known = before if before is not None and _same_counter(before.boot_id, record.boot_id) else None
     if known is not None and known.counter_mj is not None:
         if counter_mj is None and record.method == "counter":  # a piece of an interval: its end lies between two reads
             counter_mj = known.counter_mj + record.energy_mj
@@ -67,6 +68,14 @@ def _after(before: Anchor | None, record: Record) -> Anchor:
         credit_mj=credit_mj,
         runs=None if record.unattributed_mj else runs,
     )
+
+
+def _same_counter(before: str, after: str) -> bool:
+    """Two `boot_id` may be of one life of the counter; where only one tells the load of the driver, it is that one."""
+    if before == after:  # nearly always
+        return True
+    life = Life.of(after)
+    return life.boot == Life.of(before).boot and not life.reloaded_since(Life.of(before))
 
 
 @dataclass(frozen=True, slots=True)
