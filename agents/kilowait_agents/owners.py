@@ -123,7 +123,7 @@ class Owners:
                 return tag.run
         for relative in relatives:
             run = self._elsewhere(relative.pid, relative.started_ns)
-            if run is not None:
+            if run is not None and self._within_one_container(stat.pid, relative.pid):
                 self._remember(stat, run)
                 return run
         return None
@@ -167,6 +167,15 @@ class Owners:
         leader = self._stat(stat.pgid) if stat.pgid not in (0, stat.pid) else None
         if leader is not None and leader.start_ticks <= stat.start_ticks:
             yield leader
+
+    def _within_one_container(self, pid: int, relative: int) -> bool:
+        """Whether both have as many numbers: what started a container is none of those whom its processes work for."""
+        return pid == relative or self._numbers(pid) == self._numbers(relative)
+
+    def _numbers(self, pid: int) -> int:
+        """In how many nested pid namespaces the process has a number; 0 if nobody says."""
+        lines = self._read(pid, "status").splitlines()
+        return next((len(line.split()) - 1 for line in lines if line.startswith(b"NSpid:")), 0)
 
     def _ours(self, tag: _Tag) -> bool:
         return self._region is None or tag.region == self._region

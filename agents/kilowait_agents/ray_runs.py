@@ -81,8 +81,9 @@ class RayRuns:
         net = self._proc / str(pid) / "net"
         try:
             there = ip_address(address)
-            if there.is_loopback:  # every machine has it, so it names this one only where that asks itself
-                return _is_loopback(self._url.hostname or "")
+            if there.is_loopback:  # every network has it, so it names ours only, and only where that asks itself
+                ours = self._proc / "self" / "net"
+                return _is_loopback(self._url.hostname or "") and (ours / "dev").samefile(net / "dev")
             if there.version == 6:
                 return there.packed.hex() in (net / "if_inet6").read_text(encoding="ascii").split()
             local = rf"\|-- {re.escape(address)}\n\s+/32 host LOCAL"

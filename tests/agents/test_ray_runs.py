@@ -106,15 +106,21 @@ def time() -> Time:
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    """A /proc with some processes, all at this node's address."""
+    """A /proc with some processes, all at this node's address, and the agent."""
     for pid in (9, 40, 41, 42, 43, 51):
         process(tmp_path, pid)
     return tmp_path
 
 
-def process(proc: Path, pid: int, *, inner: int | None = None, address: str = HERE) -> None:
+def process(
+    proc: Path, pid: int, *, inner: int | None = None, address: str = HERE, network: str = "of the agent"
+) -> None:
     net = proc / str(pid) / "net"
-    net.mkdir(parents=True)
+    for folder, of in ((proc / "self" / "net", "of the agent"), (net, network)):
+        folder.mkdir(parents=True, exist_ok=True)
+        (proc / of).touch()
+        (folder / "dev").unlink(missing_ok=True)
+        (folder / "dev").hardlink_to(proc / of)
     (proc / str(pid) / "status").write_text(f"Name:\tray::f\nNSpid:\t{pid}\t{inner or pid}\n")
     (net / "fib_trie").write_text(
         f"Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n"
@@ -174,6 +180,15 @@ def test_a_node_may_have_an_address_of_the_loopback_or_of_ipv6(
     assert runs_of(dashboard, time, proc).run_of(41, 0) == (RunIdentity("kw-0a1-1") if ours else None)
 
 
+def test_the_loopback_of_another_container_is_not_ours(dashboard: Dashboard, time: Time, tmp_path: Path) -> None:
+    """Its processes may have the numbers that ours have."""
+    process(tmp_path, 41)
+    process(tmp_path, 7777, inner=41, network="of a container")
+    dashboard.rows["nodes"][0]["node_ip"] = "127.0.0.1"
+    runs = runs_of(dashboard, time, tmp_path)
+    assert [runs.run_of(pid, 0) for pid in (41, 7777)] == [RunIdentity("kw-0a1-1"), None]
+
+
 @pytest.mark.parametrize("odd", [None, {"not": "a list"}, [1], [{"job_id": 3}]])
 def test_a_dashboard_that_does_not_answer_is_said_once_and_left_alone_for_a_while(
     dashboard: Dashboard, time: Time, proc: Path, caplog: pytest.LogCaptureFixture, odd: Any
@@ -214,6 +229,19 @@ def test_a_process_is_its_parents_run_by_that_word_too() -> None:
             assert owners.identify(child.pid) == RunIdentity("kw-0a1-1")
         finally:
             child.kill()
+
+
+def test_who_started_a_container_does_not_speak_for_it(tmp_path: Path) -> None:
+    """By its pid, which counts among the host's, it may be mistaken for a process that Ray has in another container."""
+    for pid, parent, numbers in ((300, 1, "300"), (7000, 300, "7000 1"), (7001, 7000, "7001 2")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (x) S {parent} 0 {' 0' * 16} {pid} {' 0' * 30}")
+        (tmp_path / str(pid) / "status").write_text(f"Name:\tx\nNSpid:\t{numbers}\n")
+    known = {300: RunIdentity("kw-0a1-1")}
+    owners = Owners(proc=tmp_path, elsewhere=lambda pid, started_ns: known.get(pid))
+    assert [owners.identify(pid) for pid in (300, 7000, 7001)] == [known[300], None, None]
+    known[7000] = RunIdentity("kw-0a2-1")
+    assert owners.identify(7001) == known[7000]
 
 
 @pytest.mark.parametrize("url", ["head:8265", "ftp://head", "http://", "http://head:0"])
