@@ -53,9 +53,12 @@ def _after(before: Anchor | None, record: Record) -> Anchor:
     known = before if before is not None and _same_counter(before.boot_id, record.boot_id) else None
     if known is not None and known.counter_mj is not None:
         if counter_mj is None and record.method == "counter":  # a piece of an interval: its end lies between two reads
-            counter_mj = known.counter_mj + record.energy_mj
-        elif counter_mj is None or (counter_mj == known.counter_mj and record.method != "counter"):
-            # By power, while the counter was away or stood still; should it have gone on, this is in it already.
+            counter_mj, credit_mj = known.counter_mj + record.energy_mj, known.credit_mj
+        elif counter_mj is None or (
+            counter_mj == known.counter_mj and (record.method != "counter" or not record.energy_mj)
+        ):
+            # By power, or unknown, while the counter was away or stood still; should it have gone on, this is in it
+            # already.
             counter_mj, credit_mj = known.counter_mj, known.credit_mj + record.energy_mj
     runs = tuple((share.run_id, share.job_id) for share in record.shares)
     return Anchor(

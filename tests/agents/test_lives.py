@@ -248,6 +248,23 @@ def test_what_a_stalled_counter_catches_up_with_is_counted_once_though_the_drive
     assert in_order(records)
 
 
+def test_what_a_stalled_counter_catches_up_with_is_counted_once_though_the_agent_was_away_twice_meanwhile(
+    lives: Lives,
+) -> None:
+    lives.node.gpu().const(0, 200, 500).say("stall", 30, 80, 1)
+    lives.node.write()
+    lives.run(45)
+    lives.end()
+    lives.node.at(55)  # the counter stands where it stood: this time is a gap until it moves
+    lives.run(65)
+    lives.end()
+    lives.node.at(90)
+    lives.run(100)
+    records = lives.finish()
+    assert abs(energy_mj(records) - 500_000 * 90) <= TICK_MJ
+    assert in_order(records)
+
+
 def test_a_board_that_is_lost_for_a_while_comes_back_with_all_its_energy(lives: Lives) -> None:
     lives.node.gpu().const(0, 200, 500).fault(40, 70, "all", LOST)
     lives.node.write()
