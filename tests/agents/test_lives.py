@@ -195,27 +195,6 @@ def test_a_driver_loaded_anew_under_the_agent_is_a_restart_too(lives: Lives) -> 
     assert in_order(records)
 
 
-def test_a_driver_loaded_anew_where_processes_are_never_known_is_noticed_by_the_next_reading(lives: Lives) -> None:
-    lives.node.gpu().const(0, 40, 10).const(50, 200, 500).say("reset", 49).fault(0, 200, "procs", 3)
-    lives.node.say("driver_down", 35, 50)
-    lives.node.write()
-    lives.driver, lives.interval_s = "4711", 10.0
-    lives.run(30)  # 300,000 mJ counted
-    assert lives.agent is not None
-    lives.driver = ""  # no driver, no module
-    lives.node.at(40)
-    lives.agent.tick()
-    lives.node.at(41)
-    lives.agent.look()  # which reads nothing
-    lives.driver = "5822"
-    lives.node.at(60)  # 5,000,000 mJ since the driver was loaded
-    lives.run(100)
-    records = lives.finish()
-    (away,) = [one for one in records if one.quality == "estimated"]
-    assert away.note == "the energy counter restarted: 300000 mJ before, 5000000 mJ now"
-    assert in_order(records)
-
-
 def test_an_account_of_before_drivers_were_told_apart_goes_on(lives: Lives) -> None:
     lives.node.gpu().const(0, 200, 500)
     lives.node.write()
@@ -227,42 +206,6 @@ def test_an_account_of_before_drivers_were_told_apart_goes_on(lives: Lives) -> N
     records = lives.finish()
     assert energy_mj(records) == 500_000 * 90
     assert {one.quality for one in records} == {"measured", "recovered"}
-
-
-@pytest.mark.parametrize(("first", "then"), [("", "4711"), ("4711", "")])
-def test_what_a_stalled_counter_catches_up_with_is_counted_once_though_the_driver_came_to_be_told_apart(
-    lives: Lives, first: str, then: str
-) -> None:
-    lives.node.gpu().const(0, 200, 500).say("stall", 30, 80, 1)
-    lives.node.write()
-    lives.driver = first
-    lives.run(45)
-    lives.end()
-    lives.driver = then
-    lives.run(60)
-    lives.end()  # before the counter moves again
-    lives.node.at(90)
-    lives.run(100)
-    records = lives.finish()
-    assert abs(energy_mj(records) - 500_000 * 90) <= TICK_MJ
-    assert in_order(records)
-
-
-def test_what_a_stalled_counter_catches_up_with_is_counted_once_though_the_agent_was_away_twice_meanwhile(
-    lives: Lives,
-) -> None:
-    lives.node.gpu().const(0, 200, 500).say("stall", 30, 80, 1)
-    lives.node.write()
-    lives.run(45)
-    lives.end()
-    lives.node.at(55)  # the counter stands where it stood: this time is a gap until it moves
-    lives.run(65)
-    lives.end()
-    lives.node.at(90)
-    lives.run(100)
-    records = lives.finish()
-    assert abs(energy_mj(records) - 500_000 * 90) <= TICK_MJ
-    assert in_order(records)
 
 
 def test_a_board_that_is_lost_for_a_while_comes_back_with_all_its_energy(lives: Lives) -> None:
