@@ -11,7 +11,7 @@ from .course import Course, Ints, from_us
 from .integral import Integral
 from .stack import Stack, offsets
 
-_HOUR_US = 3_600_000_000
+HOUR_US = 3_600_000_000
 
 
 def by_hour(stack: Stack, *, intensity: Integral, pue: float) -> list[list[tuple[datetime, float, float]]]:
@@ -50,8 +50,8 @@ def load_by_hour(course: Course, *, pue: float) -> dict[datetime, float]:
 
 def _cut(start_us: Ints, end_us: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """Spans cut at full hours: of each piece its span's number, its hour, its start and its end."""
-    first, last = start_us // _HOUR_US, (end_us - 1) // _HOUR_US
+    first, last = start_us // HOUR_US, (end_us - 1) // HOUR_US
     at = offsets(last - first + 1)
     row = np.repeat(np.arange(len(start_us), dtype=np.int64), np.diff(at))
-    hour = (first[row] + np.arange(len(row)) - at[row]) * _HOUR_US
-    return row, hour, np.maximum(start_us[row], hour), np.minimum(end_us[row], hour + _HOUR_US)
+    hour = (first[row] + np.arange(len(row)) - at[row]) * HOUR_US
+    return row, hour, np.maximum(start_us[row], hour), np.minimum(end_us[row], hour + HOUR_US)

@@ -17,11 +17,11 @@ from sqlmodel import Session, col, select
 from kilowait_scheduler.core.carbon import EnergyInterval
 from kilowait_scheduler.core.course import Course, from_us, joined, to_us
 from kilowait_scheduler.core.energy import RegionEnergy
+from kilowait_scheduler.core.hours import HOUR_US
 
 from .bulk import batches
 from .tables import EnergyHourRow, ReadingRow, ShareRow
 
-_HOUR_US = 3_600_000_000
 _ROWS_AT_ONCE = 20_000  # each takes ten times the memory of a course's
 
 
@@ -61,7 +61,7 @@ class Energy(ABC):
         [start, end), so that each is in one period, though one of a long absence may reach into the next."""
         first = _hours(start, up=True) if start is not None else None
         last = _hours(end, up=False) if end is not None else None
-        if start is not None and end is not None and first is not None and last is not None and first >= last:
+        if first is not None and last is not None and first >= last:
             parts = [_sums(ReadingRow, start, end)]
         else:
             parts = [_sums(EnergyHourRow, first, last)]
@@ -87,7 +87,7 @@ class Energy(ABC):
 def _hours(moment: datetime, *, up: bool) -> datetime:
     """The whole hour at `moment`, or the next one or the one before."""
     at = to_us(moment)
-    return from_us(-(-at // _HOUR_US) * _HOUR_US if up else at // _HOUR_US * _HOUR_US)
+    return from_us(-(-at // HOUR_US) * HOUR_US if up else at // HOUR_US * HOUR_US)
 
 
 def _sums(table: type[ReadingRow | EnergyHourRow], start: datetime | None, end: datetime | None) -> Executable:

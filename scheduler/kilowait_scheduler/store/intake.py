@@ -10,18 +10,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table, update
 from sqlalchemy import select as sql_select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from kilowait_scheduler.core.course import from_us
 from kilowait_scheduler.core.energy import Readings
+from kilowait_scheduler.core.hours import HOUR_US
 
-from .bulk import insert_columns, insert_new
+from .bulk import insert_columns, insert_into, insert_new
 from .courses import forget_courses
 from .tables import EnergyHourRow, ReadingRow, ShareRow, StreamRow
 
 _STEP = 1000  # rows
-_HOUR_US = 3_600_000_000
 _SUMMED = ("energy_mj", "idle_mj", "unattributed_mj")
 
 
@@ -94,12 +93,11 @@ def _add_to_hours(session: Session, stream: int, readings: Readings) -> None:
     sums: dict[tuple[int, str, str], list[int]] = {}
     columns = (readings.columns[name] for name in ("start", "region", "source", *_SUMMED))
     for start, region, source, *amounts in zip(*columns, strict=True):
-        found = sums.setdefault((start - start % _HOUR_US, region, source), [0] * len(_SUMMED))
+        found = sums.setdefault((start - start % HOUR_US, region, source), [0] * len(_SUMMED))
         for place, amount in enumerate(amounts):
             found[place] += amount
     target: Table = EnergyHourRow.__table__  # type: ignore[attr-defined]
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    fresh = insert(target)
+    fresh = insert_into(session, target)
     adding = fresh.on_conflict_do_update(
         index_elements=list(target.primary_key.columns),
         set_={name: target.c[name] + fresh.excluded[name] for name in _SUMMED},
