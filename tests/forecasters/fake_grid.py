@@ -122,7 +122,7 @@ class FakeGrid:
             case "entsoe":
                 return Reply(*fake_entsoe.answer(params, value=self._value, now=self.now))
             case "eia":
-                return Reply(*fake_services.eia(params, value=self._value, now=self.now))
+                return Reply(*fake_services.eia(path, params, value=self._value, now=self.now))
             case "watttime":
                 held = question.headers.get("authorization", "")
                 return Reply(*self.watttime.answer(path, params, held, value=self._value, now=self.now))

@@ -37,28 +37,67 @@ def eia_row(ends: datetime, fueltype: str, value: str | None, respondent: str) -
     }
 
 
-def eia(params: dict[str, str], *, value: Value, now: datetime, late: timedelta = HOUR) -> tuple[int, Any]:
+def eia_load_row(ends: datetime, value: str | None, respondent: str, *, kind: str = "DF") -> dict[str, Any]:
+    row = eia_row(ends, "", value, respondent) | {"type": kind, "type-name": "Day-ahead demand forecast"}
+    del row["fueltype"]
+    return row
+
+
+def eia_load(hour: datetime) -> float:
+    """What was forecast a day ahead for the hour that starts then, MWh."""
+    return 25_000.0 + 10 * hour.hour + hour.day
+
+
+def eia(path: str, params: dict[str, str], *, value: Value, now: datetime, late: timedelta = HOUR) -> tuple[int, Any]:
     if "api_key" not in params:
         return 403, {"error": {"code": "API_KEY_MISSING", "message": "No api_key was supplied.  Please register."}}
     if params["api_key"] != API_KEY:
         return 403, {"error": {"code": "API_KEY_INVALID", "message": "An invalid api_key was supplied."}}
     if params.get("frequency") not in ("hourly", "local-hourly"):
         return 400, {"error": "Invalid frequency provided.", "code": 400}
+    hourly = {"/electricity/rto/fuel-type-data/data/": eia_generated, "/electricity/rto/region-data/data/": eia_region}
+    if path not in hourly:
+        return 404, {"error": "Not found.", "code": 404}
     first, last = (datetime.strptime(params[key], "%Y-%m-%dT%H").replace(tzinfo=UTC) for key in ("start", "end"))
-    respondent = params["facets[respondent][]"]
     rows, ends = [], first
-    while ends <= last and ends <= now - late:
-        g_per_kwh = value(ends - HOUR)
-        amounts = (None, None) if g_per_kwh is None else mixture(g_per_kwh)
-        for fueltype, amount in zip(("COL", "WND"), amounts, strict=True):
-            rows.append(eia_row(ends, fueltype, None if amount is None else repr(amount), respondent))
-        rows.append(eia_row(ends, "BAT", "-350", respondent))
+    while ends <= last:
+        rows += hourly[path](ends, params, value=value, known=ends <= now - late, now=now)
         ends += HOUR
     offset, length = int(params.get("offset", "0")), min(int(params.get("length", "5000")), 5000)
     if params.get("data[]") != "value":
         rows = [{key: cell for key, cell in row.items() if key != "value"} for row in rows]
     body = {"total": str(len(rows)), "frequency": "hourly", "data": rows[offset : offset + length]}
     return 200, {"response": body, "request": {}, "apiVersion": "2.1.12"}
+
+
+def eia_generated(
+    ends: datetime, params: dict[str, str], *, value: Value, known: bool, now: datetime
+) -> list[dict[str, Any]]:
+    if not known:
+        return []
+    g_per_kwh = value(ends - HOUR)
+    amounts = (None, None) if g_per_kwh is None else mixture(g_per_kwh)
+    respondent = params["facets[respondent][]"]
+    rows = [
+        eia_row(ends, fueltype, None if amount is None else repr(amount), respondent)
+        for fueltype, amount in zip(("COL", "WND"), amounts, strict=True)
+    ]
+    return [*rows, eia_row(ends, "BAT", "-350", respondent)]
+
+
+def eia_region(
+    ends: datetime, params: dict[str, str], *, value: Value, known: bool, now: datetime
+) -> list[dict[str, Any]]:
+    """What was forecast reaches to the end of the authority's tomorrow, what was drawn to an hour ago."""
+    tomorrow_ends = now.replace(hour=8, minute=0, second=0, microsecond=0) + 48 * HOUR
+    forecast = None if value(ends - HOUR) is None else f"{eia_load(ends - HOUR):.0f}"
+    amounts = {"D": "24000" if known else None, "DF": forecast if ends <= tomorrow_ends else None}
+    wanted = params.get("facets[type][]")
+    return [
+        eia_load_row(ends, amount, params["facets[respondent][]"], kind=kind)
+        for kind, amount in amounts.items()
+        if wanted in (None, kind) and (known or ends <= tomorrow_ends)
+    ]
 
 
 # WattTime

@@ -14,6 +14,8 @@ from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.intensity import IntensitySeries, require_utc
 
 Floats = NDArray[np.floating[Any]]
+# Values by column and hour since 1970; an hour without a value is absent.
+Columns = dict[str, dict[int, float]]
 
 HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,13 +38,16 @@ class Hours:
     """Hourly values from hour `first` on; NaN where there is none.
 
     `g_per_kwh` holds one value per hour up to the last one known. `mix` holds generation by source, in any unit, for
-    the same hours or fewer. `weather` columns are forecasts and may reach beyond the last known hour.
+    the same hours or fewer. `weather` columns are forecasts and may reach beyond the last known hour. `day_ahead` is MW
+    as announced the day before, by column wind, solar, load; NaN where not announced yet; may reach beyond the last
+    known hour.
     """
 
     first: int
     g_per_kwh: Floats
     mix: Mapping[str, Floats] = field(default_factory=dict)
     weather: Mapping[str, Floats] = field(default_factory=dict)
+    day_ahead: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def end(self) -> int:
@@ -50,7 +55,7 @@ class Hours:
         return self.first + len(self.g_per_kwh)
 
     def before(self, hour: int) -> Hours:
-        """What was known when `hour` started: actual values of the hours that had ended; weather forecasts stay."""
+        """What was known when `hour` started: actual values of the hours that had ended; forecasts stay."""
         count = max(min(hour - self.first, len(self.g_per_kwh)), 0)
         return replace(
             self, g_per_kwh=self.g_per_kwh[:count], mix={name: values[:count] for name, values in self.mix.items()}
@@ -67,6 +72,7 @@ class Hours:
             g_per_kwh=self.g_per_kwh[lead : int(there[-1]) + 1],
             mix={name: values[lead : int(there[-1]) + 1] for name, values in self.mix.items()},
             weather={name: values[lead:] for name, values in self.weather.items()},
+            day_ahead={name: values[lead:] for name, values in self.day_ahead.items()},
         )
 
     def has_weather(self, until: int) -> bool:

@@ -1,9 +1,10 @@
-"""The U.S. Energy Information Administration's hourly grid monitor (API v2): generation by source; free key."""
+"""The U.S. Energy Information Administration's hourly grid monitor (API v2): generation, load ahead; free key."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
+from kilowait_forecasters.models.hours import Columns, hour_number
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
@@ -62,12 +64,28 @@ _FUELS = {
     "WNB": "wind",
     **dict.fromkeys(("BAT", "PS", "UES"), STORED),
 }
+# Their code of the demand that was forecast a day ahead.
+_DAY_AHEAD = "DF"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A route of theirs, the column that says what a row is of, and which rows are asked for."""
+
+    route: str
+    code: str
+    facets: Mapping[str, str] = field(default_factory=dict)
+
+
+_GENERATED = _Table("fuel-type-data", "fueltype")
+_ANNOUNCED = _Table("region-data", "type", {"facets[type][]": _DAY_AHEAD})
 
 
 class Eia(FromMix):
     """Realised generation by source, hourly, an hour to a day late, and its intensity by factors (docs/providers.md).
 
-    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
+    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this and
+    from the load that authorities forecast a day ahead.
     """
 
     name = "eia"
@@ -111,48 +129,56 @@ class Eia(FromMix):
         last = min(end, now)
         if start >= last:
             return []
+        first = self._seen.asked_from(zone.id, hour_of(start))
         mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
-        async for ends, code, value in self._rows(zone, start=self._seen.asked_from(zone.id, hour_of(start)), end=last):
-            mw[ends - HOUR][code] = value
+        async for hour, code, value in self._rows(_GENERATED, zone, start=first, end=last):
+            mw[hour][code] = value
         slots = by_fuel(
             self._seen.whole(zone.id, [MixSlot(hour, hour + HOUR, mw[hour]) for hour in sorted(mw)]), _FUELS
         )
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    async def _rows(self, zone: Zone, *, start: datetime, end: datetime) -> AsyncIterator[tuple[datetime, str, float]]:
-        """(end of the hour, source, MW) of every row of hours in [start, end), page by page; null ones left out."""
+    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Columns:
+        rows = self._rows(_ANNOUNCED, zone, start=start, end=end)
+        return {"load": {hour_number(hour): mw async for hour, kind, mw in rows if kind == _DAY_AHEAD}}
+
+    async def _rows(
+        self, table: _Table, zone: Zone, *, start: datetime, end: datetime
+    ) -> AsyncIterator[tuple[datetime, str, float]]:
+        """(hour, code, MW) of every row of `table` in [start, end), page by page; null ones left out."""
         query = {
             "frequency": "hourly",
             # Without naming it, rows come without values.
             "data[]": "value",
             "facets[respondent][]": RESPONDENTS[zone.id],
+            **table.facets,
             # An hour is named after its end.
             "start": _stamp(start + HOUR),
             "end": _stamp(hour_of(end) + HOUR),
             "sort[0][column]": "period",
             "sort[0][direction]": "asc",
             # A second key keeps pages apart: rows of one hour are in no order otherwise.
-            "sort[1][column]": "fueltype",
+            "sort[1][column]": table.code,
             "sort[1][direction]": "asc",
             "length": str(_PAGE),
         }
         offset, total = 0, 1
         while offset < total:
-            body = await self._ask({**query, "offset": str(offset)}, zone=zone)
+            body = await self._ask(table, {**query, "offset": str(offset)}, zone=zone)
             who = self._who(zone)
             rows = payload.first_list(body, "data", who=who)
             total = int(payload.decimal(body.get("total"), who=who) or 0)
             if not rows and offset < total:
                 raise Transient(f"{who}: {offset} of {total} rows came, and no more; none of its answer is used")
             for row in rows:
-                if (read := self._row(row, zone, who=who)) is not None:
+                if (read := self._row(table, row, zone, who=who)) is not None:
                     yield read
             offset += len(rows)
 
-    async def _ask(self, query: Mapping[str, str], *, zone: Zone) -> Mapping[str, Any]:
+    async def _ask(self, table: _Table, query: Mapping[str, str], *, zone: Zone) -> Mapping[str, Any]:
         who = self._who(zone)
         try:
-            body = await self._http.get("electricity/rto/fuel-type-data/data/", query, about=f"zone {zone}")
+            body = await self._http.get(f"electricity/rto/{table.route}/data/", query, about=f"zone {zone}")
         except Permanent as error:
             if error.status == 403 and _ABOUT_THE_KEY not in str(error):
                 self._quota.close(_SUSPENDED_S)
@@ -163,7 +189,7 @@ class Eia(FromMix):
             raise Permanent(f"{who}: {payload.shown(told['error'], longest=200)}")
         return payload.mapping(told.get("response"), who=who)
 
-    def _row(self, item: object, zone: Zone, *, who: str) -> tuple[datetime, str, float] | None:
+    def _row(self, table: _Table, item: object, zone: Zone, *, who: str) -> tuple[datetime, str, float] | None:
         row = payload.mapping(item, who=who)
         if row.get("respondent") != RESPONDENTS[zone.id]:
             raise Transient(f"{who}: holds a row of respondent {payload.shown(row.get('respondent'))}")
@@ -174,17 +200,17 @@ class Eia(FromMix):
         value = payload.decimal(row["value"], who=who)
         if value is None:
             return None
-        return _moment(row.get("period"), who=who), str(row.get("fueltype")), value
+        return _hour(row.get("period"), who=who), str(row.get(table.code)), value
 
     def _who(self, zone: Zone) -> str:
         return f"{self.name} for zone {zone}"
 
 
-def _moment(text: object, *, who: str) -> datetime:
-    """The end of the hour that a row is of: they write `2026-09-14T08`, in UTC."""
+def _hour(text: object, *, who: str) -> datetime:
+    """The hour that a row is of, by its start: they write its end, `2026-09-14T08`, in UTC."""
     try:
-        return datetime.strptime(str(text), "%Y-%m-%dT%H").replace(tzinfo=UTC)
-    except ValueError:
+        return datetime.strptime(str(text), "%Y-%m-%dT%H").replace(tzinfo=UTC) - HOUR
+    except (ValueError, OverflowError):
         raise Transient(f"{who}: expected an hour as 2026-09-14T08, got {payload.shown(repr(text))}") from None
 
 

@@ -1,21 +1,24 @@
-"""ENTSO-E's Transparency Platform: generation by source of European zones, and the intensity it makes; free token."""
+"""ENTSO-E's Transparency Platform: generation of European zones, its intensity, and forecasts; free token."""
 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused
-from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
+from kilowait_forecasters.mix import LONGEST_ABSENCE, STORED, MixSlot, Seen, by_fuel
+from kilowait_forecasters.models.hours import Columns, hour_number
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 from .base import HOUR, hour_of, require_served, require_span
-from .entsoe_xml import Curve, curves
+from .entsoe_xml import curves
 from .from_mix import FromMix
 from .http import Http, Patience
 from .quota import Limit, Quota
@@ -65,11 +68,35 @@ _FUELS = {
 # A year may be asked for at once, but thirty days of quarter-hours by fifteen sources are some 3 MB of XML already.
 _LONGEST_RANGE = timedelta(days=30)
 
+# MW of one type by the step they are given in, and of all types.
+_BySteps = Mapping[timedelta, Mapping[datetime, float]]
+_ByType = defaultdict[str, defaultdict[timedelta, dict[datetime, float]]]
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What a document is asked for by: its type, its process, and as what the area goes; which of its series count."""
+
+    kind: str
+    process: str
+    area: str = "in_Domain"
+    consumed: bool = False
+
+
+# What was consumed, to pump or to run the plants, is left out of what was generated.
+_GENERATED = _Document("A75", "A16")
+# What is announced a day ahead: our columns, and the types they are the sum of; load has no type.
+_ANNOUNCED: tuple[tuple[_Document, dict[str, tuple[str, ...]]], ...] = (
+    (_Document("A69", "A01"), {"wind": ("B18", "B19"), "solar": ("B16",)}),
+    (_Document("A65", "A01", "outBiddingZone_Domain", consumed=True), {"load": ("",)}),
+)
+
 
 class Entsoe(FromMix):
     """Realised generation by source, quarter-hourly to hourly, and its intensity by factors (docs/providers.md).
 
-    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this.
+    Of generation inside the zone: imports are not in it. No intensity is forecast; our own model does, from this and
+    from wind, solar and load as the grid's operators announce them a day ahead.
     """
 
     name = "entsoe"
@@ -91,6 +118,8 @@ class Entsoe(FromMix):
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
         self._seen = Seen()
+        # By zone and type: the last hour it was announced for.
+        self._last_announced: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._http = Http(
             client,
             base_url,
@@ -113,58 +142,104 @@ class Entsoe(FromMix):
         require_span(start, end)
         require_served(self, zone)
         found: list[MixSlot] = []
-        at, last = self._seen.asked_from(zone.id, hour_of(start)), min(end, now)
-        while start < last and at < last:
-            upto = min(at + _LONGEST_RANGE, last)
-            found += await self._generation(zone, start=at, end=upto)
-            at = upto
+        if start < (last := min(end, now)):
+            first = self._seen.asked_from(zone.id, hour_of(start))
+            async for begin, upto, given in self._documents(_GENERATED, zone, start=first, end=last):
+                slots = await asyncio.to_thread(_joined, given)
+                # Answers are wider than questions.
+                found += [slot for slot in slots if begin <= slot.start < upto]
         slots = await asyncio.to_thread(lambda: by_fuel(self._seen.whole(zone.id, found), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    async def _generation(self, zone: Zone, *, start: datetime, end: datetime) -> list[MixSlot]:
-        """What was generated from `start` on, by type; answers are wider than questions, and cut to them."""
-        query = {
-            "documentType": "A75",
-            "processType": "A16",
-            "in_Domain": AREAS[zone.id],
-            "periodStart": _stamp(start),
-            # The end is exclusive and minutes are cut off; answers are widened to whole market days.
-            "periodEnd": _stamp(end + HOUR),
-        }
-        who = f"{self.name} for zone {zone}"
-        text = await self._http.get_text("", query, about=f"zone {zone}")
-        # A month is megabytes of XML: read in a thread, for others are waiting.
-        slots = await asyncio.to_thread(lambda: _joined(curves(text, who=who)))
-        return [slot for slot in slots if start <= slot.start < end]
+    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Columns:
+        found: Columns = {}
+        last = self._last_announced[zone.id]
+        for document, columns in _ANNOUNCED:
+            given: defaultdict[str, dict[int, float]] = defaultdict(dict)
+            async for _, _, curves_of in self._documents(document, zone, start=start, end=end):
+                for psr_type, by_step in curves_of.items():
+                    means, _ = await asyncio.to_thread(_means, by_step, HOUR)
+                    given[psr_type] |= {hour_number(at): mw for at, mw in means.items()}
+            for column, psr_types in columns.items():
+                parts = {psr_type: given[psr_type] for psr_type in psr_types}
+                found[column] = _summed(parts, last=last)
+                last |= {name: max(*hours, last.get(name, 0)) for name, hours in parts.items() if hours}
+        return found
+
+    async def _documents(
+        self, document: _Document, zone: Zone, *, start: datetime, end: datetime
+    ) -> AsyncIterator[tuple[datetime, datetime, _ByType]]:
+        """What `document` says of [start, end), by type, month by month: from when, until when, and the curves."""
+        at = start
+        while at < end:
+            upto = min(at + _LONGEST_RANGE, end)
+            query = {
+                "documentType": document.kind,
+                "processType": document.process,
+                document.area: AREAS[zone.id],
+                "periodStart": _stamp(at),
+                # The end is exclusive and minutes are cut off; answers are widened to whole market days.
+                "periodEnd": _stamp(upto + HOUR),
+            }
+            text = await self._http.get_text("", query, about=f"zone {zone}")
+            # A month is megabytes of XML: read in a thread, for others are waiting.
+            yield at, upto, await asyncio.to_thread(self._read, text, document, zone)
+            at = upto
+
+    def _read(self, text: str, document: _Document, zone: Zone) -> _ByType:
+        found: _ByType = defaultdict(lambda: defaultdict(dict))
+        for curve in curves(text, who=f"{self.name} for zone {zone}"):
+            if curve.consumed is document.consumed:
+                # A series that occurs twice says the same, or better.
+                found[curve.psr_type][curve.step].update(curve.values)
+        return found
 
 
-def _joined(given: Iterable[Curve]) -> list[MixSlot]:
-    """Curves of all types as slots of the coarsest step there is; finer values are averaged where all are there.
-
-    Of a type given in several steps, the finest that fills a slot says it. A slot that a type is given for, but not
-    wholly in any step, is a gap. What was consumed, to pump or to run the plants, is left out.
-    """
-    curves_of: defaultdict[str, defaultdict[timedelta, dict[datetime, float]]] = defaultdict(lambda: defaultdict(dict))
-    for curve in given:
-        if not curve.consumed:
-            # A series that occurs twice says the same, or better.
-            curves_of[curve.psr_type][curve.step].update(curve.values)
+def _joined(curves_of: _ByType) -> list[MixSlot]:
+    """Curves of all types as slots of the coarsest step there is; a slot that a type gives only in part is a gap."""
     step = max((each for by_step in curves_of.values() for each in by_step), default=HOUR)
     mw: defaultdict[datetime, dict[str, float]] = defaultdict(dict)
     gaps: set[datetime] = set()
     for psr_type, by_step in curves_of.items():
-        starts: set[datetime] = set()
-        # The coarsest first, so that finer ones write over it.
-        for each in sorted(by_step, reverse=True):
-            parts: defaultdict[datetime, list[float]] = defaultdict(list)
-            for at, value in by_step[each].items():
-                parts[at - (at - hour_of(at)) % step].append(value)
-            starts |= parts.keys()
-            for start, values in parts.items():
-                if len(values) == step // each:
-                    mw[start][psr_type] = sum(values) / len(values)
-        gaps |= {start for start in starts if psr_type not in mw[start]}
+        values, partly = _means(by_step, step)
+        gaps |= partly
+        for start, value in values.items():
+            mw[start][psr_type] = value
     return [MixSlot(start, start + step, mw[start]) for start in sorted(mw) if start not in gaps]
+
+
+def _means(by_step: _BySteps, step: timedelta) -> tuple[dict[datetime, float], set[datetime]]:
+    """One type's values on slots of `step`, and the slots that are given, but not wholly in any step.
+
+    Finer values are averaged where all are there; of several steps, the finest that fills a slot says it.
+    """
+    means: dict[datetime, float] = {}
+    given: set[datetime] = set()
+    # The coarsest first, so that finer ones write over it.
+    for each in sorted(by_step, reverse=True):
+        parts: defaultdict[datetime, list[float]] = defaultdict(list)
+        for at, value in by_step[each].items():
+            parts[at - (at - hour_of(at)) % step].append(value)
+        given |= parts.keys()
+        means |= {start: sum(values) / len(values) for start, values in parts.items() if len(values) == step // each}
+    return means, given - means.keys()
+
+
+def _summed(parts: Mapping[str, Mapping[int, float]], *, last: Mapping[str, int]) -> dict[int, float]:
+    """The sum of `parts` on each hour that has all of them which are given at all in the two weeks around it.
+
+    Without its offshore part, wind is another quantity; an area without any gives none for longer. `last` is the last
+    hour of each part in earlier answers.
+    """
+    missed: set[int] = set()
+    hours = set[int]().union(*parts.values())
+    for part, values in parts.items():
+        known = sorted(values.keys() | ({last[part]} if part in last else set()))
+        for hour in hours - values.keys():
+            after = bisect(known, hour)
+            if any(abs(hour - near) <= LONGEST_ABSENCE // HOUR for near in known[max(after - 1, 0) : after + 1]):
+                missed.add(hour)
+    return {hour: sum(values.get(hour, 0.0) for values in parts.values()) for hour in sorted(hours - missed)}
 
 
 def _stamp(moment: datetime) -> str:

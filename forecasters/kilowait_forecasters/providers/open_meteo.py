@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from kilowait_forecasters.errors import Refused, Transient
-from kilowait_forecasters.models.hours import hour_number
+from kilowait_forecasters.models.hours import Columns, hour_number
 
 from . import payload
 from .base import require_span
@@ -35,8 +35,6 @@ _LONGEST_RANGE = timedelta(days=120)
 _FARTHEST = timedelta(days=15)
 
 Place = tuple[float, float]
-# Values by column and hour since 1970.
-Columns = dict[str, dict[int, float]]
 
 
 class OpenMeteo:

@@ -14,10 +14,10 @@ import numpy as np
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.mix import MixSlot
-from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hour_start
+from kilowait_forecasters.models.hours import HOUR, Columns, Floats, Hours, hour_number, hour_start
 from kilowait_forecasters.zone import Zone
 
-from .open_meteo import Columns, Place
+from .open_meteo import Place
 
 # Values are corrected for a day or two; so much of the past is asked for again each time.
 _REVISED_FOR = timedelta(days=2)
