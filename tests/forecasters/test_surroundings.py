@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from forecasters.grids import FIRST, made_up
 from kilowait_forecasters.errors import ForecastersError, Transient
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.mix import MixSlot
-from kilowait_forecasters.models.hours import Hours, hour_number, hour_start
+from kilowait_forecasters.models.hours import Columns, Floats, Hours, hour_number, hour_start
 from kilowait_forecasters.models.own import OwnModel
 from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.surroundings import REMEMBERED, Surroundings, by_hour
@@ -29,7 +29,7 @@ NOW = hour_start(FIRST + DAYS * 24)
 
 @dataclass
 class World:
-    """A made-up grid as provider, source of the mix, and of the weather; `until` is where it ends."""
+    """A made-up grid as provider, source of the mix, of what is announced, and of the weather."""
 
     hours: Hours
     name: str = "world"
@@ -68,14 +68,21 @@ class World:
 
     async def weather(
         self, places: Sequence[tuple[float, float]], *, start: datetime, end: datetime, now: datetime
-    ) -> dict[str, dict[int, float]]:
+    ) -> Columns:
         self._note("weather", start, end)
-        hours = range(hour_number(start), hour_number(end))
+        return self._columns(self.hours.weather, start, end)
+
+    async def day_ahead(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> Columns:
+        """Up to the end of tomorrow."""
+        self._note("day-ahead", start, end)
+        tomorrow_ends = hour_start((hour_number(now) // 24 + 2) * 24)
+        return self._columns(self.hours.day_ahead, start, min(end, tomorrow_ends))
+
+    def _columns(self, known: Mapping[str, Floats], start: datetime, end: datetime) -> Columns:
+        hours, first = range(hour_number(start), hour_number(end)), self.hours.first
         return {
-            name: {
-                hour: float(values[hour - self.hours.first]) for hour in hours if hour - self.hours.first < len(values)
-            }
-            for name, values in self.hours.weather.items()
+            name: {hour: float(values[hour - first]) for hour in hours if 0 <= hour - first < len(values)}
+            for name, values in known.items()
         }
 
 
@@ -141,7 +148,7 @@ async def test_weather_without_most_of_its_past_is_not_learned_from() -> None:
     class Young(World):
         async def weather(
             self, places: Sequence[tuple[float, float]], *, start: datetime, end: datetime, now: datetime
-        ) -> dict[str, dict[int, float]]:
+        ) -> Columns:
             found = await super().weather(places, start=start, end=end, now=now)
             return {name: {hour: v for hour, v in values.items() if np.isfinite(v)} for name, values in found.items()}
 
@@ -203,6 +210,176 @@ async def test_a_mix_that_was_known_stays_while_its_source_is_down() -> None:
 
     assert np.isfinite(seen.mix["wind"][:-5]).all()
     assert np.isnan(seen.mix["wind"][-5:]).all()
+
+
+def announcing(days: int = DAYS, *, ahead: int = 10) -> Hours:
+    """The made-up grid of `days` days, with wind, solar and load announced for all of them and `ahead` days more."""
+    count = (days + ahead) * 24
+    columns = {name: np.arange(count) + offset for name, offset in (("wind", 1e3), ("solar", 5e3), ("load", 9e3))}
+    return replace(made_up(days), day_ahead=columns)
+
+
+def announced(source: World, **more: object) -> Surroundings:
+    return Surroundings(day_ahead={"DE": source}, **more)  # type: ignore[arg-type]
+
+
+async def test_what_is_announced_reaches_from_the_first_hour_to_the_end_of_tomorrow_and_is_unknown_after_that() -> None:
+    hours = announcing()
+    known = hours.before(hour_number(NOW) - 3)
+    seen = await announced(World(hours)).around(DE, known, until=hour_number(NOW) + 96, now=NOW)
+
+    there = (DAYS + 2) * 24
+    assert seen.day_ahead.keys() == {"wind", "solar", "load"}
+    for name, values in seen.day_ahead.items():
+        assert len(values) == DAYS * 24 + 96
+        assert np.array_equal(values[:there], hours.day_ahead[name][:there])
+        assert np.isnan(values[there:]).all()
+    assert seen.mix == seen.weather == {}
+
+
+async def test_a_column_that_the_source_does_not_give_is_absent_and_a_zone_without_a_source_has_none() -> None:
+    hours = replace(announcing(), day_ahead={"load": np.ones(DAYS * 24)})
+    surroundings = announced(World(hours))
+    assert (await surroundings.around(DE, hours, until=hour_number(NOW), now=NOW)).day_ahead.keys() == {"load"}
+    assert (await surroundings.around(Zone("FR"), hours, until=hour_number(NOW), now=NOW)).day_ahead == {}
+
+
+async def test_announcements_are_asked_for_once_and_from_two_days_back_anew_to_the_end_of_the_horizon() -> None:
+    hours = announcing()
+    source = World(hours, asked=[])
+    surroundings = announced(source)
+    until = hour_number(NOW) + 96
+    for n in range(3):
+        await surroundings.around(DE, hours, until=until + n, now=NOW + n * HOUR)
+    assert source.asked == [
+        ("day-ahead", hour_start(hours.first), hour_start(until)),
+        ("day-ahead", NOW + HOUR - 2 * DAY, hour_start(until + 1)),
+        ("day-ahead", NOW + 2 * HOUR - 2 * DAY, hour_start(until + 2)),
+    ]
+
+
+async def test_what_is_announced_anew_takes_the_place_of_what_was_and_older_values_stay() -> None:
+    hours = announcing()
+    source = World(hours)
+    surroundings = announced(source)
+    until, back = hour_number(NOW) + 24, DAYS * 24 - 48
+    await surroundings.around(DE, hours, until=until, now=NOW)
+    source.hours = replace(hours, day_ahead={"load": hours.day_ahead["load"] + 1})
+    seen = await surroundings.around(DE, hours, until=until, now=NOW)
+
+    assert np.array_equal(seen.day_ahead["load"][:back], hours.day_ahead["load"][:back])
+    assert np.array_equal(seen.day_ahead["load"][back:], source.hours.day_ahead["load"][back : DAYS * 24 + 24])
+    # What an answer leaves out was announced all the same.
+    assert np.array_equal(seen.day_ahead["wind"], hours.day_ahead["wind"][: DAYS * 24 + 24])
+
+
+async def test_what_was_announced_for_tomorrow_stays_true_while_the_source_is_down() -> None:
+    hours = announcing()
+    source = World(hours)
+    surroundings = announced(source)
+    until = hour_number(NOW) + 48
+    before = await surroundings.around(DE, hours, until=until, now=NOW)
+    source.fails = Transient("down")
+    seen = await surroundings.around(DE, hours, until=until + 5, now=NOW + 5 * HOUR)
+
+    for name, values in seen.day_ahead.items():
+        assert np.array_equal(values[:-5], before.day_ahead[name])
+        assert np.isnan(values[-5:]).all()
+
+
+async def test_days_that_an_outage_left_out_are_asked_for_after_it() -> None:
+    hours = announcing(ahead=20)
+    source = World(hours)
+    surroundings = announced(source)
+    await surroundings.around(DE, hours, until=hour_number(NOW) + 48, now=NOW)
+    source.fails = Transient("down")
+    await surroundings.around(DE, hours, until=hour_number(NOW) + 9 * 24, now=NOW + 7 * DAY)
+    source.fails, later = None, NOW + 8 * DAY
+    seen = await surroundings.around(DE, hours, until=hour_number(later) + 48, now=later)
+
+    assert all(np.isfinite(values).all() for values in seen.day_ahead.values())
+
+
+async def test_a_source_that_is_down_from_the_start_announces_nothing_and_is_asked_again() -> None:
+    hours = announcing()
+    source = World(hours, fails=Transient("down"))
+    surroundings = announced(source)
+    until = hour_number(NOW) + 24
+    assert (await surroundings.around(DE, hours, until=until, now=NOW)).day_ahead == {}
+    source.fails = None
+    seen = await surroundings.around(DE, hours, until=until, now=NOW)
+    assert all(np.isfinite(values).all() for values in seen.day_ahead.values())
+
+
+async def test_hours_before_what_was_asked_for_first_are_asked_for_once() -> None:
+    hours = announcing()
+    source = World(hours, asked=[])
+    surroundings = announced(source)
+    cut = 80 * 24
+    short = Hours(first=hours.first + cut, g_per_kwh=hours.g_per_kwh[cut:])
+    until = hour_number(NOW) + 24
+    for one in (short, hours, short, hours):
+        seen = await surroundings.around(DE, one, until=until, now=NOW)
+        assert all(np.isfinite(values).all() for values in seen.day_ahead.values())
+    assert source.asked is not None
+    assert [(start, end) for _, start, end in source.asked if start < hour_start(short.first)] == [
+        (hour_start(hours.first), hour_start(short.first))
+    ]
+
+
+async def test_announcements_that_lie_further_back_than_models_learn_from_are_forgotten() -> None:
+    hours = announcing()
+    surroundings = announced(World(hours))
+    await surroundings.around(DE, hours, until=hour_number(NOW) + 48, now=NOW)
+    later = NOW + REMEMBERED - 35 * DAY
+    seen = await surroundings.around(DE, hours, until=hour_number(NOW), now=later)
+
+    assert np.isnan(seen.day_ahead["load"][: 53 * 24]).all()
+    assert np.isfinite(seen.day_ahead["load"][54 * 24 :]).all()
+    kept = surroundings._announced["DE"].columns
+    assert all(min(values) >= hour_number(later - REMEMBERED - DAY) for values in kept.values())
+
+
+async def test_the_mix_and_what_is_announced_fail_apart() -> None:
+    hours = announcing()
+    for down, there in (("mix", "day_ahead"), ("day_ahead", "mix")):
+        sources = {what: World(hours, fails=Transient("down") if what == down else None) for what in (down, there)}
+        surroundings = Surroundings(mixes={"DE": sources["mix"]}, day_ahead={"DE": sources["day_ahead"]})
+        seen = await surroundings.around(DE, hours, until=hour_number(NOW) + 48, now=NOW)
+        assert getattr(seen, down) == {}
+        assert all(np.isfinite(values).all() for values in getattr(seen, there).values())
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (("wind", "solar", "load"), ", day-ahead wind, solar and load: "),
+        (("load", "wind"), ", day-ahead wind and load: "),
+        (("load",), ", day-ahead load: "),
+    ],
+)
+async def test_the_forecast_says_what_was_announced(columns: tuple[str, ...], told: str) -> None:
+    hours = announcing()
+    hours = replace(hours, day_ahead={name: hours.day_ahead[name] for name in columns})
+    _, note = await forecast_of(World(hours), announced(World(hours)))
+    assert note.startswith(f"from world{told}")
+
+
+async def test_announcements_that_end_with_the_hour_of_issue_are_not_told() -> None:
+    for beyond, told in ((0, False), (1, False), (2, True)):
+        hours = announcing()
+        ended = {name: values[: DAYS * 24 + beyond] for name, values in hours.day_ahead.items()}
+        hours = replace(hours, day_ahead=ended)
+        _, note = await forecast_of(World(hours), announced(World(hours)))
+        assert ("day-ahead" in note) is told
+
+
+def test_announcements_are_cut_where_the_past_begins_and_stay_where_it_is_cut_off() -> None:
+    hours = announcing(2, ahead=1)
+    lead = replace(hours, g_per_kwh=np.where(np.arange(48) < 5, np.nan, hours.g_per_kwh))
+
+    assert np.array_equal(lead.trimmed().day_ahead["load"], hours.day_ahead["load"][5:])
+    assert np.array_equal(hours.before(hours.first + 9).day_ahead["load"], hours.day_ahead["load"])
 
 
 def test_quarter_hours_become_hours_and_an_hour_of_which_one_is_missing_has_none() -> None:

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from forecasters.fake_entsoe import NO_DATA, SECURITY_TOKEN
 from forecasters.fake_grid import TOKEN, FakeGrid, Question, Reply, truth
 from forecasters.fake_services import API_KEY, PASSWORD, USER
+from kilowait_forecasters.models.hours import Hours, hour_number
 from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, AVERAGE_OPERATIONAL, MARGINAL_DIRECT
 from kilowait_forecasters.zone import Zone
@@ -154,9 +156,30 @@ async def test_our_own_model_forecasts_from_the_history_of_one_that_forecasts_no
     answered = await cascade.forecast(Zone("DE"), now=NOW, until=NOW + 20 * HOUR)
 
     assert answered.forecast.source == "own-model"
-    assert "from entsoe" in answered.forecast.parts[0].note
+    assert "from entsoe, generation by source, day-ahead wind, solar and load: " in answered.forecast.parts[0].note
     assert answered.forecast.low is not None
     assert answered.forecast.series.at(NOW) == pytest.approx(truth(NOW.replace(minute=0, second=0)), rel=0.2)
+
+
+async def test_what_is_announced_comes_from_entsoe_and_eia_where_they_are_configured(
+    grid: FakeGrid, tmp_path: Path
+) -> None:
+    hours, until = Hours(first=hour_number(NOW) - 24, g_per_kwh=np.ones(24)), hour_number(NOW) + 24
+    announced = {}
+    for more in ({}, {"entsoe_token": None, "eia_key": None}):
+        sources = Sources(all_of(grid, tmp_path, **more))
+        for zone in ("DE", "US-CAL-CISO", "HU"):
+            seen = await sources._around.around(Zone(zone), hours, until=until, now=NOW)
+            announced[zone, not more] = set(seen.day_ahead)
+        await sources.close()
+    none: set[str] = set()
+    # Energy-Charts gives the generation of DE and HU alike, and announces nothing.
+    assert announced == {
+        ("DE", True): {"wind", "solar", "load"},
+        ("US-CAL-CISO", True): {"load"},
+        ("HU", True): none,
+        **{(zone, False): none for zone in ("DE", "US-CAL-CISO", "HU")},
+    }
 
 
 async def test_a_stated_quota_is_kept_to_and_the_last_forecast_goes_on(grid: FakeGrid, tmp_path: Path) -> None:

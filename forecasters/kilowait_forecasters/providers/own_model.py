@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from kilowait_forecasters.errors import ForecastersError, Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.models.band import LEVELS
-from kilowait_forecasters.models.hours import HOUR, Hours, hour_number, hour_start, hours_of
+from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hour_start, hours_of
 from kilowait_forecasters.models.own import HORIZON_H, Outlook, OwnModel
 from kilowait_forecasters.zone import Zone
 
@@ -25,6 +27,9 @@ _SPANS = (REMEMBERED, timedelta(days=365), timedelta(days=90), timedelta(days=10
 _REVISED_FOR = timedelta(days=1)
 # A source that failed is not asked again for the past before this.
 _PAUSE = timedelta(minutes=15)
+# What is announced a day ahead, in the order it is told.
+_ANNOUNCED = ("wind", "solar", "load")
+_NOTHING: Floats = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,12 @@ def _collected(task: asyncio.Task[_Made]) -> None:
 
 
 def _seen(hours: Hours, issued: int) -> str:
-    """What else the model saw, in words."""
+    """What else the model saw, in words; announcements only where they reach beyond the hour of issue."""
     names = ["generation by source"] if hours.mix else []
     names += ["weather"] if hours.has_weather(issued + HORIZON_H) else []
+    beyond = issued + 1 - hours.first
+    ahead = [name for name in _ANNOUNCED if np.isfinite(hours.day_ahead.get(name, _NOTHING)[beyond:]).any()]
+    if ahead:
+        *others, last = ahead
+        names.append(f"day-ahead {', '.join(others)} and {last}" if others else f"day-ahead {last}")
     return "".join(f", {name}" for name in names)

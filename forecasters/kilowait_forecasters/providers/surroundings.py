@@ -1,12 +1,12 @@
-"""What is known around a zone's intensity, live: generation by source so far, and the weather to come."""
+"""What is known around a zone's intensity, live: generation by source so far, what is announced, weather to come."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -26,11 +26,20 @@ _REVISED_FOR = timedelta(days=2)
 REMEMBERED = timedelta(days=430)
 _REMEMBERED_H = REMEMBERED // HOUR + 24
 
+# Asks a source for [start, end).
+_Ask = Callable[[datetime, datetime], Awaitable[Columns]]
+
 
 class MixSource(Protocol):
     """A source of generation by fuel."""
 
     async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]: ...
+
+
+class DayAheadSource(Protocol):
+    """A source of wind, solar and load in MW, as they were and are announced a day ahead."""
+
+    async def day_ahead(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> Columns: ...
 
 
 class WeatherSource(Protocol):
@@ -39,63 +48,100 @@ class WeatherSource(Protocol):
     async def weather(self, places: Sequence[Place], *, start: datetime, end: datetime, now: datetime) -> Columns: ...
 
 
-class Surroundings:
-    """Generation by source of the zones in `mixes`, and weather at the `places` of a zone; kept and brought up to date.
+@dataclass
+class _Kept:
+    """What has been answered for one zone; from hour `since` on it has been asked for, None where never."""
 
-    Nothing here fails: what does not answer is left out, or used as last known, and asked again the next time.
+    columns: Columns = field(default_factory=dict)
+    since: int | None = None
+
+    async def update(self, ask: _Ask, *, first: int, end: datetime, now: datetime) -> Columns:
+        """All that is known, after asking for what is not, from hour `first` to `end`, and for the last two days anew.
+
+        Where there is no answer, what was known stays; where nothing was, there is none.
+        """
+        oldest = hour_number(now) - _REMEMBERED_H
+        self.columns = _since(self.columns, oldest)
+        newest = max((max(values) for values in self.columns.values() if values), default=None)
+        first = max(first, oldest)
+        if newest is None or self.since is None:
+            await self._ask(ask, first, end)
+        else:
+            covered = max(self.since, oldest)
+            # What is announced reaches beyond now.
+            await self._ask(ask, min(newest, hour_number(now)) - _REVISED_FOR // HOUR, end)
+            if first < covered:
+                await self._ask(ask, first, hour_start(covered))
+        return self.columns
+
+    async def _ask(self, ask: _Ask, first: int, end: datetime) -> None:
+        with suppress(ForecastersError):
+            for name, values in (await ask(hour_start(first), end)).items():
+                self.columns.setdefault(name, {}).update(values)
+            self.since = first if self.since is None else min(first, self.since)
+
+
+class Surroundings:
+    """What there is around the zones, kept and brought up to date.
+
+    Generation by source of those in `mixes`; wind, solar and load as announced, of those in `day_ahead`; and weather at
+    the `places` of a zone. Nothing here fails: what does not answer is left out, or used as last known, and asked again
+    the next time.
     """
 
     def __init__(
         self,
         *,
         mixes: Mapping[str, MixSource] | None = None,
+        day_ahead: Mapping[str, DayAheadSource] | None = None,
         weather: WeatherSource | None = None,
         places: Mapping[str, Sequence[Place]] | None = None,
     ) -> None:
         self._mixes = dict(mixes or {})
+        self._day_ahead = dict(day_ahead or {})
         self._weather = weather
         self._places = dict(places or {})
-        self._generated: defaultdict[str, Columns] = defaultdict(dict)
+        self._generated: defaultdict[str, _Kept] = defaultdict(_Kept)
+        self._announced: defaultdict[str, _Kept] = defaultdict(_Kept)
         self._forecast: defaultdict[str, Columns] = defaultdict(dict)
-        # From which hour on each zone's mix and weather have been answered for, and up to which weather is settled.
-        self._mix_from: dict[str, int] = {}
+        # From which hour on each zone's weather has been answered for, and up to which it is settled.
         self._weather_from: dict[str, int] = {}
         self._settled: dict[str, int] = {}
         # Models of one zone ask at once; the second finds what the first was told.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def around(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Hours:
-        """`hours` with the mix of its past, and the weather from its start to hour `until`, as far as there is any."""
+        """`hours` with the mix of its past, and what is announced and the weather from its start to hour `until`.
+
+        As far as there is any; NaN where there is none.
+        """
         async with self._locks[zone.id]:
             mix = await self._mix(zone, hours, now=now)
-            weather = await self._ahead(zone, hours, until=until, now=now)
-        return replace(hours, mix=mix, weather=weather)
+            day_ahead = await self._announcements(zone, hours, until=until, now=now)
+            weather = await self._weather_ahead(zone, hours, until=until, now=now)
+        return replace(hours, mix=mix, weather=weather, day_ahead=day_ahead)
 
     async def _mix(self, zone: Zone, hours: Hours, *, now: datetime) -> Mapping[str, Floats]:
-        if zone.id not in self._mixes:
+        if (source := self._mixes.get(zone.id)) is None:
             return {}
-        oldest = hour_number(now) - _REMEMBERED_H
-        known = self._generated[zone.id] = _since(self._generated[zone.id], oldest)
-        newest = max((max(values) for values in known.values() if values), default=None)
-        first, covered = max(hours.first, oldest), max(self._mix_from.get(zone.id, 0), oldest)
-        if newest is None:
-            await self._ask_mix(zone, first=first, end=now, now=now)
-        else:
-            await self._ask_mix(zone, first=newest - _REVISED_FOR // HOUR, end=now, now=now)
-            if first < covered:
-                await self._ask_mix(zone, first=first, end=hour_start(covered), now=now)
+
+        async def ask(start: datetime, end: datetime) -> Columns:
+            return await asyncio.to_thread(by_hour, await source.mix(zone, start=start, end=end, now=now))
+
+        known = await self._generated[zone.id].update(ask, first=hours.first, end=now, now=now)
         return _arrays(known, first=hours.first, end=hours.end)
 
-    async def _ask_mix(self, zone: Zone, *, first: int, end: datetime, now: datetime) -> None:
-        known = self._generated[zone.id]
-        # Where it does not answer, what was known stays; where nothing is, the model does without.
-        with suppress(ForecastersError):
-            slots = await self._mixes[zone.id].mix(zone, start=hour_start(first), end=end, now=now)
-            for fuel, values in (await asyncio.to_thread(by_hour, slots)).items():
-                known.setdefault(fuel, {}).update(values)
-            self._mix_from[zone.id] = min(first, self._mix_from.get(zone.id, first))
+    async def _announcements(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
+        if (source := self._day_ahead.get(zone.id)) is None:
+            return {}
 
-    async def _ahead(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
+        async def ask(start: datetime, end: datetime) -> Columns:
+            return await source.day_ahead(zone, start=start, end=end, now=now)
+
+        known = await self._announced[zone.id].update(ask, first=hours.first, end=hour_start(until), now=now)
+        return _arrays(known, first=hours.first, end=until)
+
+    async def _weather_ahead(self, zone: Zone, hours: Hours, *, until: int, now: datetime) -> Mapping[str, Floats]:
         places = self._places.get(zone.id)
         if self._weather is None or not places:
             return {}

@@ -28,7 +28,7 @@ from kilowait_forecasters.providers.own_model import OwnForecasts
 from kilowait_forecasters.providers.quota import Limit, Quota
 from kilowait_forecasters.providers.replay import Replay
 from kilowait_forecasters.providers.static import Static
-from kilowait_forecasters.providers.surroundings import MixSource, Surroundings
+from kilowait_forecasters.providers.surroundings import DayAheadSource, MixSource, Surroundings
 from kilowait_forecasters.providers.watttime import LIMITS as WATTTIME_LIMITS
 from kilowait_forecasters.providers.watttime import WattTime, region_of
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE, Marginal, Scope, Signal, require_average
@@ -159,12 +159,15 @@ def _watttime(settings: Settings, client: httpx.AsyncClient, quota: Callable[[st
 def _around(
     settings: Settings, made: Mapping[str, Provider], client: httpx.AsyncClient, quota: Callable[[str], Quota]
 ) -> Surroundings:
-    """Generation by source from whoever gives it, and the weather where the zone's data centres are."""
+    """Generation by source and what is announced a day ahead from whoever gives it, and data centres' weather."""
     mixes: dict[str, MixSource] = {}
+    day_ahead: dict[str, DayAheadSource] = {}
     # Energy-Charts passes on what ENTSO-E has, and is asked where that is not.
     for source in reversed(list(made.values())):
         if isinstance(source, Entsoe | Eia | EnergyCharts):
             mixes |= dict.fromkeys(source.zones() or (), source)
+        if isinstance(source, Entsoe | Eia):
+            day_ahead |= dict.fromkeys(source.zones() or (), source)
     weather = None
     if settings.open_meteo == "on":
         weather = OpenMeteo(
@@ -174,7 +177,8 @@ def _around(
             quota=quota("open-meteo"),
         )
     zones = {region.zone for region in cloud_regions()}
-    return Surroundings(mixes=mixes, weather=weather, places={zone.id: places_in(zone) for zone in zones})
+    places = {zone.id: places_in(zone) for zone in zones}
+    return Surroundings(mixes=mixes, day_ahead=day_ahead, weather=weather, places=places)
 
 
 def _replay(settings: Settings) -> Replay | None:
