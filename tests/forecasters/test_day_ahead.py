@@ -160,6 +160,10 @@ async def test_a_wind_type_is_missed_where_an_earlier_answer_had_it_until_it_has
 ) -> None:
     answers(grid, wind_and_sun=document([flat("B18", 300), flat("B19", 700)]))
     await of_today(entsoe, now)
+    # What is asked later about long before does not make it older.
+    before = MIDNIGHT - 40 * DAY
+    answers(grid, wind_and_sun=document([flat("B18", 300, start=before), flat("B19", 700, start=before)]))
+    await entsoe.day_ahead(DE, start=before, end=before + DAY, now=now)
     later = [flat("B19", 700, start=MIDNIGHT + n * DAY) for n in range(1, 20)]
     answers(grid, wind_and_sun=document(later))
 
