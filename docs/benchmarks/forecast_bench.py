@@ -44,6 +44,7 @@ class Span:
 
 
 HALVES = (Span(180, 180, 2), Span(180, 0, 2))
+SEASONS = ("second half of 2020", "first half of 2021")
 QUARTER = Span(88, 0, 1)
 
 
@@ -55,6 +56,7 @@ class Task:
     mix: Path | None
     weather: bool
     span: Span
+    day_ahead: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,18 @@ class Result:
 
 def measure(task: Task) -> Result:
     zone, span = task.path.stem, task.span
-    hours = read_hours(Zone(zone), task.path, mix=task.mix)
+    hours = read_hours(Zone(zone), task.path, mix=task.mix, day_ahead=task.day_ahead)
     hours = hours if task.weather else replace(hours, weather={})
     end = hour_start(hours.end) - timedelta(hours=95, days=span.before_end)
     issued = origins(end - timedelta(days=span.days), end, origin=timedelta())[:: span.step]
     began = time.process_time()
-    OwnModel().outlook(hours, issued=issued[-1])
+    next(outlooks(hours, issued[-1:]))
     refit_s = time.process_time() - began
     found = verdict(hours, list(outlooks(hours, issued)))
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{zone} {'with' if task.weather else 'without'} weather: {_days(found.mape_pct)}", file=sys.stderr, flush=True
-    )
-    other = boosted.mape_pct(hours, issued) if span in HALVES else []
+    seen = f"{'with' if task.weather else 'without'} weather{', day-ahead' if task.day_ahead else ''}"
+    print(f"{zone} {seen}: {_days(found.mape_pct)}", file=sys.stderr, flush=True)
+    other = boosted.mape_pct(hours, issued) if span in HALVES and not task.day_ahead else []
     return Result(zone, task, found, hour_start(issued[0]), hour_start(issued[-1]), refit_s, peak_mib, other)
 
 
@@ -129,12 +130,27 @@ def summary(name: str, results: list[Result]) -> list[str]:
     ]
 
 
+def announced(results: list[Result]) -> list[str]:
+    """Zones with what was announced the day before, each beside itself without."""
+    lines = ANNOUNCED.splitlines()
+    for told in (r for r in results if r.task.day_ahead):
+        without = next(r for r in results if r.task == replace(told.task, day_ahead=None))
+        season = SEASONS[HALVES.index(told.task.span)]
+        shares = [r.verdict.decisions.share_pct for r in (without, told) if r.verdict.decisions]
+        lines.append(
+            f"| {told.zone}, {season} | {'yes' if told.task.weather else 'no'} | {_days(without.verdict.mape_pct)} "
+            f"| {_days(told.verdict.mape_pct)} | {shares[0]:.0f} -> {shares[1]:.0f} % "
+            f"| {told.verdict.coverage_90_pct:.1f} % |"
+        )
+    return lines
+
+
 def text(results: list[Result], *, seconds: float) -> str:
     model = next((line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")), "unknown")
     parts = []
     for known, weather in (("history, mix and weather", True), ("history and mix", False)):
-        for half, season in zip(HALVES, ("second half of 2020", "first half of 2021"), strict=True):
-            part = [r for r in results if r.task.span == half and r.task.weather == weather]
+        for half, season in zip(HALVES, SEASONS, strict=True):
+            part = [r for r in results if r.task.span == half and r.task.weather == weather and not r.task.day_ahead]
             parts.append((f"production average, {known}, {season}", part))
     parts.append(("consumption average, history alone", [r for r in results if r.task.span == QUARTER]))
     head = [
@@ -151,6 +167,8 @@ def text(results: list[Result], *, seconds: float) -> str:
         f"A refit of one zone takes {max(r.refit_s for r in results):.1f} s of one core at most, trial included.",
         "",
         *compared(parts),
+        "",
+        *announced(results),
         "",
     ]
     for name, part in parts:
@@ -207,6 +225,15 @@ forecast (`boosting`; boosted.py, which sees more columns than that did). Of mea
 | data | beside | its MAPE | ours / its | the goal / its | reached |
 |---|---|---|---|---|---|"""
 
+ANNOUNCED = """## With what was announced the day before
+
+Wind and sun as announced the day before, known up to the end of the day (UTC) of issue, where there are such files: the
+operators' own for CC_CISO and for wind in CC_SE, another model's for the others. Live, ENTSO-E announces wind, sun and
+load, EIA load. Without -> with them:
+
+| zone | weather known | MAPE day 1/2/3/4 without | with | share | p05-p95 held |
+|---|---|---|---|---|---|"""
+
 HEAD = """# The own forecast model, measured
 
 Written by `make bench-forecast`. Every figure comes from forecasts made as they would have been: from hours that had
@@ -257,7 +284,9 @@ def tasks(data: Path) -> list[Task]:
     for path in sorted((data / "intensity").glob("*.csv")):
         mix = data / "mix" / f"{path.stem}.csv.gz"
         if path.stem.startswith("CC_"):
-            found += [Task(path, mix, weather, half) for weather in (True, False) for half in HALVES]
+            each = [Task(path, mix, weather, half) for weather in (True, False) for half in HALVES]
+            told = data / "forecasts" / f"{path.stem.replace('CC_', 'SWF_')}.csv.gz"
+            found += each + [replace(task, day_ahead=told) for task in each if told.exists()]
         else:
             found.append(Task(path, None, False, QUARTER))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TextIO
@@ -15,7 +15,7 @@ from . import scores
 from .errors import Refused
 from .models.band import LEVELS
 from .models.baselines import baselines
-from .models.features import Whole, causal_fill
+from .models.features import DAY, Whole, causal_fill
 from .models.hours import HOUR, Floats, Hours, hour_number, hour_start
 from .models.own import HORIZON_H, Outlook, OwnModel
 
@@ -37,11 +37,14 @@ def origins(start: datetime, end: datetime, *, origin: timedelta) -> list[int]:
 def outlooks(hours: Hours, issued: list[int], *, lag_h: int = 0) -> Iterator[Outlook]:
     """A forecast at each hour of `issued`, made by one model as it would live.
 
-    An hour's actual values are known `lag_h` hours after it ended; weather columns are forecasts and known ahead.
+    An hour's actual values are known `lag_h` hours after it ended; weather columns are forecasts and known ahead, and
+    what is announced the day before is known up to the end of the day (UTC) of issue.
     """
     model = OwnModel()
     for hour in issued:
-        yield model.outlook(hours.before(hour - lag_h), issued=hour)
+        today = (hour // DAY + 1) * DAY - hours.first
+        announced = {name: values[:today] for name, values in hours.day_ahead.items()}
+        yield model.outlook(replace(hours.before(hour - lag_h), day_ahead=announced), issued=hour)
 
 
 def write(out: TextIO, outlook: Outlook, *, horizon_h: int) -> None:

@@ -10,8 +10,16 @@ from kilowait_forecasters.models.hours import Hours
 FIRST = 473_352
 
 
-def made_up(days: int, *, seed: int = 1, ahead_h: int = 200, weather: bool = True, mix: bool = True) -> Hours:
-    """`days` days of intensity, generation by source, and weather that reaches `ahead_h` hours further."""
+def made_up(
+    days: int,
+    *,
+    seed: int = 1,
+    ahead_h: int = 200,
+    weather: bool = True,
+    mix: bool = True,
+    day_ahead: tuple[str, ...] = (),
+) -> Hours:
+    """`days` days of intensity and generation by source; weather and the columns of `day_ahead`, `ahead_h` h more."""
     rng = np.random.default_rng(seed)
     count = days * 24 + ahead_h
     hour = np.arange(count)
@@ -26,9 +34,12 @@ def made_up(days: int, *, seed: int = 1, ahead_h: int = 200, weather: bool = Tru
     gas = np.maximum(demand - wind - solar, 3)
     intensity = 400 * gas / (gas + wind + solar) * np.exp(0.02 * rng.normal(size=count))
     past = days * 24
+    announced = {"wind": 1000 * wind, "solar": 1000 * solar, "load": 1000 * demand}
+    told = {name: announced[name] * np.exp(0.05 * rng.normal(size=count)) for name in day_ahead}
     return Hours(
         first=FIRST,
         g_per_kwh=intensity[:past],
         mix={"gas": gas[:past], "wind": wind[:past], "solar": solar[:past]} if mix else {},
         weather={"wf_wind_speed": wind_speed, "wf_dswrf": 800 * sun} if weather else {},
+        day_ahead=told,
     )

@@ -6,7 +6,7 @@ seven known days.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,9 @@ from .hours import HOUR, Floats, Hours
 
 Whole = NDArray[np.int64]
 Marks = NDArray[np.bool_]
+# Names of day-ahead columns, and for how many hours of a forecast they are known.
+Announced = tuple[tuple[str, ...], int]
+NOTHING: Announced = ((), 0)
 
 DAY, WEEK = 24, 168
 # Hours before the first origin that features reach back: four weeks, counted from two days before it.
@@ -30,6 +33,8 @@ _SEASONS_H = 400 * DAY
 _KNOTS = (0.15, 0.4, 0.65, 0.9)
 # Rows of weather may be dated by their hour or by the day they were issued; told apart from no fewer days than this.
 _LAGS_H, _LEAST_DAYS_FOR_LAG = (0, DAY), 28
+# Of what is announced, the hours that say most about those after them.
+_LAST_ANNOUNCED_H = 6
 # Hours before the origin whose departure from the anchor shows what is going on now.
 _RECENT = (1, 2, 4, 8, 14, 20)
 
@@ -55,27 +60,59 @@ def trailing_mean(values: Floats, width: int) -> Floats:
 class Layout:
     """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend.
 
-    Weather for an hour stands `weather_lag_h` rows before that hour. `seasons` says whether the time of year and the
-    level have columns.
+    Weather for an hour stands `weather_lag_h` rows before that hour. `day_ahead` are columns announced the day before,
+    each with where it may bend, of which the first `announced_h` hours of a forecast are known. `seasons` says whether
+    the time of year and the level have columns.
     """
 
     sources: tuple[str, ...] = ()
     knots: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     weather_lag_h: int = 0
+    day_ahead: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    announced_h: int = 0
     seasons: bool = False
 
 
-def layout_of(hours: Hours, *, weather: bool) -> Layout:
-    """The layout for fits on `hours` (trimmed), with their weather columns where `weather` is true."""
+def layout_of(hours: Hours, *, weather: bool, announced: Announced = NOTHING) -> Layout:
+    """The layout for fits on `hours` (trimmed), with their weather columns where `weather` is true.
+
+    `announced` are the day-ahead columns to have, and for how many hours of a forecast they are known.
+    """
     shares = shares_of(hours)
     sources = tuple(name for name, share in shares.items() if share.mean() > _LEAST_SHARE)
     past = len(hours.g_per_kwh)
     columns = hours.weather if weather else {}
-    knots = {name: tuple(np.nanquantile(values[:past], _KNOTS).tolist()) for name, values in columns.items()}
-    return Layout(sources, knots, _weather_lag_h(hours) if columns else 0, past >= _SEASONS_H)
+    knots = {name: _knots(values[:past]) for name, values in columns.items()}
+    names, announced_h = announced
+    bends = {name: _knots(values[:past]) for name, values in _day_ahead(hours, names).items()}
+    return Layout(sources, knots, rows_lag_h(hours) if columns else 0, bends, announced_h, past >= _SEASONS_H)
 
 
-def _weather_lag_h(hours: Hours) -> int:
+def _knots(values: Floats) -> tuple[float, ...]:
+    return tuple(np.nanquantile(values, _KNOTS).tolist())
+
+
+def _day_ahead(hours: Hours, names: Collection[str]) -> dict[str, Floats]:
+    """The day-ahead columns `names` without gaps, and of the load what wind and sun leave over, where all are there.
+
+    Where nothing had been announced yet stands the mean of the past, and after the last value that value.
+    """
+    past = len(hours.g_per_kwh)
+    found = {}
+    for name in names:
+        values = hours.day_ahead[name]
+        known = np.flatnonzero(np.isfinite(values))
+        filled = causal_fill(values)
+        filled[: known[0]] = np.nanmean(values[:past])
+        found[name] = filled
+    renewable = [found[name] for name in ("wind", "solar") if name in found]
+    if "load" in found and renewable:
+        shortest = min(len(values) for values in found.values())
+        found["left over"] = found["load"][:shortest] - np.sum([values[:shortest] for values in renewable], axis=0)
+    return found
+
+
+def rows_lag_h(hours: Hours) -> int:
     """By how many hours the rows of weather precede what they are about: a day in files dated by the day of issue.
 
     Told by which of _LAGS_H lets changes of weather from day to day explain changes of intensity best.
@@ -126,6 +163,9 @@ class Features:
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
         self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
+        announced = _day_ahead(hours, [name for name in layout.day_ahead if name in hours.day_ahead])
+        self._day_ahead = [(announced[name], knots) for name, knots in layout.day_ahead.items()]
+        self._announced_h = layout.announced_h
         self._day = trailing_mean(self.log, DAY)
         self._week = trailing_mean(self.log, WEEK)
 
@@ -140,7 +180,8 @@ class Features:
 
     def linear(self, origins: Whole, leads: Whole) -> Floats:
         """For a linear candidate: shape (origins, leads, columns), float32."""
-        return self._stacked(origins, leads, [*self._common(origins, leads), *self._linear_only(origins, leads)])
+        columns = self._stacked(origins, leads, [*self._common(origins, leads), *self._linear_only(origins, leads)])
+        return np.nan_to_num(columns, copy=False, nan=0.0)  # what is not announced yet says nothing
 
     def tree(self, origins: Whole, leads: Whole) -> Floats:
         """For a candidate of trees: shape (origins, leads, columns), float32."""
@@ -183,14 +224,27 @@ class Features:
             yield share[before] - share[before - DAY]
             yield share[yesterday] - mean[before]
         for values, _ in self._weather:
-            smooth = _smooth(values)
-            for one in (values, smooth):
-                yield one[at]
-                yield one[at] - self._week_before(one, origins, leads)
-            yield values[at] - values[yesterday]
-            days = trailing_mean(values, DAY)
-            middle = np.minimum(at + DAY // 2, origins[:, None] + int(leads.max()))
-            yield days[middle] - self._week_before(days, origins, leads)
+            yield from self._foretold((values, _smooth(values)), origins, leads, until=len(leads))
+        for values, _ in self._day_ahead:
+            for column in self._foretold((values,), origins, leads, until=self._announced_h):
+                yield np.where(leads < self._announced_h, column, np.nan)
+            # What comes after is like the last of what is announced, and like all of it.
+            known = np.arange(self._announced_h)
+            departs = values[origins[:, None] + known] - self._week_before(values, origins, known)
+            yield departs[:, -_LAST_ANNOUNCED_H:].mean(axis=1, keepdims=True)
+            yield departs.mean(axis=1, keepdims=True)
+
+    def _foretold(self, versions: Sequence[Floats], origins: Whole, leads: Whole, *, until: int) -> Iterator[Floats]:
+        """Of a column known for the first `until` leads: each version, and how it and its day depart from last week."""
+        values = versions[0]
+        last = origins[:, None] + until - 1
+        at = np.minimum(origins[:, None] + leads, last)
+        for one in versions:
+            yield one[at]
+            yield one[at] - self._week_before(one, origins, leads)
+        yield values[at] - values[at - DAY * (leads // DAY + 1)]
+        days = trailing_mean(values, DAY)
+        yield days[np.minimum(at + DAY // 2, last)] - self._week_before(days, origins, leads)
 
     def _linear_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         weekday = ((self.first + origins[:, None] + leads) // DAY + 3) % 7
@@ -200,11 +254,20 @@ class Features:
             yield self._departure(origins - back)[:, None]
         for values, knots in self._weather:
             smooth = _smooth(values)
-            for knot in knots:
-                beyond = np.maximum(smooth - knot, 0.0)
-                now = beyond[origins[:, None] + leads]
-                yield now
-                yield now - self._week_before(beyond, origins, leads)
+            yield from self._bent(smooth, knots, origins, leads, until=len(leads))
+        for values, knots in self._day_ahead:
+            for column in self._bent(values, knots, origins, leads, until=self._announced_h):
+                yield np.where(leads < self._announced_h, column, np.nan)
+
+    def _bent(
+        self, values: Floats, knots: Sequence[float], origins: Whole, leads: Whole, *, until: int
+    ) -> Iterator[Floats]:
+        """Of a column known for the first `until` leads: what is beyond each knot, and how that departs from before."""
+        at = np.minimum(origins[:, None] + leads, origins[:, None] + until - 1)
+        for knot in knots:
+            beyond = np.maximum(values - knot, 0.0)
+            yield beyond[at]
+            yield beyond[at] - self._week_before(beyond, origins, leads)
 
     def _tree_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         number = self.first + origins[:, None] + leads

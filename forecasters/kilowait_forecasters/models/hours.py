@@ -21,6 +21,8 @@ HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # With less of the past's weather a model would learn from what it had to make up.
 _LEAST_KNOWN = 0.95
+# What is announced is gone by where it was known for so long, and for most of it.
+_LATELY_H, _LEAST_LATELY_H = 60 * 24, 28 * 24
 
 
 def hour_number(moment: datetime) -> int:
@@ -38,9 +40,8 @@ class Hours:
     """Hourly values from hour `first` on; NaN where there is none.
 
     `g_per_kwh` holds one value per hour up to the last one known. `mix` holds generation by source, in any unit, for
-    the same hours or fewer. `weather` columns are forecasts and may reach beyond the last known hour. `day_ahead` is MW
-    as announced the day before, by column wind, solar, load; NaN where not announced yet; may reach beyond the last
-    known hour.
+    the same hours or fewer. `weather` columns are forecasts and may reach beyond the last known hour. `day_ahead` holds
+    MW as announced the day before, by column `wind`, `solar`, `load`, as far ahead as it was announced.
     """
 
     first: int
@@ -85,6 +86,21 @@ class Hours:
             and bool(np.isfinite(values[:past]).mean() >= _LEAST_KNOWN)
             for values in self.weather.values()
         )
+
+    def announced(self, *, most: int) -> tuple[tuple[str, ...], int]:
+        """The day-ahead columns to go by, and for how many hours from `end` on all of them are known, at most `most`.
+
+        A column counts that has a value for the next hour and for nearly all of the last months; none, and 0, else.
+        """
+        past = len(self.g_per_kwh)
+        reach = {}
+        for name, values in self.day_ahead.items():
+            lately = values[max(past - _LATELY_H, 0) : past]
+            unknown = np.flatnonzero(~np.isfinite(values[past : past + most]))
+            hours = int(unknown[0]) if len(unknown) else len(values[past : past + most])
+            if hours and len(lately) >= _LEAST_LATELY_H and np.isfinite(lately).mean() >= _LEAST_KNOWN:
+                reach[name] = hours
+        return tuple(sorted(reach)), min(reach.values(), default=0)
 
 
 def hours_of(series: IntensitySeries) -> Hours:

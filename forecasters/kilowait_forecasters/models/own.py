@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from kilowait_forecasters.errors import Refused
 from . import baselines, blend
 from .band import offsets
 from .boosting import Boosting
-from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
+from .features import DAY, LOOKBACK, Announced, Features, Layout, Whole, layout_of
 from .hours import Floats, Hours
 from .ridge import Ridge, fit_ridges
 from .steady import moved_usual, steady, usual
@@ -86,7 +87,7 @@ class OwnModel:
     """
 
     def __init__(self) -> None:
-        self._fits: dict[tuple[int, int, bool, bool], _Fit] = {}
+        self._fits: dict[tuple[int, int, bool, bool, Announced], _Fit] = {}
 
     def outlook(self, hours: Hours, *, issued: int) -> Outlook:
         """Quantiles for the `HORIZON_H` hours from hour `issued` on.
@@ -101,7 +102,12 @@ class OwnModel:
         if delay > LATEST_H:
             raise Refused(f"the last known hour is {delay} h before the forecast; at most {LATEST_H} h are bridged")
         leads = np.arange(delay + HORIZON_H)
-        fit = self._fit(known, leads=leads, weather=known.has_weather(issued + HORIZON_H))
+        fit = self._fit(
+            known,
+            leads=leads,
+            weather=known.has_weather(issued + HORIZON_H),
+            announced=known.announced(most=len(leads)),
+        )
         record, now = self._record(fit, known, leads) if fit else _simple_record(known, leads)
         centre, misses, age_days, made_of = _weighed(record, now, known, leads)
         logs = Features(known, Layout()).log[-LOOKBACK:]
@@ -110,16 +116,18 @@ class OwnModel:
         values = np.clip(values, _LEAST_OF_PAST * past.min(), _MOST_OF_PAST * past.max())
         return Outlook(issued, values[:, delay:], made_of)
 
-    def _fit(self, known: Hours, *, leads: Whole, weather: bool) -> _Fit | None:
+    def _fit(self, known: Hours, *, leads: Whole, weather: bool, announced: Announced) -> _Fit | None:
         """The fit due for data that ends where `known` does; None where there is too little to learn from."""
         every = _REFIT_H if known.end - known.first - _REFIT_H >= _EARLY_H else _EARLY_REFIT_H
         cut = known.end // every * every
         if cut - known.first < LOOKBACK + _LEAST_DAYS * DAY:
             return None
-        key = known.end % DAY, len(leads), weather, bool(known.mix)
+        key = known.end % DAY, len(leads), weather, bool(known.mix), announced
         fit = self._fits.get(key)
         if fit is None or fit.cut != cut:
-            fit = self._fits[key] = _learn(known.before(cut), cut=cut, phase=known.end, leads=leads, weather=weather)
+            fit = self._fits[key] = _learn(
+                known.before(cut), cut=cut, phase=known.end, leads=leads, weather=weather, announced=announced
+            )
         return fit
 
     def _record(self, fit: _Fit, known: Hours, leads: Whole) -> tuple[_Record, _Record]:
@@ -137,7 +145,7 @@ class OwnModel:
         return record, fit.since[int(due[-1])]
 
 
-def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool) -> _Fit:
+def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool, announced: Announced) -> _Fit:
     """Fit on all of `known`, which ends at `cut`, after a trial on its last weeks of a fit on what was before them.
 
     Origins are at the hour of day of `phase`.
@@ -145,17 +153,18 @@ def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool) -
     first_origin = known.first + LOOKBACK + (phase - known.first - LOOKBACK) % DAY
     days = (cut - first_origin) // DAY
     begin = cut - min(_TRIAL_DAYS, days // 3) * DAY
-    linear, trees, layout = _learned(known.before(begin), first_origin=first_origin, leads=leads, weather=weather)
+    learned = partial(_learned, first_origin=first_origin, leads=leads, weather=weather, announced=announced)
+    linear, trees, layout = learned(known.before(begin))
     origins = np.arange(begin + (phase - begin) % DAY, cut, DAY)
     trials = _Record(origins, _said(linear, trees, Features(known, layout), origins - known.first, leads))
-    linear, trees, layout = _learned(known, first_origin=first_origin, leads=leads, weather=weather)
+    linear, trees, layout = learned(known)
     return _Fit(cut, layout, linear, trees, trials)
 
 
 def _learned(
-    known: Hours, *, first_origin: int, leads: Whole, weather: bool
+    known: Hours, *, first_origin: int, leads: Whole, weather: bool, announced: Announced
 ) -> tuple[Mapping[str, Ridge], Boosting, Layout]:
-    layout = layout_of(known, weather=weather)
+    layout = layout_of(known, weather=weather, announced=announced)
     features = Features(known, layout)
     origins = np.arange(first_origin, known.end - DAY + 1, DAY) - known.first
     # Columns read weather up to the end of each origin's horizon; the last origins' horizons must fit into the file.
@@ -172,6 +181,7 @@ def _learned(
             "ridge on steady": (truth - _steady(features, origins, leads), _PENALTY_ON_STEADY),
         },
         age_days,
+        apart=layout.announced_h,
     )
     return linear, Boosting().fit(features.tree(origins, leads), departure), layout
 
@@ -245,5 +255,10 @@ def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple
 
 
 def _ahead(known: Hours, *, until: int) -> Hours:
-    """`known` with its weather cut at `until`: nothing beyond the horizon is read."""
-    return replace(known, weather={name: values[: until - known.first] for name, values in known.weather.items()})
+    """`known` with its weather and what is announced cut at `until`: nothing beyond the horizon is read."""
+    count = until - known.first
+    return replace(
+        known,
+        weather={name: values[:count] for name, values in known.weather.items()},
+        day_ahead={name: values[:count] for name, values in known.day_ahead.items()},
+    )

@@ -28,12 +28,15 @@ class Ridge:
         return np.asarray(np.einsum("olc,lc->ol", z, self.slope) + self.level)
 
 
-def fit_ridges(x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: Floats) -> dict[str, Ridge]:
+def fit_ridges(
+    x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: Floats, *, apart: int = 0
+) -> dict[str, Ridge]:
     """A Ridge per name on `x` (origins, leads, columns) and what is `wanted` of it: (origins, leads), and a penalty.
 
     Rows with NaN in what is wanted are left out; all have it at the same ones. Each lead is fitted on its own rows and,
-    at half weight, those of its two neighbours; older rows (`age_days`, one per origin) count less. A penalty is in
-    rows: with few of them, the forecast stays near the mean of what is wanted.
+    at half weight, those of its two neighbours; older rows (`age_days`, one per origin) count less. Leads before and
+    from `apart` on see different columns and are no neighbours. A penalty is in rows: with few of them, the forecast
+    stays near the mean of what is wanted.
     """
     leads, columns = x.shape[1:]
     centre, scale = np.zeros((leads, columns)), np.ones((leads, columns))
@@ -42,7 +45,7 @@ def fit_ridges(x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: 
     fade = 0.5 ** (age_days / _HALF_LIFE_DAYS)
     there = np.isfinite(next(iter(wanted.values()))[0])
     for lead in range(leads):
-        near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads]
+        near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads and (k < apart) == (lead < apart)]
         keep = there[:, near].ravel()
         rows = x[:, near].reshape(-1, columns)[keep].astype(np.float64)
         weight = np.outer(fade, [1.0 if k == lead else 0.5 for k in near]).ravel()[keep]

@@ -1,9 +1,11 @@
-"""A zone's recorded past for our own model: intensity, and from a second file generation by source and weather."""
+"""A zone's recorded past for our own model: intensity, generation by source and weather, and what was announced."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.intensity import IntensitySeries
+from kilowait_forecasters.models.features import rows_lag_h
 from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hours_of
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
@@ -19,19 +22,35 @@ from .payload import shown
 from .recording import BLANK, TIME_COLUMN, columns_of, read_recording, rows_of
 
 _DEFAULT_COLUMNS = ("carbon_intensity_direct", "carbon_intensity_lifecycle")
+_MIX = "named after a source (coal, gas, wind, ...) and none that begins with wf_"
+_DAY_AHEAD = "wind_forecast, solar_forecast or load_forecast"
 _SHORT_NAMES = {"direct": _DEFAULT_COLUMNS[0], "lifecycle": _DEFAULT_COLUMNS[1]}
 _WEATHER = re.compile(r"wf_\w+")
+# Not plain `wind`: that is what a file of generation calls what was really made.
+_ANNOUNCED = re.compile(r"(?:avg_)?(wind|solar|load)(?:_production)?_forecast")
+# Enough to tell how rows are dated, and so early that it does not depend on what came later.
+_DATED_BY_H = 60 * 24
 _SOURCE = re.compile(
     r"(?:power_production_)?(coal|gas|nat_gas|oil|nuclear|hydro|solar|wind|biomass|geothermal|other|unknown)(?:_avg)?"
 )
 
 
-def read_hours(zone: Zone, intensity: Path, *, mix: Path | None = None, column: str | None = None) -> Hours:
+def read_hours(
+    zone: Zone,
+    intensity: Path,
+    *,
+    mix: Path | None = None,
+    day_ahead: Path | None = None,
+    column: str | None = None,
+) -> Hours:
     """The recorded hours of `zone`.
 
     `column` is the name of the intensity column, or `direct` or `lifecycle`; without it the direct one, else the
     lifecycle one. Of `mix`, columns named after a source are generation and those beginning with `wf_` weather
-    forecasts; others are not read. Raises Refused, naming file, line, column and the remedy.
+    forecasts. Of `day_ahead`, `wind_forecast`, `solar_forecast` and `load_forecast`, also written as
+    `avg_wind_production_forecast`, are MW as announced the day before. Others are not read.
+
+    Raises Refused, naming file, line, column and the remedy.
     """
     have = columns_of(intensity)
     wanted = _SHORT_NAMES.get(column, column) if column else next((n for n in _DEFAULT_COLUMNS if n in have), None)
@@ -42,29 +61,47 @@ def read_hours(zone: Zone, intensity: Path, *, mix: Path | None = None, column: 
     # The model does not look at the signal; a series has to have one.
     series = IntensitySeries(zone=zone, signal=AVERAGE_LIFECYCLE, source=str(intensity), slots=slots)
     hours = hours_of(series)
-    if mix is None:
-        return hours
-    columns = _columns(mix, first=hours.first)
-    count = len(hours.g_per_kwh)
-    return Hours(
-        first=hours.first,
-        g_per_kwh=hours.g_per_kwh,
-        mix={name: values[:count] for name, values in columns.items() if _SOURCE.fullmatch(name)},
-        weather={name: values for name, values in columns.items() if _WEATHER.fullmatch(name)},
+    if mix is not None:
+        columns = _columns(mix, first=hours.first, known=(_SOURCE, _WEATHER), what=_MIX)
+        hours = replace(
+            hours,
+            mix={name: values[: len(hours.g_per_kwh)] for name, values in columns.items() if _SOURCE.fullmatch(name)},
+            weather={name: values for name, values in columns.items() if _WEATHER.fullmatch(name)},
+        )
+    if day_ahead is not None:
+        columns = _columns(day_ahead, first=hours.first, known=(_ANNOUNCED,), what=_DAY_AHEAD)
+        hours = replace(hours, day_ahead=_by_their_hour(columns, hours, path=day_ahead))
+    return hours
+
+
+def _by_their_hour(columns: Mapping[str, Floats], hours: Hours, *, path: Path) -> dict[str, Floats]:
+    """The columns on the hours they are about, by their short names: some files date a row by its day of issue."""
+    named: dict[str, Floats] = {}
+    for name, values in columns.items():
+        match = _ANNOUNCED.fullmatch(name)
+        assert match is not None  # no other was read
+        if match[1] in named:
+            raise Refused(f"{path}: two columns of {match[1]}; keep one")
+        named[match[1]] = values
+    known = np.flatnonzero(np.isfinite(np.stack(list(named.values()))).all(axis=0))
+    if not len(known):
+        return named
+    early = slice(int(known[0]), int(known[0]) + _DATED_BY_H)
+    lag_h = rows_lag_h(
+        Hours(hours.first, hours.g_per_kwh[early], weather={name: values[early] for name, values in named.items()})
     )
+    return {name: np.concatenate([np.full(lag_h, np.nan), values]) for name, values in named.items()}
 
 
-def _columns(path: Path, *, first: int) -> dict[str, Floats]:
-    """The columns we know of `path` by hour from hour `first` on; blank cells and absent hours are NaN."""
+def _columns(path: Path, *, first: int, known: Sequence[re.Pattern[str]], what: str) -> dict[str, Floats]:
+    """The columns of `path` that are `known` by hour from hour `first` on; blank cells and absent hours are NaN."""
     with rows_of(path) as rows:
         header = [name.strip() for name in next(rows, [])]
         if TIME_COLUMN not in header:
             raise Refused(f"{path}: no column {TIME_COLUMN!r}; it has {', '.join(header) or 'none'}")
-        known = {i: name for i, name in enumerate(header) if _SOURCE.fullmatch(name) or _WEATHER.fullmatch(name)}
-        if not known:
-            raise Refused(
-                f"{path}: no column named after a source (coal, gas, wind, ...) and none that begins with wf_"
-            )
+        read_at = {i: name for i, name in enumerate(header) if any(one.fullmatch(name) for one in known)}
+        if not read_at:
+            raise Refused(f"{path}: no column {what}")
         time_at = header.index(TIME_COLUMN)
         read: dict[int, list[float]] = {}
         for line, row in enumerate(rows, start=2):
@@ -79,12 +116,12 @@ def _columns(path: Path, *, first: int) -> dict[str, Floats]:
                 raise Refused(
                     f"{path} line {line}, column {TIME_COLUMN!r}: this hour occurs twice; keep one row an hour"
                 )
-            read[hour] = [_number(row[i], where=f"{path} line {line}, column {name!r}") for i, name in known.items()]
-    table = np.full((max([*read, first - 1]) + 1 - first, len(known)), np.nan)
+            read[hour] = [_number(row[i], where=f"{path} line {line}, column {name!r}") for i, name in read_at.items()]
+    table = np.full((max([*read, first - 1]) + 1 - first, len(read_at)), np.nan)
     for hour, values in read.items():
         if hour >= first:
             table[hour - first] = values
-    return {name: table[:, i].copy() for i, name in enumerate(known.values())}
+    return {name: table[:, i].copy() for i, name in enumerate(read_at.values())}
 
 
 def _hour(text: str, *, where: str) -> int:

@@ -26,6 +26,10 @@ def evaluate(
     end: Annotated[str, typer.Option(help="End of the span to forecast from; that day is not in it.")],
     out: Annotated[Path, typer.Option(help="CSV file to write the forecasts to.")],
     mix: Annotated[Path | None, typer.Option(help="CSV with generation by source and weather (wf_*), hourly.")] = None,
+    day_ahead: Annotated[
+        Path | None,
+        typer.Option(help="CSV with wind_, solar_, load_forecast as announced the day before."),
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Intensity column; 'direct' and 'lifecycle' do.")] = None,
     origin: Annotated[str, typer.Option(help="Time of day (UTC) at which a forecast is issued.")] = "00:00",
     horizon: Annotated[str, typer.Option(help="How far each forecast is written and scored.")] = "96h",
@@ -49,7 +53,7 @@ def evaluate(
         lag_h = _hours(parse_duration, lag, option="--lag", least=0, most=LATEST_H)
         first, last = _day(start, option="--start"), _day(end, option="--end")
         issued = rolling.origins(first, last, origin=_time_of_day(origin))
-        hours = read_hours(Zone(zone), intensity, mix=mix, column=column)
+        hours = read_hours(Zone(zone), intensity, mix=mix, day_ahead=day_ahead, column=column)
         given = []
         with rolling.open_out(out) as file:
             for outlook in rolling.outlooks(hours, issued, lag_h=lag_h):

@@ -1,0 +1,143 @@
+"""What is announced the day before: what it is worth, how far it is believed, and that nothing of it leaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecasters.grids import FIRST, made_up
+from forecasters.test_evaluate import ZONE, write
+from kilowait_forecasters import evaluate
+from kilowait_forecasters.errors import Refused
+from kilowait_forecasters.models.band import LEVELS
+from kilowait_forecasters.models.features import Features, layout_of
+from kilowait_forecasters.models.hours import Floats, Hours
+from kilowait_forecasters.models.own import HORIZON_H, OwnModel
+from kilowait_forecasters.models.ridge import fit_ridges
+from kilowait_forecasters.providers.recorded_hours import read_hours
+
+ALL = ("wind", "solar", "load")
+ISSUED = FIRST + 120 * 24
+
+
+@pytest.fixture(scope="module")
+def grid() -> Hours:
+    return made_up(132, weather=False, day_ahead=ALL)
+
+
+def known_at(hours: Hours, issued: int, *, announced_h: int = 24) -> Hours:
+    """`hours` as they were known at `issued`, with what was announced for the next `announced_h` hours."""
+    until = issued + announced_h - hours.first
+    return replace(hours.before(issued), day_ahead={name: values[:until] for name, values in hours.day_ahead.items()})
+
+
+def medians(hours: Hours, *, announced_h: int, days: int = 8) -> Floats:
+    """Relative errors of the median by lead, shape (days, HORIZON_H)."""
+    model, errors = OwnModel(), []
+    for issued in range(ISSUED, ISSUED + days * 24, 24):
+        outlook = model.outlook(known_at(hours, issued, announced_h=announced_h), issued=issued)
+        at = issued - hours.first
+        truth = hours.g_per_kwh[at : at + HORIZON_H]
+        errors.append(np.abs(outlook.quantiles[LEVELS.index(0.5)] / truth - 1))
+    return np.array(errors)
+
+
+def test_what_is_announced_makes_its_hours_better_by_far_and_those_after_them_no_worse(grid: Hours) -> None:
+    without, by_it = (medians(one, announced_h=24) for one in (replace(grid, day_ahead={}), grid))
+    assert by_it[:, :24].mean() < 0.5 * without[:, :24].mean()
+    assert by_it[:, 24:48].mean() < 1.02 * without[:, 24:48].mean()
+    # Announced further, it is worth as much there.
+    assert medians(grid, announced_h=40)[:, 24:40].mean() < 0.6 * without[:, 24:40].mean()
+
+
+@pytest.mark.parametrize("names", [("wind",), ("load",), ("solar", "wind")])
+def test_one_column_alone_will_do(grid: Hours, names: tuple[str, ...]) -> None:
+    some = replace(grid, day_ahead={name: grid.day_ahead[name] for name in names})
+    outlook = OwnModel().outlook(known_at(some, ISSUED), issued=ISSUED)
+    assert np.isfinite(outlook.quantiles).all()
+    assert not np.array_equal(
+        outlook.quantiles, OwnModel().outlook(replace(some, day_ahead={}), issued=ISSUED).quantiles
+    )
+
+
+def test_nothing_announced_for_the_next_hours_is_as_nothing_at_all(grid: Hours) -> None:
+    without = OwnModel().outlook(replace(grid, day_ahead={}), issued=ISSUED).quantiles
+    assert np.array_equal(OwnModel().outlook(known_at(grid, ISSUED, announced_h=0), issued=ISSUED).quantiles, without)
+
+
+def test_a_column_of_a_few_days_is_not_gone_by_and_one_with_holes_is(grid: Hours) -> None:
+    past = ISSUED - FIRST
+    known = known_at(grid, ISSUED)
+    young = known.day_ahead["wind"].copy()
+    young[: past - 20 * 24] = np.nan
+    assert replace(known, day_ahead={"wind": young}).announced(most=96) == ((), 0)
+    young[past - 90 * 24 :] = known.day_ahead["wind"][past - 90 * 24 :]
+    young[past - 100 : past - 90] = np.nan
+    some = replace(known, day_ahead={"wind": young, "load": known.day_ahead["load"][: past + 5]})
+    assert some.announced(most=96) == (("load", "wind"), 5)
+    assert np.isfinite(OwnModel().outlook(some, issued=ISSUED).quantiles).all()
+
+
+def test_what_is_announced_later_changes_no_forecast(grid: Hours) -> None:
+    issued = [ISSUED, ISSUED + 48]
+    told = [outlook.quantiles for outlook in evaluate.outlooks(grid, issued)]
+    today = ISSUED + 24 - FIRST
+    lied = {name: np.concatenate([values[:today], 5 * values[today:]]) for name, values in grid.day_ahead.items()}
+    again = [outlook.quantiles for outlook in evaluate.outlooks(replace(grid, day_ahead=lied), issued)]
+    assert np.array_equal(told[0], again[0])
+    assert not np.array_equal(told[1], again[1])
+    alone = next(evaluate.outlooks(grid, issued[1:])).quantiles
+    assert np.array_equal(told[1], alone), "what was asked before must not matter"
+
+
+def test_columns_say_nothing_beyond_what_is_announced(grid: Hours) -> None:
+    hours = known_at(grid, ISSUED, announced_h=30)
+    layout = layout_of(hours, weather=False, announced=hours.announced(most=96))
+    assert layout.announced_h == 30
+    assert set(layout.day_ahead) == {*ALL, "left over"}
+    leads, origins = np.arange(96), np.array([ISSUED - FIRST - 24, ISSUED - FIRST])
+    without = Features(hours, layout_of(hours, weather=False))
+    x, plain = Features(hours, layout).tree(origins, leads), without.tree(origins, leads)
+    assert x.shape[-1] > plain.shape[-1]
+    assert np.isfinite(x[:, :30]).all()
+    assert np.isnan(x[:, 30:]).any(axis=-1).all()
+    assert np.isfinite(Features(hours, layout).linear(origins, leads)).all()
+
+
+def test_leads_that_see_different_columns_are_no_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 4, 1))
+    y = np.where(np.arange(4) < 2, 3.0 * x[..., 0], -3.0 * x[..., 0])
+    near = fit_ridges(x, {"one": (y, 1e-6)}, np.zeros(40), apart=2)["one"].predict(x)
+    assert near == pytest.approx(y, abs=0.2)
+    mixed = fit_ridges(x, {"one": (y, 1e-6)}, np.zeros(40))["one"].predict(x)
+    assert np.abs(mixed - y)[:, 1:3].max() > 1
+
+
+@pytest.mark.parametrize("dated_before_h", [0, 24])
+def test_files_are_read_onto_the_hours_they_are_about(tmp_path: Path, dated_before_h: int) -> None:
+    grid = made_up(80, day_ahead=("wind", "solar"))
+    intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
+    columns = {
+        "avg_wind_production_forecast": grid.day_ahead["wind"][dated_before_h:],
+        "solar_forecast": grid.day_ahead["solar"][dated_before_h:],
+        "avg_hydro_production_forecast": np.ones(9),
+    }
+    read = read_hours(ZONE, intensity, day_ahead=write(tmp_path / "ahead.csv.gz", columns))
+    assert set(read.day_ahead) == {"wind", "solar"}
+    for name, values in read.day_ahead.items():
+        assert np.isnan(values[:dated_before_h]).all()
+        assert values[dated_before_h:] == pytest.approx(grid.day_ahead[name][dated_before_h:], abs=1e-3)
+
+
+def test_a_file_of_generation_is_not_taken_for_what_was_announced(tmp_path: Path) -> None:
+    grid = made_up(3)
+    intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
+    with pytest.raises(Refused, match="no column wind_forecast"):
+        read_hours(ZONE, intensity, day_ahead=write(tmp_path / "mix.csv", {"wind": grid.mix["wind"]}))
+    twice = {"wind_forecast": grid.g_per_kwh, "avg_wind_forecast": grid.g_per_kwh}
+    with pytest.raises(Refused, match="two columns of wind"):
+        read_hours(ZONE, intensity, day_ahead=write(tmp_path / "twice.csv", twice))
