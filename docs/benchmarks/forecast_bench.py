@@ -27,7 +27,6 @@ import boosted
 
 from kilowait_forecasters.evaluate import Verdict, origins, outlooks, verdict
 from kilowait_forecasters.models.hours import hour_start
-from kilowait_forecasters.models.own import OwnModel
 from kilowait_forecasters.providers.recorded_hours import read_hours
 from kilowait_forecasters.zone import Zone
 
