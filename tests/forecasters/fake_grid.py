@@ -114,6 +114,8 @@ class FakeGrid:
             return self._neso(question)
         if question.path == "/public_power":
             return self._public_power(question)
+        if question.path == "/public_power_forecast":
+            return self._public_power_forecast(question)
         if question.path == "/co2eq":
             return self._energy_charts(question)
         _, service, *rest = question.path.split("/")
@@ -246,6 +248,27 @@ class FakeGrid:
         ]
         stamps = [int(at.timestamp()) for at in quarters]
         return Reply(body={"unix_seconds": stamps, "production_types": produced, "deprecated": False})
+
+    def _public_power_forecast(self, question: Question) -> Reply:
+        """One production type, as announced a day ahead; a country without coast has nothing of wind at sea."""
+        kind, at = question.params["production_type"], datetime.fromisoformat(question.params["start"])
+        last = fake_entsoe.published_until("A65" if kind == "load" else "A69", self.now)
+        end = min(datetime.fromisoformat(question.params["end"]) + QUARTER, last)
+        quarters = []
+        while at < end:
+            quarters.append(at)
+            at += QUARTER
+        if not quarters or (kind == "wind_offshore" and question.params["country"] == "at"):
+            return Reply(404, {"detail": "no content available"})
+        return Reply(
+            body={
+                "unix_seconds": [int(each.timestamp()) for each in quarters],
+                "forecast_values": [float(len(kind) * 100 + each.hour + each.minute / 60) for each in quarters],
+                "production_type": kind,
+                "forecast_type": question.params["forecast_type"],
+                "deprecated": False,
+            }
+        )
 
     def _value(self, moment: datetime) -> float | None:
         return None if moment in self.nulls else truth(moment)

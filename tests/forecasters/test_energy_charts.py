@@ -10,6 +10,7 @@ import pytest
 
 from forecasters.fake_grid import QUARTER, FakeGrid, Question, Reply, hour_of, truth
 from kilowait_forecasters.errors import Permanent, Transient
+from kilowait_forecasters.models.hours import hour_number
 from kilowait_forecasters.providers.energy_charts import EnergyCharts
 from kilowait_forecasters.providers.http import Patience
 from kilowait_forecasters.signal import AVERAGE_OPERATIONAL
@@ -185,6 +186,78 @@ async def test_a_quarter_hour_without_its_coal_is_none(charts: EnergyCharts, gri
     grid.answer = None
     full = await charts.mix(DE, start=now - 5 * HOUR, end=now, now=now)
     assert short == full[:-1]
+
+
+async def test_what_is_announced_is_asked_for_by_type_and_comes_in_whole_hours_to_the_end_of_what_is_published(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime
+) -> None:
+    told = await charts.day_ahead(DE, start=now - 3 * HOUR, end=now + 96 * HOUR, now=now)
+
+    kinds = ["wind_onshore", "wind_offshore", "solar", "load"]
+    span = {"start": "2026-09-14T06:00Z", "end": "2026-09-17T09:14Z"}
+    assert [question.path for question in grid.questions] == ["/public_power_forecast"] * 4
+    assert [question.params for question in grid.questions] == [
+        {"country": "de", "production_type": kind, "forecast_type": "day-ahead", **span} for kind in kinds
+    ]
+    first = hour_number(hour_of(now) - 3 * HOUR)
+    assert {column: min(values) for column, values in told.items()} == dict.fromkeys(("wind", "solar", "load"), first)
+    assert {len(told["wind"]), len(told["solar"])} == {len(told["load"])} == {(22 - 6)}
+    # The mean of its four quarter-hours; wind is on land and at sea.
+    assert told["solar"][first] == pytest.approx(500 + 6 + 0.375)
+    assert told["wind"][first] == pytest.approx(1200 + 1300 + 2 * 6.375)
+
+
+async def test_a_country_without_coast_has_the_wind_it_has_and_nothing_announced_is_no_failure(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime
+) -> None:
+    austria = Zone("AT")
+    told = await charts.day_ahead(austria, start=now, end=now + HOUR, now=now)
+    assert told["wind"][hour_number(now)] == pytest.approx(1200 + 9.375)
+    assert len(grid.questions) == 4
+    assert await charts.day_ahead(austria, start=now + 60 * HOUR, end=now + 61 * HOUR, now=now) == {}
+
+
+async def test_an_hour_that_lacks_a_quarter_or_its_wind_at_sea_is_not_announced(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime
+) -> None:
+    def answer(question: Question) -> Reply:
+        reply = grid.well_behaved(question)
+        assert isinstance(reply.body, dict)
+        values = reply.body["forecast_values"]
+        if question.params["production_type"] == "wind_offshore":
+            values[:4] = [None] * 4
+        if question.params["production_type"] == "load":
+            values[5] = None
+        return reply
+
+    grid.answer = answer
+    told = await charts.day_ahead(DE, start=hour_of(now), end=hour_of(now) + 3 * HOUR, now=now)
+    first = hour_number(now)
+    assert {column: [hour - first for hour in values] for column, values in told.items()} == {
+        "wind": [1, 2],
+        "solar": [0, 1, 2],
+        "load": [0, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (Reply(404, {"detail": "country unknown"}), "no list under unix_seconds"),
+        (
+            Reply(body={"unix_seconds": [1789376400, 1789377300], "forecast_values": [1.0]}),
+            "1 values under forecast_values for 2 times",
+        ),
+        (Reply(body={"unix_seconds": [], "forecast_values": [], "production_type": "nuclear"}), "got nuclear"),
+        (Reply(body=[]), "expected an object"),
+    ],
+)
+async def test_other_announcements_than_they_document_are_told(
+    charts: EnergyCharts, grid: FakeGrid, now: datetime, reply: Reply, told: str
+) -> None:
+    grid.answer = lambda _: reply
+    with pytest.raises(Transient, match=told):
+        await charts.day_ahead(DE, start=now, end=now + HOUR, now=now)
 
 
 async def test_columns_that_do_not_match_their_times_are_not_used(

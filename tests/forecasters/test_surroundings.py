@@ -14,10 +14,10 @@ from forecasters.grids import FIRST, made_up
 from kilowait_forecasters.errors import ForecastersError, Transient
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.mix import MixSlot
-from kilowait_forecasters.models.hours import Columns, Floats, Hours, hour_number, hour_start
+from kilowait_forecasters.models.hours import Columns, Floats, Hours, by_hour, hour_number, hour_start
 from kilowait_forecasters.models.own import OwnModel
 from kilowait_forecasters.providers.own_model import OwnForecasts
-from kilowait_forecasters.providers.surroundings import REMEMBERED, Surroundings, by_hour
+from kilowait_forecasters.providers.surroundings import REMEMBERED, Surroundings
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
 
@@ -309,6 +309,31 @@ async def test_a_source_that_is_down_from_the_start_announces_nothing_and_is_ask
     source.fails = None
     seen = await surroundings.around(DE, hours, until=until, now=NOW)
     assert all(np.isfinite(values).all() for values in seen.day_ahead.values())
+
+
+async def test_an_area_that_announces_nothing_is_asked_for_all_of_its_past_once_a_day_and_once_it_begins() -> None:
+    world = World(made_up(DAYS, day_ahead=("load",)), asked=[])
+    silent = replace(world, hours=replace(world.hours, day_ahead={}))
+    there = around(silent, mixes={}, weather=None, day_ahead={"DE": silent})
+    alone = Hours(world.hours.first, world.hours.g_per_kwh)
+
+    async def asked(hours_later: int) -> list[tuple[int, int]]:
+        assert world.asked is not None
+        world.asked.clear()
+        now = NOW + hours_later * HOUR
+        await there.around(DE, alone, until=hour_number(now) + 96, now=now)
+        return [
+            (hour_number(now) - hour_number(start), hour_number(end) - hour_number(now))
+            for _, start, end in world.asked
+        ]
+
+    whole = DAYS * 24
+    assert await asked(0) == [(whole, 96)]
+    assert await asked(1) == await asked(23) == [(48, 96)]
+    assert await asked(24) == [(whole + 24, 96)]
+    silent.hours = world.hours
+    assert await asked(25) == [(48, 96), (whole + 25, 96)]
+    assert await asked(26) == [(48, 96)]
 
 
 async def test_hours_before_what_was_asked_for_first_are_asked_for_once() -> None:

@@ -156,12 +156,12 @@ async def test_our_own_model_forecasts_from_the_history_of_one_that_forecasts_no
     answered = await cascade.forecast(Zone("DE"), now=NOW, until=NOW + 20 * HOUR)
 
     assert answered.forecast.source == "own-model"
-    assert "from entsoe, generation by source, day-ahead wind, solar and load: " in answered.forecast.parts[0].note
+    assert "from entsoe, generation by source: " in answered.forecast.parts[0].note
     assert answered.forecast.low is not None
     assert answered.forecast.series.at(NOW) == pytest.approx(truth(NOW.replace(minute=0, second=0)), rel=0.2)
 
 
-async def test_what_is_announced_comes_from_entsoe_and_eia_where_they_are_configured(
+async def test_what_is_announced_comes_from_entsoe_and_eia_where_they_are_configured_else_from_energy_charts(
     grid: FakeGrid, tmp_path: Path
 ) -> None:
     hours, until = Hours(first=hour_number(NOW) - 24, g_per_kwh=np.ones(24)), hour_number(NOW) + 24
@@ -172,14 +172,17 @@ async def test_what_is_announced_comes_from_entsoe_and_eia_where_they_are_config
             seen = await sources._around.around(Zone(zone), hours, until=until, now=NOW)
             announced[zone, not more] = set(seen.day_ahead)
         await sources.close()
-    none: set[str] = set()
-    # Energy-Charts gives the generation of DE and HU alike, and announces nothing.
+    everything = {"wind", "solar", "load"}
     assert announced == {
-        ("DE", True): {"wind", "solar", "load"},
+        ("DE", True): everything,
         ("US-CAL-CISO", True): {"load"},
-        ("HU", True): none,
-        **{(zone, False): none for zone in ("DE", "US-CAL-CISO", "HU")},
+        ("HU", True): everything,
+        ("DE", False): everything,
+        ("US-CAL-CISO", False): set(),
+        ("HU", False): everything,
     }
+    of_germany = [question for question in grid.questions if question.params.get("country") == "de"]
+    assert {question.path for question in of_germany} == {"/public_power", "/public_power_forecast"}
 
 
 async def test_a_stated_quota_is_kept_to_and_the_last_forecast_goes_on(grid: FakeGrid, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.intensity import IntensitySeries, require_utc
+from kilowait_forecasters.mix import MixSlot
 
 Floats = NDArray[np.floating[Any]]
 # Values by column and hour since 1970; an hour without a value is absent.
@@ -119,3 +121,19 @@ def hours_of(series: IntensitySeries) -> Hours:
             covered[hour] += share
     whole = covered > 1 - 1e-9
     return Hours(first=first, g_per_kwh=np.where(whole, sums / np.where(whole, covered, 1.0), np.nan))
+
+
+def by_hour(slots: Iterable[MixSlot]) -> Columns:
+    """Mean generation by fuel and hour since 1970, of the hours that are wholly covered."""
+    sums: dict[str, dict[int, float]] = {}
+    covered: defaultdict[int, float] = defaultdict(float)
+    for slot in slots:
+        hour, share = hour_number(slot.start), (slot.end - slot.start) / HOUR
+        covered[hour] += share
+        for fuel, mw in slot.mw.items():
+            of_fuel = sums.setdefault(fuel, {})
+            of_fuel[hour] = of_fuel.get(hour, 0.0) + mw * share
+    return {
+        fuel: {hour: value for hour, value in values.items() if abs(covered[hour] - 1) < 1e-9}
+        for fuel, values in sums.items()
+    }

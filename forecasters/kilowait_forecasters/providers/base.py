@@ -22,7 +22,20 @@ MOST_PLAUSIBLE_G_PER_KWH = 3000.0
 LONGEST_ZERO = timedelta(hours=6)
 
 
-class Provider(Protocol[K]):
+class Named(Protocol):
+    """What serves some zones, under a name."""
+
+    @property
+    def name(self) -> str:
+        """Short, stable name, as in settings and in `Part.source`."""
+        ...
+
+    def zones(self) -> frozenset[str] | None:
+        """Ids of the zones it serves, or None where only asking tells."""
+        ...
+
+
+class Provider(Named, Protocol[K]):
     """A source of intensity of one signal for one or more zones.
 
     Never returns a forecast issued after `now` or one that does not hold `now`; a realised value of a slot that had
@@ -30,17 +43,8 @@ class Provider(Protocol[K]):
     """
 
     @property
-    def name(self) -> str:
-        """Short, stable name, as in settings and in `Part.source`."""
-        ...
-
-    @property
     def signal(self) -> Signal[K]:
         """The one signal of all its values."""
-        ...
-
-    def zones(self) -> frozenset[str] | None:
-        """Ids of the zones it serves, or None where only asking tells."""
         ...
 
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast[K]:
@@ -74,7 +78,7 @@ def require_span(start: datetime, end: datetime) -> None:
         raise Refused(f"span {start.isoformat()} to {end.isoformat()} has no length; the end must come after the start")
 
 
-def require_served(provider: Provider[K], zone: Zone) -> None:
+def require_served(provider: Named, zone: Zone) -> None:
     """Raise Permanent, naming the zones there are, where the provider says it does not serve `zone`."""
     zones = provider.zones()
     if zones is not None and zone.id not in zones:

@@ -12,11 +12,12 @@ import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused, Transient
 from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
-from kilowait_forecasters.models.hours import Columns, hour_number
+from kilowait_forecasters.models.hours import hour_number
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
+from .announcing import Parts
 from .base import HOUR, hour_of, require_served, require_span
 from .from_mix import FromMix
 from .http import Http, Patience
@@ -105,6 +106,7 @@ class Eia(FromMix):
             raise Permanent(f"{self.name}: {setting} is empty; set it or leave the provider out")
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
+        super().__init__()
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
         self._seen = Seen()
         self._quota = quota or Quota(*LIMITS)
@@ -138,9 +140,9 @@ class Eia(FromMix):
         )
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Columns:
+    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Parts:
         rows = self._rows(_ANNOUNCED, zone, start=start, end=end)
-        return {"load": {hour_number(hour): mw async for hour, kind, mw in rows if kind == _DAY_AHEAD}}
+        return {"load": {"": {hour_number(hour): mw async for hour, kind, mw in rows if kind == _DAY_AHEAD}}}
 
     async def _rows(
         self, table: _Table, zone: Zone, *, start: datetime, end: datetime

@@ -1,10 +1,10 @@
-"""Energy-Charts of Fraunhofer ISE: intensity of European countries, quarter-hourly or hourly, no key; CC BY 4.0."""
+"""Energy-Charts of Fraunhofer ISE: intensity, generation and what is announced, by country; no key; CC BY 4.0."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
@@ -15,10 +15,12 @@ from kilowait_forecasters.errors import Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.mix import MixSlot, Seen, by_fuel
+from kilowait_forecasters.models.hours import by_hour
 from kilowait_forecasters.signal import AVERAGE_OPERATIONAL
 from kilowait_forecasters.zone import Zone
 
 from . import payload
+from .announcing import Announcing, Parts
 from .base import ended, hour_of, none_realised, require_now, require_served, require_span
 from .http import Http, Patience
 from .quota import Quota
@@ -54,10 +56,16 @@ _FUELS = {
     "Others": "unknown",
     "Other renewables": "unknown",
 }
+# Their production types of what is announced, by our columns.
+_ANNOUNCED = {"wind": ("wind_onshore", "wind_offshore"), "solar": ("solar",), "load": ("load",)}
+# One of those is a small answer: asked for half a year at once.
+_LONGEST_RANGE_OF_ONE = timedelta(days=180)
+# What they answer, with status 404, where there is nothing: of Austria's wind at sea, of tomorrow before evening.
+_NO_CONTENT = "no content available"
 _STEPS = (timedelta(minutes=15), timedelta(minutes=30), timedelta(hours=1))
 
 
-class EnergyCharts:
+class EnergyCharts(Announcing):
     """What came, and a forecast to the end of the current or the next day, which is published in the evening.
 
     gCO2eq/kWh of generation as Energy-Charts computes it: a scope of its own, to be compared with no other.
@@ -74,15 +82,22 @@ class EnergyCharts:
         quota: Quota | None = None,
         patience: Patience | None = None,
     ) -> None:
+        super().__init__()
         self._seen = Seen()
-        self._http = Http(
-            client,
-            base_url,
-            name=self.name,
-            setting="the URL of energy-charts",
-            passing=("no content available",),
-            quota=quota,
-            patience=patience,
+        quota = quota or Quota()
+        self._http, self._http_ahead = (
+            Http(
+                client,
+                base_url,
+                name=self.name,
+                setting="the URL of energy-charts",
+                passing=(_NO_CONTENT,),
+                answers=answers,
+                quota=quota,
+                patience=patience,
+            )
+            # That nothing is announced is an answer.
+            for answers in (frozenset({200}), frozenset({200, 404}))
         )
 
     def zones(self) -> frozenset[str] | None:
@@ -140,6 +155,37 @@ class EnergyCharts:
         ordered = [generated[at] for at in sorted(generated)]
         slots = await asyncio.to_thread(lambda: by_fuel(self._seen.whole(zone.id, ordered), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
+
+    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Parts:
+        return {
+            column: {kind: await self._announced_of(kind, zone, start=start, end=end) for kind in kinds}
+            for column, kinds in _ANNOUNCED.items()
+        }
+
+    async def _announced_of(self, kind: str, zone: Zone, *, start: datetime, end: datetime) -> dict[int, float]:
+        """MW of one production type by whole hour."""
+        who, slots = self._who(zone), []
+        at = start
+        while at < end:
+            upto = min(at + _LONGEST_RANGE_OF_ONE, end)
+            query = {"country": COUNTRIES[zone.id], "production_type": kind, "forecast_type": "day-ahead"}
+            query |= {"start": _stamp(at), "end": _stamp(upto)}
+            body = payload.mapping(
+                await self._http_ahead.get("public_power_forecast", query, about=f"zone {zone}"), who=who
+            )
+            if not str(body.get("detail", "")).lower().startswith(_NO_CONTENT):
+                slots += self._announced_slots(body, kind, who=who)
+            at = upto
+        return by_hour(slots).get(kind, {})
+
+    def _announced_slots(self, body: Mapping[str, Any], kind: str, *, who: str) -> list[MixSlot]:
+        if (told := body.get("production_type", kind)) != kind:
+            raise Transient(f"{who}: asked for {kind}, got {payload.shown(told)}")
+        stamps = [payload.unix_moment(value, who=who) for value in payload.first_list(body, "unix_seconds", who=who)]
+        values = dict(zip(stamps, self._column(body, "forecast_values", count=len(stamps), who=who), strict=True))
+        ordered = sorted(values)
+        ends = zip(ordered, _ends(ordered, who=who), strict=True)
+        return [MixSlot(at, until, {kind: mw}) for at, until in ends if (mw := values[at]) is not None]
 
     def _generated(self, body: Any, *, who: str) -> dict[datetime, MixSlot]:
         """Generation by production type on each slot; types that are no generation are left out."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from datetime import datetime, timedelta
 import httpx
 
 from kilowait_forecasters.errors import Permanent, Refused
-from kilowait_forecasters.mix import LONGEST_ABSENCE, STORED, MixSlot, Seen, by_fuel
-from kilowait_forecasters.models.hours import Columns, hour_number
+from kilowait_forecasters.mix import STORED, MixSlot, Seen, by_fuel
+from kilowait_forecasters.models.hours import hour_number
 from kilowait_forecasters.signal import Kind, Scope, Signal
 from kilowait_forecasters.zone import Zone
 
+from .announcing import Parts
 from .base import HOUR, hour_of, require_served, require_span
 from .entsoe_xml import curves
 from .from_mix import FromMix
@@ -116,10 +116,9 @@ class Entsoe(FromMix):
             raise Permanent(f"{self.name}: {setting} is empty; set it or leave the provider out")
         if scope is Scope.OPERATIONAL:
             raise Refused(f"{self.name}: scope is lifecycle or direct, not {scope}")
+        super().__init__()
         self.signal: Signal = Signal(Kind.AVERAGE, scope)
         self._seen = Seen()
-        # By zone and type: the last hour it was announced for.
-        self._last_announced: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._http = Http(
             client,
             base_url,
@@ -151,9 +150,8 @@ class Entsoe(FromMix):
         slots = await asyncio.to_thread(lambda: by_fuel(self._seen.whole(zone.id, found), _FUELS))
         return [slot for slot in slots if slot.start < end and slot.end > start and slot.end <= now]
 
-    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Columns:
-        found: Columns = {}
-        last = self._last_announced[zone.id]
+    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Parts:
+        found: dict[str, dict[str, dict[int, float]]] = {}
         for document, columns in _ANNOUNCED:
             given: defaultdict[str, dict[int, float]] = defaultdict(dict)
             async for _, _, curves_of in self._documents(document, zone, start=start, end=end):
@@ -161,9 +159,7 @@ class Entsoe(FromMix):
                     means, _ = await asyncio.to_thread(_means, by_step, HOUR)
                     given[psr_type] |= {hour_number(at): mw for at, mw in means.items()}
             for column, psr_types in columns.items():
-                parts = {psr_type: given[psr_type] for psr_type in psr_types}
-                found[column] = _summed(parts, last=last)
-                last |= {name: max(*hours, last.get(name, 0)) for name, hours in parts.items() if hours}
+                found[column] = {psr_type: given[psr_type] for psr_type in psr_types}
         return found
 
     async def _documents(
@@ -223,23 +219,6 @@ def _means(by_step: _BySteps, step: timedelta) -> tuple[dict[datetime, float], s
         given |= parts.keys()
         means |= {start: sum(values) / len(values) for start, values in parts.items() if len(values) == step // each}
     return means, given - means.keys()
-
-
-def _summed(parts: Mapping[str, Mapping[int, float]], *, last: Mapping[str, int]) -> dict[int, float]:
-    """The sum of `parts` on each hour that has all of them which are given at all in the two weeks around it.
-
-    Without its offshore part, wind is another quantity; an area without any gives none for longer. `last` is the last
-    hour of each part in earlier answers.
-    """
-    missed: set[int] = set()
-    hours = set[int]().union(*parts.values())
-    for part, values in parts.items():
-        known = sorted(values.keys() | ({last[part]} if part in last else set()))
-        for hour in hours - values.keys():
-            after = bisect(known, hour)
-            if any(abs(hour - near) <= LONGEST_ABSENCE // HOUR for near in known[max(after - 1, 0) : after + 1]):
-                missed.add(hour)
-    return {hour: sum(values.get(hour, 0.0) for values in parts.values()) for hour in sorted(hours - missed)}
 
 
 def _stamp(moment: datetime) -> str:

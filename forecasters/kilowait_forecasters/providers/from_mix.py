@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from datetime import datetime, timedelta
 
 from kilowait_forecasters.forecast import Forecast
 from kilowait_forecasters.intensity import IntensitySeries
 from kilowait_forecasters.mix import MixSlot, intensities
-from kilowait_forecasters.models.hours import Columns, hour_number
 from kilowait_forecasters.signal import Signal
 from kilowait_forecasters.zone import Zone
 
 from . import payload
-from .base import ended, hour_of, hours, no_forecast, none_realised, require_served, require_span
+from .announcing import Announcing
+from .base import ended, no_forecast, none_realised, require_served, require_span
 
 # Late reports are added and corrected; until then values are provisional.
 _REVISED_FOR = timedelta(days=2)
-# Today tomorrow is announced, the day after at the most; so nobody is asked for more.
-_FARTHEST = timedelta(days=3)
 
 
-class FromMix(ABC):
+class FromMix(Announcing):
     """`mix` is for the provider to answer, history follows by factors. Imports into the zone are not in it.
 
     So is what the grid announces a day ahead, of which no intensity is made here.
@@ -31,33 +29,8 @@ class FromMix(ABC):
     signal: Signal
 
     @abstractmethod
-    def zones(self) -> frozenset[str] | None:
-        """The zones it serves."""
-
-    @abstractmethod
     async def mix(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> list[MixSlot]:
         """Generation by fuel on whole slots that overlap [start, end) and had ended by `now`, in order; may be none."""
-
-    @abstractmethod
-    async def _announced(self, zone: Zone, *, start: datetime, end: datetime) -> Columns:
-        """What `day_ahead` gives, uncut: `start` is an hour's, and hours before it and after `end` may be there."""
-
-    async def day_ahead(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> Columns:
-        """MW as announced the day before, by column (`wind`, `solar`, `load`) and hour since 1970.
-
-        Means of whole hours that overlap [start, end), as far as they are published at `now`, tomorrow's included. An
-        hour that is not wholly known is absent, and so is a column of which none is. Raises Transient or Permanent;
-        Refused where [start, end) has no length.
-        """
-        require_span(start, end)
-        require_served(self, zone)
-        last = min(end, now + _FARTHEST)
-        if start >= last:
-            return {}
-        asked = {hour_number(hour) for hour, _ in hours(start, last)}
-        found = await self._announced(zone, start=hour_of(start), end=last)
-        cut = {column: {hour: mw for hour, mw in values.items() if hour in asked} for column, values in found.items()}
-        return {column: values for column, values in cut.items() if values}
 
     async def forecast(self, zone: Zone, *, now: datetime, until: datetime) -> Forecast:
         """Raises Permanent: none of them forecasts intensity; our own model does, from their history."""

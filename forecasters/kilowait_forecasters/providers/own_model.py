@@ -8,14 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from kilowait_forecasters.errors import ForecastersError, Permanent, Refused, Transient
 from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.models.band import LEVELS
-from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hour_start, hours_of
-from kilowait_forecasters.models.own import HORIZON_H, Outlook, OwnModel
+from kilowait_forecasters.models.hours import HOUR, Hours, hour_number, hour_start, hours_of
+from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, Outlook, OwnModel
 from kilowait_forecasters.zone import Zone
 
 from .base import Provider, require_now, require_served, require_span
@@ -29,7 +27,6 @@ _REVISED_FOR = timedelta(days=1)
 _PAUSE = timedelta(minutes=15)
 # What is announced a day ahead, in the order it is told.
 _ANNOUNCED = ("wind", "solar", "load")
-_NOTHING: Floats = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -192,12 +189,11 @@ def _collected(task: asyncio.Task[_Made]) -> None:
 
 
 def _seen(hours: Hours, issued: int) -> str:
-    """What else the model saw, in words; announcements only where they reach beyond the hour of issue."""
+    """What else the model saw, in words; announcements only where it goes by them beyond the hour of issue."""
     names = ["generation by source"] if hours.mix else []
     names += ["weather"] if hours.has_weather(issued + HORIZON_H) else []
-    beyond = issued + 1 - hours.first
-    ahead = [name for name in _ANNOUNCED if np.isfinite(hours.day_ahead.get(name, _NOTHING)[beyond:]).any()]
-    if ahead:
-        *others, last = ahead
+    ahead, reach = hours.before(issued).announced(most=LATEST_H + HORIZON_H)
+    if hours.before(issued).end + reach > issued + 1:
+        *others, last = sorted(ahead, key=_ANNOUNCED.index)
         names.append(f"day-ahead {', '.join(others)} and {last}" if others else f"day-ahead {last}")
     return "".join(f", {name}" for name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ import numpy as np
 
 from kilowait_forecasters.errors import ForecastersError
 from kilowait_forecasters.mix import MixSlot
-from kilowait_forecasters.models.hours import HOUR, Columns, Floats, Hours, hour_number, hour_start
+from kilowait_forecasters.models.hours import HOUR, Columns, Floats, Hours, by_hour, hour_number, hour_start
 from kilowait_forecasters.zone import Zone
 
 from .open_meteo import Place
@@ -25,6 +25,7 @@ _REVISED_FOR = timedelta(days=2)
 # have seen it begin anew.
 REMEMBERED = timedelta(days=430)
 _REMEMBERED_H = REMEMBERED // HOUR + 24
+_ASKED_AGAIN_H = 24
 
 # Asks a source for [start, end).
 _Ask = Callable[[datetime, datetime], Awaitable[Columns]]
@@ -54,6 +55,8 @@ class _Kept:
 
     columns: Columns = field(default_factory=dict)
     since: int | None = None
+    # The hour at which the whole past was asked for and held nothing; it is not asked for again for a day.
+    empty_at: int | None = None
 
     async def update(self, ask: _Ask, *, first: int, end: datetime, now: datetime) -> Columns:
         """All that is known, after asking for what is not, from hour `first` to `end`, and for the last two days anew.
@@ -65,7 +68,7 @@ class _Kept:
         newest = max((max(values) for values in self.columns.values() if values), default=None)
         first = max(first, oldest)
         if newest is None or self.since is None:
-            await self._ask(ask, first, end)
+            await self._begin(ask, first=first, end=end, hour=hour_number(now))
         else:
             covered = max(self.since, oldest)
             # What is announced reaches beyond now.
@@ -74,11 +77,30 @@ class _Kept:
                 await self._ask(ask, first, hour_start(covered))
         return self.columns
 
-    async def _ask(self, ask: _Ask, first: int, end: datetime) -> None:
+    async def _begin(self, ask: _Ask, *, first: int, end: datetime, hour: int) -> None:
+        """Ask for the whole past; of an area that gives nothing, once a day, and between for the last two days."""
+        if self.empty_at is not None and hour < self.empty_at + _ASKED_AGAIN_H:
+            lately = await self._answer(ask, max(first, hour - _REVISED_FOR // HOUR), end)
+            if not lately:
+                return
+        answered = await self._ask(ask, first, end)
+        self.empty_at = hour if answered and not any(self.columns.values()) else None
+
+    async def _ask(self, ask: _Ask, first: int, end: datetime) -> bool:
+        """Whether it was answered."""
+        found = await self._answer(ask, first, end)
+        if found is None:
+            return False
+        for name, values in found.items():
+            self.columns.setdefault(name, {}).update(values)
+        self.since = first if self.since is None else min(first, self.since)
+        return True
+
+    async def _answer(self, ask: _Ask, first: int, end: datetime) -> Columns | None:
+        """What comes; None where nothing does."""
         with suppress(ForecastersError):
-            for name, values in (await ask(hour_start(first), end)).items():
-                self.columns.setdefault(name, {}).update(values)
-            self.since = first if self.since is None else min(first, self.since)
+            return await ask(hour_start(first), end)
+        return None
 
 
 class Surroundings:
@@ -176,19 +198,3 @@ def _since(known: Columns, oldest: int) -> Columns:
 def _arrays(known: Columns, *, first: int, end: int) -> dict[str, Floats]:
     """The columns on the hours from `first` to before `end`; NaN where there is no value."""
     return {name: np.array([values.get(hour, np.nan) for hour in range(first, end)]) for name, values in known.items()}
-
-
-def by_hour(slots: Iterable[MixSlot]) -> Columns:
-    """Mean generation by fuel and hour since 1970, of the hours that are wholly covered."""
-    sums: dict[str, dict[int, float]] = {}
-    covered: defaultdict[int, float] = defaultdict(float)
-    for slot in slots:
-        hour, share = hour_number(slot.start), (slot.end - slot.start) / HOUR
-        covered[hour] += share
-        for fuel, mw in slot.mw.items():
-            of_fuel = sums.setdefault(fuel, {})
-            of_fuel[hour] = of_fuel.get(hour, 0.0) + mw * share
-    return {
-        fuel: {hour: value for hour, value in values.items() if abs(covered[hour] - 1) < 1e-9}
-        for fuel, values in sums.items()
-    }

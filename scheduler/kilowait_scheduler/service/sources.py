@@ -166,7 +166,6 @@ def _around(
     for source in reversed(list(made.values())):
         if isinstance(source, Entsoe | Eia | EnergyCharts):
             mixes |= dict.fromkeys(source.zones() or (), source)
-        if isinstance(source, Entsoe | Eia):
             day_ahead |= dict.fromkeys(source.zones() or (), source)
     weather = None
     if settings.open_meteo == "on":
