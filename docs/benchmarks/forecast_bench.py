@@ -227,8 +227,8 @@ forecast (`boosting`; boosted.py, which sees more columns than that did). Of mea
 ANNOUNCED = """## With what was announced the day before
 
 Wind and sun as announced the day before, known up to the end of the day (UTC) of issue, where there are such files: the
-operators' own for CC_CISO and for wind in CC_SE, another model's for the others. Live, ENTSO-E announces wind, sun and
-load, EIA load. Without -> with them:
+operators' own for CC_CISO and for wind in CC_SE, another model's for the others. Live, ENTSO-E and Energy-Charts announce
+wind, sun and load, EIA load. Without -> with them:
 
 | zone | weather known | MAPE day 1/2/3/4 without | with | share | p05-p95 held |
 |---|---|---|---|---|---|"""
