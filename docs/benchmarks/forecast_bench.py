@@ -27,7 +27,7 @@ import boosted
 
 from kilowait_forecasters.evaluate import Verdict, origins, outlooks, verdict
 from kilowait_forecasters.models.hours import hour_start
-from kilowait_forecasters.providers.recorded_hours import read_hours
+from kilowait_forecasters.providers.recorded_hours import Dated, read_hours
 from kilowait_forecasters.zone import Zone
 
 HERE = Path(__file__).resolve().parent
@@ -83,7 +83,10 @@ class Result:
 
 def measure(task: Task) -> Result:
     zone, span = task.path.stem, task.span
-    hours = read_hours(Zone(zone), task.path, mix=task.mix, day_ahead=task.day_ahead)
+    # The files of announcements there are have the day of issue.
+    hours = read_hours(
+        Zone(zone), task.path, mix=task.mix, day_ahead=task.day_ahead, day_ahead_dated=Dated.DAY_OF_ISSUE
+    )
     hours = hours if task.weather else replace(hours, weather={})
     end = hour_start(hours.end) - timedelta(hours=95, days=span.before_end)
     issued = origins(end - timedelta(days=span.days), end, origin=timedelta())[:: span.step]
@@ -227,8 +230,8 @@ forecast (`boosting`; boosted.py, which sees more columns than that did). Of mea
 ANNOUNCED = """## With what was announced the day before
 
 Wind and sun as announced the day before, known up to the end of the day (UTC) of issue, where there are such files: the
-operators' own for CC_CISO and for wind in CC_SE, another model's for the others. Live, ENTSO-E and Energy-Charts announce
-wind, sun and load, EIA load. Without -> with them:
+operators' own for CC_CISO and for wind in CC_SE, another model's for the others. Live, ENTSO-E and Energy-Charts
+announce wind, sun and load, EIA load. Without -> with them:
 
 | zone | weather known | MAPE day 1/2/3/4 without | with | share | p05-p95 held |
 |---|---|---|---|---|---|"""

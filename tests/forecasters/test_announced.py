@@ -17,7 +17,7 @@ from kilowait_forecasters.models.features import Features, layout_of
 from kilowait_forecasters.models.hours import Floats, Hours
 from kilowait_forecasters.models.own import HORIZON_H, OwnModel
 from kilowait_forecasters.models.ridge import fit_ridges
-from kilowait_forecasters.providers.recorded_hours import read_hours
+from kilowait_forecasters.providers.recorded_hours import Dated, read_hours
 
 ALL = ("wind", "solar", "load")
 ISSUED = FIRST + 120 * 24
@@ -73,11 +73,11 @@ def test_a_column_of_a_few_days_is_not_gone_by_and_one_with_holes_is(grid: Hours
     known = known_at(grid, ISSUED)
     young = known.day_ahead["wind"].copy()
     young[: past - 20 * 24] = np.nan
-    assert replace(known, day_ahead={"wind": young}).announced(most=96) == ((), 0)
-    young[past - 90 * 24 :] = known.day_ahead["wind"][past - 90 * 24 :]
-    young[past - 100 : past - 90] = np.nan
-    some = replace(known, day_ahead={"wind": young, "load": known.day_ahead["load"][: past + 5]})
-    assert some.announced(most=96) == (("load", "wind"), 5)
+    assert replace(known, day_ahead={"wind": young}).announced(most=96) == ()
+    holed = known.day_ahead["wind"].copy()
+    holed[past - 100 : past - 10] = np.nan
+    some = replace(known, day_ahead={"wind": holed, "load": known.day_ahead["load"][: past + 5]})
+    assert some.announced(most=96) == (("load", 5), ("wind", 24))
     assert np.isfinite(OwnModel().outlook(some, issued=ISSUED).quantiles).all()
 
 
@@ -96,7 +96,7 @@ def test_what_is_announced_later_changes_no_forecast(grid: Hours) -> None:
 def test_columns_say_nothing_beyond_what_is_announced(grid: Hours) -> None:
     hours = known_at(grid, ISSUED, announced_h=30)
     layout = layout_of(hours, weather=False, announced=hours.announced(most=96))
-    assert layout.announced_h == 30
+    assert layout.announced_h == dict.fromkeys((*ALL, "left over"), 30)
     assert set(layout.day_ahead) == {*ALL, "left over"}
     leads, origins = np.arange(96), np.array([ISSUED - FIRST - 24, ISSUED - FIRST])
     without = Features(hours, layout_of(hours, weather=False))
@@ -111,26 +111,26 @@ def test_leads_that_see_different_columns_are_no_neighbours() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 4, 1))
     y = np.where(np.arange(4) < 2, 3.0 * x[..., 0], -3.0 * x[..., 0])
-    near = fit_ridges(x, {"one": (y, 1e-6)}, np.zeros(40), apart=2)["one"].predict(x)
+    near = fit_ridges(x, {"one": (y, 1e-6)}, np.zeros(40), apart=[2])["one"].predict(x)
     assert near == pytest.approx(y, abs=0.2)
     mixed = fit_ridges(x, {"one": (y, 1e-6)}, np.zeros(40))["one"].predict(x)
     assert np.abs(mixed - y)[:, 1:3].max() > 1
 
 
-@pytest.mark.parametrize("dated_before_h", [0, 24])
-def test_files_are_read_onto_the_hours_they_are_about(tmp_path: Path, dated_before_h: int) -> None:
+@pytest.mark.parametrize("dated", Dated)
+def test_files_are_read_onto_the_hours_they_are_about(tmp_path: Path, dated: Dated) -> None:
     grid = made_up(80, day_ahead=("wind", "solar"))
     intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
     columns = {
-        "avg_wind_production_forecast": grid.day_ahead["wind"][dated_before_h:],
-        "solar_forecast": grid.day_ahead["solar"][dated_before_h:],
+        "avg_wind_production_forecast": grid.day_ahead["wind"],
+        "solar_forecast": grid.day_ahead["solar"],
         "avg_hydro_production_forecast": np.ones(9),
     }
-    read = read_hours(ZONE, intensity, day_ahead=write(tmp_path / "ahead.csv.gz", columns))
+    file = write(tmp_path / "ahead.csv.gz", columns, first=FIRST - dated)
+    read = read_hours(ZONE, intensity, day_ahead=file, day_ahead_dated=dated)
     assert set(read.day_ahead) == {"wind", "solar"}
     for name, values in read.day_ahead.items():
-        assert np.isnan(values[:dated_before_h]).all()
-        assert values[dated_before_h:] == pytest.approx(grid.day_ahead[name][dated_before_h:], abs=1e-3)
+        assert values == pytest.approx(grid.day_ahead[name], abs=1e-3)
 
 
 def test_a_file_of_generation_is_not_taken_for_what_was_announced(tmp_path: Path) -> None:
@@ -141,3 +141,66 @@ def test_a_file_of_generation_is_not_taken_for_what_was_announced(tmp_path: Path
     twice = {"wind_forecast": grid.g_per_kwh, "avg_wind_forecast": grid.g_per_kwh}
     with pytest.raises(Refused, match="two columns of wind"):
         read_hours(ZONE, intensity, day_ahead=write(tmp_path / "twice.csv", twice))
+    late = write(tmp_path / "late.csv", {"wind_forecast": grid.g_per_kwh}, first=FIRST + 10_000)
+    with pytest.raises(Refused, match="no value within the time of the intensity"):
+        read_hours(ZONE, intensity, day_ahead=late)
+
+
+@pytest.mark.parametrize("days_known", [29, 57, 75, 115])
+def test_a_column_announced_for_some_weeks_only_never_stops_a_forecast(grid: Hours, days_known: int) -> None:
+    known = known_at(grid, ISSUED)
+    young = {name: values.copy() for name, values in known.day_ahead.items()}
+    for values in young.values():
+        values[: ISSUED - FIRST - days_known * 24] = np.nan
+    assert np.isfinite(OwnModel().outlook(replace(known, day_ahead=young), issued=ISSUED).quantiles).all()
+
+
+@pytest.mark.parametrize("lie", [0.0, -4e4, 1e-3 * 6e4, 1e3 * 6e4, 2.0**31 - 1, 1e300])
+def test_a_load_that_cannot_be_is_as_none_at_all(grid: Hours, lie: float) -> None:
+    past = ISSUED - FIRST
+    lied = {name: values[: past + 24].copy() for name, values in grid.day_ahead.items()}
+    lied["load"][[past - 500, past + 5]] = lie
+    shorter = {name: values[: past + (5 if name == "load" else 24)].copy() for name, values in grid.day_ahead.items()}
+    shorter["load"][past - 500] = np.nan
+    known = known_at(grid, ISSUED)
+    told, honest = (OwnModel().outlook(replace(known, day_ahead=one), issued=ISSUED) for one in (lied, shorter))
+    assert told.quantiles == pytest.approx(honest.quantiles, rel=2e-3)
+
+
+def test_each_column_counts_as_far_as_it_is_announced(grid: Hours) -> None:
+    known = known_at(grid, ISSUED, announced_h=40)
+    past = ISSUED - FIRST
+    some = replace(known, day_ahead={"load": known.day_ahead["load"], "wind": known.day_ahead["wind"][: past + 3]})
+    assert some.announced(most=96) == (("load", 40), ("wind", 3))
+    layout = layout_of(some, weather=False, announced=some.announced(most=96))
+    assert layout.announced_h == {"load": 40, "wind": 3, "left over": 3}
+    outlook = OwnModel().outlook(some, issued=ISSUED)
+    assert set(outlook.announced) == {"load", "wind"}
+    assert np.isfinite(outlook.quantiles).all()
+
+
+def test_before_there_is_enough_to_learn_from_nothing_announced_is_said_to_be_seen() -> None:
+    young = made_up(40, weather=False, day_ahead=ALL)
+    assert OwnModel().outlook(young, issued=young.end).announced == ()
+
+
+def test_a_fit_does_not_depend_on_what_was_announced_for_after_it(grid: Hours) -> None:
+    corrected = {name: values.copy() for name, values in grid.day_ahead.items()}
+    for values in corrected.values():
+        values[ISSUED - FIRST + 2 :] *= 1.05
+    fits = []
+    for one in (grid, replace(grid, day_ahead=corrected)):
+        model = OwnModel()
+        model.outlook(known_at(one, ISSUED, announced_h=40), issued=ISSUED)
+        fits.append(next(iter(model._fits.values())))
+    for name, ridge in fits[0].linear.items():
+        assert np.array_equal(ridge.slope, fits[1].linear[name].slope)
+
+
+def test_a_source_that_leaves_the_mix_is_not_taken_for_one_that_gives_nothing() -> None:
+    grid = made_up(130, weather=False)
+    model = OwnModel()
+    model.outlook(grid, issued=ISSUED)
+    without = replace(grid, mix={name: values for name, values in grid.mix.items() if name != "wind"})
+    again = model.outlook(without, issued=ISSUED + 24).quantiles
+    assert np.array_equal(again, OwnModel().outlook(without, issued=ISSUED + 24).quantiles)

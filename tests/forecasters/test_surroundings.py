@@ -81,7 +81,11 @@ class World:
     def _columns(self, known: Mapping[str, Floats], start: datetime, end: datetime) -> Columns:
         hours, first = range(hour_number(start), hour_number(end)), self.hours.first
         return {
-            name: {hour: float(values[hour - first]) for hour in hours if 0 <= hour - first < len(values)}
+            name: {
+                hour: float(values[hour - first])
+                for hour in hours
+                if 0 <= hour - first < len(values) and np.isfinite(values[hour - first])
+            }
             for name, values in known.items()
         }
 
@@ -332,8 +336,50 @@ async def test_an_area_that_announces_nothing_is_asked_for_all_of_its_past_once_
     assert await asked(1) == await asked(23) == [(48, 96)]
     assert await asked(24) == [(whole + 24, 96)]
     silent.hours = world.hours
-    assert await asked(25) == [(48, 96), (whole + 25, 96)]
+    assert await asked(25) == [(48, 96), (whole + 25, -48)]
     assert await asked(26) == [(48, 96)]
+
+
+async def test_a_long_past_comes_in_pieces_and_what_came_stays_though_the_next_does_not() -> None:
+    world = World(made_up(300, day_ahead=("load",)), asked=[])
+    now, long = world.hours.end, 300 * 24
+
+    class Tired(World):
+        """Answers one question, then is busy until the next hour."""
+
+        rested_at: int = -1
+
+        async def day_ahead(self, zone: Zone, *, start: datetime, end: datetime, now: datetime) -> Columns:
+            if self.rested_at == hour_number(now):
+                raise Transient("busy")
+            if start < now - 3 * DAY:
+                self.rested_at = hour_number(now)
+            return await super().day_ahead(zone, start=start, end=end, now=now)
+
+    tired = Tired(world.hours)
+    there = around(tired, mixes={}, weather=None, day_ahead={"DE": tired})
+    alone = Hours(world.hours.first, world.hours.g_per_kwh)
+    known = []
+    for later in range(4):
+        seen = await there.around(DE, alone, until=now + later, now=hour_start(now + later))
+        known.append(int(np.isfinite(seen.day_ahead["load"][:long]).sum()) // 24)
+    assert known == [120, 240, 300, 300]
+
+
+async def test_a_column_that_was_late_for_days_is_fetched_whole_once_it_comes() -> None:
+    whole = made_up(DAYS + 12, day_ahead=("wind", "load"))
+    world = World(whole)
+    there = around(world, mixes={}, weather=None, day_ahead={"DE": world})
+    alone = Hours(whole.first, whole.g_per_kwh[: DAYS * 24])
+    silent_from = DAYS * 24 - 24
+    for day in range(8):
+        wind = whole.day_ahead["wind"].copy()
+        if day < 6:
+            wind[silent_from:] = np.nan
+        world.hours = replace(whole, day_ahead={**whole.day_ahead, "wind": wind})
+        now = NOW + day * DAY
+        seen = await there.around(DE, alone, until=hour_number(now), now=now)
+    assert np.isfinite(seen.day_ahead["wind"][: (DAYS + 6) * 24]).all()
 
 
 async def test_hours_before_what_was_asked_for_first_are_asked_for_once() -> None:
@@ -390,8 +436,8 @@ async def test_the_forecast_says_what_was_announced(columns: tuple[str, ...], to
     assert note.startswith(f"from world{told}")
 
 
-async def test_announcements_that_end_with_the_hour_of_issue_are_not_told() -> None:
-    for beyond, told in ((0, False), (1, False), (2, True)):
+async def test_announcements_that_do_not_reach_the_hour_of_issue_are_not_told() -> None:
+    for beyond, told in ((0, False), (1, True), (2, True)):
         hours = announcing()
         ended = {name: values[: DAYS * 24 + beyond] for name, values in hours.day_ahead.items()}
         hours = replace(hours, day_ahead=ended)

@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 
 from kilowait_forecasters.mix import DAYS_COMPARED, LEAST_SHARE_MISSED, LONGEST_ABSENCE
 
-from .hours import HOUR, Floats, Hours
+from .hours import HOUR, LEAST_ANNOUNCED_H, Announced, Floats, Hours, believed
 
 Whole = NDArray[np.int64]
 Marks = NDArray[np.bool_]
-# Names of day-ahead columns, and for how many hours of a forecast they are known.
-Announced = tuple[tuple[str, ...], int]
-NOTHING: Announced = ((), 0)
 
 DAY, WEEK = 24, 168
 # Hours before the first origin that features reach back: four weeks, counted from two days before it.
@@ -33,6 +30,8 @@ _SEASONS_H = 400 * DAY
 _KNOTS = (0.15, 0.4, 0.65, 0.9)
 # Rows of weather may be dated by their hour or by the day they were issued; told apart from no fewer days than this.
 _LAGS_H, _LEAST_DAYS_FOR_LAG = (0, DAY), 28
+# Of the load, what wind and sun are announced to leave to others.
+_LEFT_OVER = "left over"
 # Of what is announced, the hours that say most about those after them.
 _LAST_ANNOUNCED_H = 6
 # Hours before the origin whose departure from the anchor shows what is going on now.
@@ -61,58 +60,75 @@ class Layout:
     """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend.
 
     Weather for an hour stands `weather_lag_h` rows before that hour. `day_ahead` are columns announced the day before,
-    each with where it may bend, of which the first `announced_h` hours of a forecast are known. `seasons` says whether
-    the time of year and the level have columns.
+    each with where it may bend, and `announced_h` for how many hours from the last known one on each is known.
+    `seasons` says whether the time of year and the level have columns.
     """
 
     sources: tuple[str, ...] = ()
     knots: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     weather_lag_h: int = 0
     day_ahead: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    announced_h: int = 0
+    announced_h: Mapping[str, int] = field(default_factory=dict)
     seasons: bool = False
 
 
-def layout_of(hours: Hours, *, weather: bool, announced: Announced = NOTHING) -> Layout:
+def layout_of(hours: Hours, *, weather: bool, announced: Announced = ()) -> Layout:
     """The layout for fits on `hours` (trimmed), with their weather columns where `weather` is true.
 
-    `announced` are the day-ahead columns to have, and for how many hours of a forecast they are known.
+    `announced` are the day-ahead columns to have, and for how many hours each is known; one of which too little had
+    been announced by then is left out.
     """
     shares = shares_of(hours)
     sources = tuple(name for name, share in shares.items() if share.mean() > _LEAST_SHARE)
     past = len(hours.g_per_kwh)
     columns = hours.weather if weather else {}
     knots = {name: _knots(values[:past]) for name, values in columns.items()}
-    names, announced_h = announced
-    bends = {name: _knots(values[:past]) for name, values in _day_ahead(hours, names).items()}
-    return Layout(sources, knots, rows_lag_h(hours) if columns else 0, bends, announced_h, past >= _SEASONS_H)
+    reach = _with_left_over(dict(announced))
+    day_ahead = _day_ahead(hours, [name for name, _ in announced], ahead=0)
+    bends = {name: _knots(values[:past]) for name, values in day_ahead.items()}
+    return Layout(
+        sources,
+        knots,
+        _weather_lag_h(hours) if columns else 0,
+        bends,
+        {name: reach[name] for name in bends},
+        past >= _SEASONS_H,
+    )
 
 
 def _knots(values: Floats) -> tuple[float, ...]:
     return tuple(np.nanquantile(values, _KNOTS).tolist())
 
 
-def _day_ahead(hours: Hours, names: Collection[str]) -> dict[str, Floats]:
-    """The day-ahead columns `names` without gaps, and of the load what wind and sun leave over, where all are there.
+def _with_left_over(reach: Mapping[str, int]) -> dict[str, int]:
+    """What wind and sun leave over of the load is known as long as all three, or two, of them."""
+    parts = [hours for name, hours in reach.items() if name in ("load", "wind", "solar")]
+    return {**reach, _LEFT_OVER: min(parts, default=0)}
 
-    Where nothing had been announced yet stands the mean of the past, and after the last value that value.
+
+def _day_ahead(hours: Hours, names: Collection[str], *, ahead: int) -> dict[str, Floats]:
+    """The day-ahead columns `names` without gaps, on the past and `ahead` hours more, and what is left over of load.
+
+    What is not there is as a day earlier; before the first value stands the mean of the past. A column of which there
+    is too little is absent.
     """
     past = len(hours.g_per_kwh)
     found = {}
     for name in names:
-        values = hours.day_ahead[name]
-        known = np.flatnonzero(np.isfinite(values))
-        filled = causal_fill(values)
-        filled[: known[0]] = np.nanmean(values[:past])
-        found[name] = filled
+        given = hours.day_ahead[name][: past + ahead]
+        values = believed(np.concatenate([given, np.full(past + ahead - len(given), np.nan)]), past)
+        known = np.flatnonzero(np.isfinite(values[:past]))
+        if len(known) >= LEAST_ANNOUNCED_H:
+            filled = causal_fill(values)
+            filled[: known[0]] = np.nanmean(values[:past])
+            found[name] = filled
     renewable = [found[name] for name in ("wind", "solar") if name in found]
     if "load" in found and renewable:
-        shortest = min(len(values) for values in found.values())
-        found["left over"] = found["load"][:shortest] - np.sum([values[:shortest] for values in renewable], axis=0)
+        found[_LEFT_OVER] = found["load"] - np.sum(renewable, axis=0)
     return found
 
 
-def rows_lag_h(hours: Hours) -> int:
+def _weather_lag_h(hours: Hours) -> int:
     """By how many hours the rows of weather precede what they are about: a day in files dated by the day of issue.
 
     Told by which of _LAGS_H lets changes of weather from day to day explain changes of intensity best.
@@ -163,9 +179,11 @@ class Features:
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
         self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
-        announced = _day_ahead(hours, [name for name in layout.day_ahead if name in hours.day_ahead])
-        self._day_ahead = [(announced[name], knots) for name, knots in layout.day_ahead.items()]
-        self._announced_h = layout.announced_h
+        names = [name for name in layout.day_ahead if name != _LEFT_OVER]
+        announced = _day_ahead(hours, names, ahead=max(layout.announced_h.values(), default=0))
+        self._day_ahead = [
+            (announced[name], knots, layout.announced_h[name]) for name, knots in layout.day_ahead.items()
+        ]
         self._day = trailing_mean(self.log, DAY)
         self._week = trailing_mean(self.log, WEEK)
 
@@ -180,12 +198,15 @@ class Features:
 
     def linear(self, origins: Whole, leads: Whole) -> Floats:
         """For a linear candidate: shape (origins, leads, columns), float32."""
-        columns = self._stacked(origins, leads, [*self._common(origins, leads), *self._linear_only(origins, leads)])
-        return np.nan_to_num(columns, copy=False, nan=0.0)  # what is not announced yet says nothing
+        # What is not announced yet says nothing: always the same.
+        columns = [*self._common(origins, leads, unknown=0.0), *self._linear_only(origins, leads)]
+        return self._stacked(origins, leads, columns)
 
     def tree(self, origins: Whole, leads: Whole) -> Floats:
         """For a candidate of trees: shape (origins, leads, columns), float32."""
-        return self._stacked(origins, leads, [*self._common(origins, leads), *self._tree_only(origins, leads)])
+        return self._stacked(
+            origins, leads, [*self._common(origins, leads, unknown=np.nan), *self._tree_only(origins, leads)]
+        )
 
     def _stacked(self, origins: Whole, leads: Whole, columns: list[Floats]) -> Floats:
         shape = len(origins), len(leads)
@@ -196,7 +217,7 @@ class Features:
         last = origins[:, None] + leads - DAY * (leads // DAY + 1)
         return _mean([values[last - DAY * k] for k in range(7)])
 
-    def _common(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
+    def _common(self, origins: Whole, leads: Whole, *, unknown: float) -> Iterator[Floats]:
         log, at = self.log, origins[:, None] + leads
         anchor = self.anchor(origins, leads)
         yesterday = at - DAY * (leads // DAY + 1)
@@ -225,11 +246,11 @@ class Features:
             yield share[yesterday] - mean[before]
         for values, _ in self._weather:
             yield from self._foretold((values, _smooth(values)), origins, leads, until=len(leads))
-        for values, _ in self._day_ahead:
-            for column in self._foretold((values,), origins, leads, until=self._announced_h):
-                yield np.where(leads < self._announced_h, column, np.nan)
+        for values, _, until in self._day_ahead:
+            for column in self._foretold((values,), origins, leads, until=until):
+                yield np.where(leads < until, column, unknown)
             # What comes after is like the last of what is announced, and like all of it.
-            known = np.arange(self._announced_h)
+            known = np.arange(until)
             departs = values[origins[:, None] + known] - self._week_before(values, origins, known)
             yield departs[:, -_LAST_ANNOUNCED_H:].mean(axis=1, keepdims=True)
             yield departs.mean(axis=1, keepdims=True)
@@ -255,9 +276,9 @@ class Features:
         for values, knots in self._weather:
             smooth = _smooth(values)
             yield from self._bent(smooth, knots, origins, leads, until=len(leads))
-        for values, knots in self._day_ahead:
-            for column in self._bent(values, knots, origins, leads, until=self._announced_h):
-                yield np.where(leads < self._announced_h, column, np.nan)
+        for values, knots, until in self._day_ahead:
+            for column in self._bent(values, knots, origins, leads, until=until):
+                yield np.where(leads < until, column, 0.0)
 
     def _bent(
         self, values: Floats, knots: Sequence[float], origins: Whole, leads: Whole, *, until: int

@@ -23,8 +23,14 @@ HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # With less of the past's weather a model would learn from what it had to make up.
 _LEAST_KNOWN = 0.95
-# What is announced is gone by where it was known for so long, and for most of it.
-_LATELY_H, _LEAST_LATELY_H = 60 * 24, 28 * 24
+# What is announced is gone by where it was known for most of so long: also a fit on trial, which learns only from what
+# was known up to twelve weeks before, then has a month of it.
+_LATELY_H, LEAST_ANNOUNCED_H = 120 * 24, 28 * 24
+# What is usual lies between these quantiles, and what can be, so much of the distance between them further.
+_USUAL, _ROOM = (0.005, 0.995), 0.5
+
+# Names of day-ahead columns, each with the number of hours it is known for from the last known hour on.
+Announced = tuple[tuple[str, int], ...]
 
 
 def hour_number(moment: datetime) -> int:
@@ -89,20 +95,35 @@ class Hours:
             for values in self.weather.values()
         )
 
-    def announced(self, *, most: int) -> tuple[tuple[str, ...], int]:
-        """The day-ahead columns to go by, and for how many hours from `end` on all of them are known, at most `most`.
+    def announced(self, *, most: int) -> Announced:
+        """The day-ahead columns to go by, and for how many hours from `end` on each is known, at most `most`.
 
-        A column counts that has a value for the next hour and for nearly all of the last months; none, and 0, else.
+        One counts that has a value for the next hour and for nearly all of the last months. Values that cannot be, by
+        its past, are none.
         """
         past = len(self.g_per_kwh)
         reach = {}
-        for name, values in self.day_ahead.items():
+        for name, given in self.day_ahead.items():
+            values = believed(given, past)
             lately = values[max(past - _LATELY_H, 0) : past]
             unknown = np.flatnonzero(~np.isfinite(values[past : past + most]))
             hours = int(unknown[0]) if len(unknown) else len(values[past : past + most])
-            if hours and len(lately) >= _LEAST_LATELY_H and np.isfinite(lately).mean() >= _LEAST_KNOWN:
+            if hours and len(lately) >= LEAST_ANNOUNCED_H and np.isfinite(lately).mean() >= _LEAST_KNOWN:
                 reach[name] = hours
-        return tuple(sorted(reach)), min(reach.values(), default=0)
+        return tuple(sorted(reach.items()))
+
+
+def believed(values: Floats, past: int) -> Floats:
+    """Announced `values` without those far beyond what the first `past` of them usually are: NaN in their place.
+
+    A load of nothing, or of a thousandfold, would be believed with great certainty by who learned from real ones.
+    """
+    known = values[:past][np.isfinite(values[:past])]
+    if len(known) < LEAST_ANNOUNCED_H:
+        return np.full(len(values), np.nan)
+    low, high = np.quantile(known, _USUAL)
+    room = _ROOM * (high - low)
+    return np.where((values >= low - room) & (values <= high + room), values, np.nan)
 
 
 def hours_of(series: IntensitySeries) -> Hours:

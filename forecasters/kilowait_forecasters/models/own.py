@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kilowait_forecasters.errors import Refused
 
 from . import baselines, blend
 from .band import offsets
 from .boosting import Boosting
-from .features import DAY, LOOKBACK, Announced, Features, Layout, Whole, layout_of
-from .hours import Floats, Hours
+from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
+from .hours import Announced, Floats, Hours
 from .ridge import Ridge, fit_ridges
 from .steady import moved_usual, steady, usual
 
@@ -43,13 +44,21 @@ _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
 _PENALTY, _PENALTY_ON_STEADY = 100.0, 300.0
 
 
+# Phase of the day, hours ahead, whether weather is known, and of which sources the mix is.
+_Key = tuple[int, int, bool, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Outlook:
-    """Quantiles of intensity for the hours from `first` on: g/kWh, shape (len(LEVELS), hours); `made_of` in words."""
+    """Quantiles of intensity for the hours from `first` on: g/kWh, shape (len(LEVELS), hours); `made_of` in words.
+
+    `announced` are the day-ahead columns it goes by for hours of its own.
+    """
 
     first: int
     quantiles: Floats
     made_of: str
+    announced: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,6 +66,7 @@ class _Fit:
     """Candidates learned from what was known at `cut`, and their record on trial days before it."""
 
     cut: int
+    announced: Announced
     layout: Layout
     linear: Mapping[str, Ridge]
     trees: Boosting
@@ -87,13 +97,16 @@ class OwnModel:
     """
 
     def __init__(self) -> None:
-        self._fits: dict[tuple[int, int, bool, bool, Announced], _Fit] = {}
+        self._fits: dict[_Key, _Fit] = {}
+        # From now on in this process: with more threads than free cores, small matrices take twenty times as long.
+        threadpool_limits(1, user_api="blas")
 
     def outlook(self, hours: Hours, *, issued: int) -> Outlook:
         """Quantiles for the `HORIZON_H` hours from hour `issued` on.
 
-        Reads of `hours` the intensity and mix before `issued`, and weather up to the horizon. Raises Refused where less
-        than a day is known, or nothing of the last LATEST_H hours.
+        Reads of `hours` the intensity and mix before `issued`, and weather and what is announced up to the horizon:
+        that these hold no more than was known is for the caller to see to. Raises Refused where less than a day is
+        known, or nothing of the last LATEST_H hours.
         """
         known = _ahead(hours.before(issued).trimmed(), until=issued + HORIZON_H)
         delay = issued - known.end
@@ -114,7 +127,8 @@ class OwnModel:
         past = known.g_per_kwh[np.isfinite(known.g_per_kwh)]
         values = np.exp(centre + offsets(misses, age_days, spread=float(logs.std())))
         values = np.clip(values, _LEAST_OF_PAST * past.min(), _MOST_OF_PAST * past.max())
-        return Outlook(issued, values[:, delay:], made_of)
+        seen = tuple(name for name, reach in fit.announced if reach > delay) if fit else ()
+        return Outlook(issued, values[:, delay:], made_of, seen)
 
     def _fit(self, known: Hours, *, leads: Whole, weather: bool, announced: Announced) -> _Fit | None:
         """The fit due for data that ends where `known` does; None where there is too little to learn from."""
@@ -122,9 +136,10 @@ class OwnModel:
         cut = known.end // every * every
         if cut - known.first < LOOKBACK + _LEAST_DAYS * DAY:
             return None
-        key = known.end % DAY, len(leads), weather, bool(known.mix), announced
+        mix = tuple(sorted(name for name, values in known.mix.items() if np.isfinite(values).any()))
+        key = known.end % DAY, len(leads), weather, mix
         fit = self._fits.get(key)
-        if fit is None or fit.cut != cut:
+        if fit is None or (fit.cut, fit.announced) != (cut, announced):
             fit = self._fits[key] = _learn(
                 known.before(cut), cut=cut, phase=known.end, leads=leads, weather=weather, announced=announced
             )
@@ -154,11 +169,11 @@ def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool, a
     days = (cut - first_origin) // DAY
     begin = cut - min(_TRIAL_DAYS, days // 3) * DAY
     learned = partial(_learned, first_origin=first_origin, leads=leads, weather=weather, announced=announced)
-    linear, trees, layout = learned(known.before(begin))
+    linear, trees, layout = learned(_announced_before(known.before(begin)))
     origins = np.arange(begin + (phase - begin) % DAY, cut, DAY)
     trials = _Record(origins, _said(linear, trees, Features(known, layout), origins - known.first, leads))
-    linear, trees, layout = learned(known)
-    return _Fit(cut, layout, linear, trees, trials)
+    linear, trees, layout = learned(_announced_before(known))
+    return _Fit(cut, announced, layout, linear, trees, trials)
 
 
 def _learned(
@@ -181,7 +196,7 @@ def _learned(
             "ridge on steady": (truth - _steady(features, origins, leads), _PENALTY_ON_STEADY),
         },
         age_days,
-        apart=layout.announced_h,
+        apart=set(layout.announced_h.values()),
     )
     return linear, Boosting().fit(features.tree(origins, leads), departure), layout
 
@@ -252,6 +267,12 @@ def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple
     mean = {name: float(shares[name].mean()) for name in names}
     told = [f"{name} {100 * share:.0f} %" for name, share in sorted(mean.items(), key=lambda i: -i[1]) if share > 0.05]
     return centre, truth - blended, age_days, ", ".join(told)
+
+
+def _announced_before(known: Hours) -> Hours:
+    """`known` without what was announced for after it, so that a fit is the same whoever asks when."""
+    past = len(known.g_per_kwh)
+    return replace(known, day_ahead={name: values[:past] for name, values in known.day_ahead.items()})
 
 
 def _ahead(known: Hours, *, until: int) -> Hours:

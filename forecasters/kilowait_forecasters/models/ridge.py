@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,14 +29,14 @@ class Ridge:
 
 
 def fit_ridges(
-    x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: Floats, *, apart: int = 0
+    x: Floats, wanted: Mapping[str, tuple[Floats, float]], age_days: Floats, *, apart: Collection[int] = ()
 ) -> dict[str, Ridge]:
     """A Ridge per name on `x` (origins, leads, columns) and what is `wanted` of it: (origins, leads), and a penalty.
 
     Rows with NaN in what is wanted are left out; all have it at the same ones. Each lead is fitted on its own rows and,
-    at half weight, those of its two neighbours; older rows (`age_days`, one per origin) count less. Leads before and
-    from `apart` on see different columns and are no neighbours. A penalty is in rows: with few of them, the forecast
-    stays near the mean of what is wanted.
+    at half weight, those of its two neighbours; older rows (`age_days`, one per origin) count less. From each lead of
+    `apart` on, columns are others than before it: leads across one are no neighbours. A penalty is in rows: with few of
+    them, the forecast stays near the mean of what is wanted.
     """
     leads, columns = x.shape[1:]
     centre, scale = np.zeros((leads, columns)), np.ones((leads, columns))
@@ -44,8 +44,9 @@ def fit_ridges(
     slopes = {name: np.zeros((leads, columns)) for name in wanted}
     fade = 0.5 ** (age_days / _HALF_LIFE_DAYS)
     there = np.isfinite(next(iter(wanted.values()))[0])
+    part = np.searchsorted(np.sort(list(apart)), np.arange(leads), side="right")
     for lead in range(leads):
-        near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads and (k < apart) == (lead < apart)]
+        near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads and part[k] == part[lead]]
         keep = there[:, near].ravel()
         rows = x[:, near].reshape(-1, columns)[keep].astype(np.float64)
         weight = np.outer(fade, [1.0 if k == lead else 0.5 for k in near]).ravel()[keep]

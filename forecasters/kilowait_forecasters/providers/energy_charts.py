@@ -164,7 +164,8 @@ class EnergyCharts(Announcing):
 
     async def _announced_of(self, kind: str, zone: Zone, *, start: datetime, end: datetime) -> dict[int, float]:
         """MW of one production type by whole hour."""
-        who, slots = self._who(zone), []
+        who = self._who(zone)
+        slots: dict[datetime, MixSlot] = {}
         at = start
         while at < end:
             upto = min(at + _LONGEST_RANGE_OF_ONE, end)
@@ -174,18 +175,18 @@ class EnergyCharts(Announcing):
                 await self._http_ahead.get("public_power_forecast", query, about=f"zone {zone}"), who=who
             )
             if not str(body.get("detail", "")).lower().startswith(_NO_CONTENT):
-                slots += self._announced_slots(body, kind, who=who)
+                slots |= self._announced_slots(body, kind, who=who)
             at = upto
-        return by_hour(slots).get(kind, {})
+        return by_hour(slots.values()).get(kind, {})
 
-    def _announced_slots(self, body: Mapping[str, Any], kind: str, *, who: str) -> list[MixSlot]:
+    def _announced_slots(self, body: Mapping[str, Any], kind: str, *, who: str) -> dict[datetime, MixSlot]:
         if (told := body.get("production_type", kind)) != kind:
             raise Transient(f"{who}: asked for {kind}, got {payload.shown(told)}")
         stamps = [payload.unix_moment(value, who=who) for value in payload.first_list(body, "unix_seconds", who=who)]
         values = dict(zip(stamps, self._column(body, "forecast_values", count=len(stamps), who=who), strict=True))
         ordered = sorted(values)
         ends = zip(ordered, _ends(ordered, who=who), strict=True)
-        return [MixSlot(at, until, {kind: mw}) for at, until in ends if (mw := values[at]) is not None]
+        return {at: MixSlot(at, until, {kind: mw}) for at, until in ends if (mw := values[at]) is not None}
 
     def _generated(self, body: Any, *, who: str) -> dict[datetime, MixSlot]:
         """Generation by production type on each slot; types that are no generation are left out."""

@@ -13,7 +13,7 @@ from kilowait_forecasters.forecast import Forecast, Part
 from kilowait_forecasters.intensity import IntensitySeries, Slot
 from kilowait_forecasters.models.band import LEVELS
 from kilowait_forecasters.models.hours import HOUR, Hours, hour_number, hour_start, hours_of
-from kilowait_forecasters.models.own import HORIZON_H, LATEST_H, Outlook, OwnModel
+from kilowait_forecasters.models.own import HORIZON_H, Outlook, OwnModel
 from kilowait_forecasters.zone import Zone
 
 from .base import Provider, require_now, require_served, require_span
@@ -25,8 +25,6 @@ _SPANS = (REMEMBERED, timedelta(days=365), timedelta(days=90), timedelta(days=10
 _REVISED_FOR = timedelta(days=1)
 # A source that failed is not asked again for the past before this.
 _PAUSE = timedelta(minutes=15)
-# What is announced a day ahead, in the order it is told.
-_ANNOUNCED = ("wind", "solar", "load")
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ class OwnForecasts:
             outlook = await asyncio.to_thread(lambda: model.outlook(hours, issued=issued))
         except Refused as error:
             raise Transient(f"{self.name} for zone {zone}: {error}") from error
-        made, kept = _Made(outlook, past, _seen(hours, issued)), self._made.get(zone.id)
+        made, kept = _Made(outlook, past, _seen(hours, outlook)), self._made.get(zone.id)
         if kept is None or kept.outlook.first <= outlook.first:
             self._made[zone.id] = made
         return made
@@ -188,12 +186,11 @@ def _collected(task: asyncio.Task[_Made]) -> None:
         task.exception()
 
 
-def _seen(hours: Hours, issued: int) -> str:
-    """What else the model saw, in words; announcements only where it goes by them beyond the hour of issue."""
+def _seen(hours: Hours, outlook: Outlook) -> str:
+    """What else the model saw, in words; of what is announced, what it goes by."""
     names = ["generation by source"] if hours.mix else []
-    names += ["weather"] if hours.has_weather(issued + HORIZON_H) else []
-    ahead, reach = hours.before(issued).announced(most=LATEST_H + HORIZON_H)
-    if hours.before(issued).end + reach > issued + 1:
-        *others, last = sorted(ahead, key=_ANNOUNCED.index)
+    names += ["weather"] if hours.has_weather(outlook.first + HORIZON_H) else []
+    if outlook.announced:
+        *others, last = sorted(outlook.announced, key=lambda name: (name == "load", name == "solar", name))
         names.append(f"day-ahead {', '.join(others)} and {last}" if others else f"day-ahead {last}")
     return "".join(f", {name}" for name in names)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
 
 from kilowait_forecasters.errors import Refused
 from kilowait_forecasters.intensity import IntensitySeries
-from kilowait_forecasters.models.features import rows_lag_h
 from kilowait_forecasters.models.hours import HOUR, Floats, Hours, hour_number, hours_of
 from kilowait_forecasters.signal import AVERAGE_LIFECYCLE
 from kilowait_forecasters.zone import Zone
@@ -28,11 +28,16 @@ _SHORT_NAMES = {"direct": _DEFAULT_COLUMNS[0], "lifecycle": _DEFAULT_COLUMNS[1]}
 _WEATHER = re.compile(r"wf_\w+")
 # Not plain `wind`: that is what a file of generation calls what was really made.
 _ANNOUNCED = re.compile(r"(?:avg_)?(wind|solar|load)(?:_production)?_forecast")
-# Enough to tell how rows are dated, and so early that it does not depend on what came later.
-_DATED_BY_H = 60 * 24
 _SOURCE = re.compile(
     r"(?:power_production_)?(coal|gas|nat_gas|oil|nuclear|hydro|solar|wind|biomass|geothermal|other|unknown)(?:_avg)?"
 )
+
+
+class Dated(IntEnum):
+    """What a row of a file of announcements is dated by, in hours before the hour it is about."""
+
+    HOUR = 0
+    DAY_OF_ISSUE = 24
 
 
 def read_hours(
@@ -41,6 +46,7 @@ def read_hours(
     *,
     mix: Path | None = None,
     day_ahead: Path | None = None,
+    day_ahead_dated: Dated = Dated.HOUR,
     column: str | None = None,
 ) -> Hours:
     """The recorded hours of `zone`.
@@ -48,7 +54,8 @@ def read_hours(
     `column` is the name of the intensity column, or `direct` or `lifecycle`; without it the direct one, else the
     lifecycle one. Of `mix`, columns named after a source are generation and those beginning with `wf_` weather
     forecasts. Of `day_ahead`, `wind_forecast`, `solar_forecast` and `load_forecast`, also written as
-    `avg_wind_production_forecast`, are MW as announced the day before. Others are not read.
+    `avg_wind_production_forecast`, are MW as announced the day before; `day_ahead_dated` says what its rows are dated
+    by. Others are not read.
 
     Raises Refused, naming file, line, column and the remedy.
     """
@@ -69,13 +76,13 @@ def read_hours(
             weather={name: values for name, values in columns.items() if _WEATHER.fullmatch(name)},
         )
     if day_ahead is not None:
-        columns = _columns(day_ahead, first=hours.first, known=(_ANNOUNCED,), what=_DAY_AHEAD)
-        hours = replace(hours, day_ahead=_by_their_hour(columns, hours, path=day_ahead))
+        hours = replace(hours, day_ahead=_announced(day_ahead, hours, dated_by=day_ahead_dated))
     return hours
 
 
-def _by_their_hour(columns: Mapping[str, Floats], hours: Hours, *, path: Path) -> dict[str, Floats]:
-    """The columns on the hours they are about, by their short names: some files date a row by its day of issue."""
+def _announced(path: Path, hours: Hours, *, dated_by: Dated) -> dict[str, Floats]:
+    """What was announced, on the hours it is about, by short names."""
+    columns = _columns(path, first=hours.first - dated_by, known=(_ANNOUNCED,), what=_DAY_AHEAD)
     named: dict[str, Floats] = {}
     for name, values in columns.items():
         match = _ANNOUNCED.fullmatch(name)
@@ -83,14 +90,9 @@ def _by_their_hour(columns: Mapping[str, Floats], hours: Hours, *, path: Path) -
         if match[1] in named:
             raise Refused(f"{path}: two columns of {match[1]}; keep one")
         named[match[1]] = values
-    known = np.flatnonzero(np.isfinite(np.stack(list(named.values()))).all(axis=0))
-    if not len(known):
-        return named
-    early = slice(int(known[0]), int(known[0]) + _DATED_BY_H)
-    lag_h = rows_lag_h(
-        Hours(hours.first, hours.g_per_kwh[early], weather={name: values[early] for name, values in named.items()})
-    )
-    return {name: np.concatenate([np.full(lag_h, np.nan), values]) for name, values in named.items()}
+    if not any(np.isfinite(values[: len(hours.g_per_kwh)]).any() for values in named.values()):
+        raise Refused(f"{path}: no value within the time of the intensity; give a file of the same time")
+    return named
 
 
 def _columns(path: Path, *, first: int, known: Sequence[re.Pattern[str]], what: str) -> dict[str, Floats]:
@@ -102,6 +104,8 @@ def _columns(path: Path, *, first: int, known: Sequence[re.Pattern[str]], what: 
         read_at = {i: name for i, name in enumerate(header) if any(one.fullmatch(name) for one in known)}
         if not read_at:
             raise Refused(f"{path}: no column {what}")
+        if len(set(read_at.values())) < len(read_at):
+            raise Refused(f"{path}: a column of its header occurs twice; keep one")
         time_at = header.index(TIME_COLUMN)
         read: dict[int, list[float]] = {}
         for line, row in enumerate(rows, start=2):

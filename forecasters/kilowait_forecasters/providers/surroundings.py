@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from kilowait_forecasters.errors import ForecastersError
-from kilowait_forecasters.mix import MixSlot
+from kilowait_forecasters.mix import LONGEST_ABSENCE, MixSlot
 from kilowait_forecasters.models.hours import HOUR, Columns, Floats, Hours, by_hour, hour_number, hour_start
 from kilowait_forecasters.zone import Zone
 
@@ -26,6 +26,8 @@ _REVISED_FOR = timedelta(days=2)
 REMEMBERED = timedelta(days=430)
 _REMEMBERED_H = REMEMBERED // HOUR + 24
 _ASKED_AGAIN_H = 24
+# So much of the past is asked for at a time.
+_PIECE_H = 120 * 24
 
 # Asks a source for [start, end).
 _Ask = Callable[[datetime, datetime], Awaitable[Columns]]
@@ -51,56 +53,50 @@ class WeatherSource(Protocol):
 
 @dataclass
 class _Kept:
-    """What has been answered for one zone; from hour `since` on it has been asked for, None where never."""
+    """What has been answered for one zone; from hour `since` on all has been asked for, None where nothing has."""
 
     columns: Columns = field(default_factory=dict)
     since: int | None = None
-    # The hour at which the whole past was asked for and held nothing; it is not asked for again for a day.
-    empty_at: int | None = None
+    begun_at: int | None = None
 
     async def update(self, ask: _Ask, *, first: int, end: datetime, now: datetime) -> Columns:
-        """All that is known, after asking for what is not, from hour `first` to `end`, and for the last two days anew.
+        """All that is known, after asking for the last two days anew, to `end`, and for what is not, back to `first`.
 
-        Where there is no answer, what was known stays; where nothing was, there is none.
+        The past is asked for in pieces, the last one first, so that what has come stays though the next does not. Of
+        an area that gives nothing, once a day. Where there is no answer, what was known stands.
         """
-        oldest = hour_number(now) - _REMEMBERED_H
-        self.columns = _since(self.columns, oldest)
-        newest = max((max(values) for values in self.columns.values() if values), default=None)
+        hour = hour_number(now)
+        oldest = hour - _REMEMBERED_H
         first = max(first, oldest)
-        if newest is None or self.since is None:
-            await self._begin(ask, first=first, end=end, hour=hour_number(now))
+        self.columns = _since(self.columns, oldest)
+        empty = not any(self.columns.values())
+        if self.since is None or (empty and (self.begun_at is None or hour >= self.begun_at + _ASKED_AGAIN_H)):
+            self.since, self.begun_at = None, hour
+            start = max(first, hour - _PIECE_H)
         else:
-            covered = max(self.since, oldest)
-            # What is announced reaches beyond now.
-            await self._ask(ask, min(newest, hour_number(now)) - _REVISED_FOR // HOUR, end)
-            if first < covered:
-                await self._ask(ask, first, hour_start(covered))
+            self.since = max(self.since, oldest)
+            start = max(first, self._newest(hour) - _REVISED_FOR // HOUR)
+        answered = await self._ask(ask, start, end)
+        if answered and empty and any(self.columns.values()):
+            self.since = start  # what was asked for before held nothing, perhaps for a fault of theirs
+        while answered and self.since is not None and self.since > first:
+            answered = await self._ask(ask, max(first, self.since - _PIECE_H), hour_start(self.since))
         return self.columns
 
-    async def _begin(self, ask: _Ask, *, first: int, end: datetime, hour: int) -> None:
-        """Ask for the whole past; of an area that gives nothing, once a day, and between for the last two days."""
-        if self.empty_at is not None and hour < self.empty_at + _ASKED_AGAIN_H:
-            lately = await self._answer(ask, max(first, hour - _REVISED_FOR // HOUR), end)
-            if not lately:
-                return
-        answered = await self._ask(ask, first, end)
-        self.empty_at = hour if answered and not any(self.columns.values()) else None
+    def _newest(self, hour: int) -> int:
+        """The last hour that every column has of those given within two weeks; `hour` where it is later, or none is."""
+        last = [max(values) for values in self.columns.values() if values]
+        lately = [one for one in last if one >= max(last) - LONGEST_ABSENCE // HOUR]
+        return min([hour, *lately])
 
     async def _ask(self, ask: _Ask, first: int, end: datetime) -> bool:
         """Whether it was answered."""
-        found = await self._answer(ask, first, end)
-        if found is None:
-            return False
-        for name, values in found.items():
-            self.columns.setdefault(name, {}).update(values)
-        self.since = first if self.since is None else min(first, self.since)
-        return True
-
-    async def _answer(self, ask: _Ask, first: int, end: datetime) -> Columns | None:
-        """What comes; None where nothing does."""
         with suppress(ForecastersError):
-            return await ask(hour_start(first), end)
-        return None
+            for name, values in (await ask(hour_start(first), end)).items():
+                self.columns.setdefault(name, {}).update(values)
+            self.since = first if self.since is None else min(first, self.since)
+            return True
+        return False
 
 
 class Surroundings:

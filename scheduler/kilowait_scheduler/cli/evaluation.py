@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from kilowait_forecasters.evaluate import Verdict
 
 
+class DayAheadDated(StrEnum):
+    HOUR = "hour"
+    ISSUE = "issue"
+
+
 def evaluate(
     zone: Annotated[str, typer.Option(help="Name of the zone, for the messages.")],
     intensity: Annotated[Path, typer.Option(help="CSV with datetime and intensity, hourly or finer.")],
@@ -30,6 +36,10 @@ def evaluate(
         Path | None,
         typer.Option(help="CSV with wind_, solar_, load_forecast as announced the day before."),
     ] = None,
+    day_ahead_dated: Annotated[
+        DayAheadDated,
+        typer.Option(help="What its rows are dated by: the hour they are about, or the day of issue."),
+    ] = DayAheadDated.HOUR,
     column: Annotated[str | None, typer.Option(help="Intensity column; 'direct' and 'lifecycle' do.")] = None,
     origin: Annotated[str, typer.Option(help="Time of day (UTC) at which a forecast is issued.")] = "00:00",
     horizon: Annotated[str, typer.Option(help="How far each forecast is written and scored.")] = "96h",
@@ -41,7 +51,7 @@ def evaluate(
         from kilowait_forecasters import evaluate as rolling
         from kilowait_forecasters.errors import Refused
         from kilowait_forecasters.models.own import HORIZON_H, LATEST_H
-        from kilowait_forecasters.providers.recorded_hours import read_hours
+        from kilowait_forecasters.providers.recorded_hours import Dated, read_hours
         from kilowait_forecasters.zone import Zone
         from kilowait_scheduler.core.duration import parse_duration
     except ModuleNotFoundError as error:
@@ -53,7 +63,8 @@ def evaluate(
         lag_h = _hours(parse_duration, lag, option="--lag", least=0, most=LATEST_H)
         first, last = _day(start, option="--start"), _day(end, option="--end")
         issued = rolling.origins(first, last, origin=_time_of_day(origin))
-        hours = read_hours(Zone(zone), intensity, mix=mix, day_ahead=day_ahead, column=column)
+        dated = Dated.DAY_OF_ISSUE if day_ahead_dated is DayAheadDated.ISSUE else Dated.HOUR
+        hours = read_hours(Zone(zone), intensity, mix=mix, day_ahead=day_ahead, day_ahead_dated=dated, column=column)
         given = []
         with rolling.open_out(out) as file:
             for outlook in rolling.outlooks(hours, issued, lag_h=lag_h):
