@@ -131,11 +131,11 @@ def _columns(path: Path, *, first: int, known: Sequence[re.Pattern[str]], what: 
 def _hour(text: str, *, where: str) -> int:
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        utc = moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        utc = None
+    if utc is None:
         raise Refused(f"{where}: {shown(text)!r} is not a time with its zone; write it as 2026-01-31T13:00:00Z")
-    utc = moment.astimezone(UTC)
     if utc.replace(minute=0, second=0, microsecond=0) != utc:
         raise Refused(f"{where}: {shown(text)!r} does not start an hour; give hourly rows")
     return hour_number(utc)
