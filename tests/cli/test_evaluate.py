@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from forecasters.grids import made_up
+from forecasters.grids import FIRST, made_up
 from forecasters.test_evaluate import write
+from kilowait_forecasters.models.hours import hour_start
 
 SPAN = ("--start", "2024-01-09", "--end", "2024-01-11")
 
@@ -35,6 +36,21 @@ def test_it_writes_the_forecasts_and_prints_the_scores(run: Any, intensity: Path
     assert code == 0
     assert "persistence" in printed
     assert len(out.read_text().splitlines()) == 1 + 2 * 48
+
+
+@pytest.mark.parametrize(
+    ("days", "told"), [(14, "0 of them went by what was announced"), (70, "2 of them went by wind")]
+)
+def test_it_says_how_many_went_by_what_was_announced(run: Any, tmp_path: Path, days: int, told: str) -> None:
+    grid = made_up(days, day_ahead=("wind",))
+    intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
+    ahead = write(tmp_path / "ahead.csv", {"wind_forecast": grid.day_ahead["wind"]}, first=FIRST - 24)
+    first, last = (hour_start(FIRST + (days + n) * 24).date().isoformat() for n in (-4, -2))
+    given = ("--zone", "XX", "--intensity", str(intensity), "--start", first, "--end", last)
+    told_by = ("--day-ahead", str(ahead), "--day-ahead-dated", "issue", "--out", str(tmp_path / "out.csv"))
+    code, _, said = run("forecast", "evaluate", *given, *told_by)
+    assert code == 0
+    assert told in said
 
 
 @pytest.mark.parametrize(

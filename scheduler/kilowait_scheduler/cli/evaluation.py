@@ -18,6 +18,7 @@ from .output import Format, say, table
 
 if TYPE_CHECKING:
     from kilowait_forecasters.evaluate import Verdict
+    from kilowait_forecasters.models.own import Outlook
 
 
 class DayAheadDated(StrEnum):
@@ -77,7 +78,7 @@ def evaluate(
         raise UsageError(f"forecast evaluate: {error}") from None
     if o is Format.TABLE:
         _show(zone, verdict)
-        say(f"{len(given)} forecasts written to {out}")
+        say(f"{len(given)} forecasts written to {out}{_went_by(given) if day_ahead else ''}")
     else:
         output.data(_plain({"zone": zone, "out": str(out), **asdict(verdict)}), o)
 
@@ -102,6 +103,13 @@ def _show(zone: str, verdict: Verdict) -> None:
             f"{_figure(verdict.decisions.possible_pct)} % that perfect foresight saves",
             highlight=False,
         )
+
+
+def _went_by(given: list[Outlook]) -> str:
+    """How many of them went by what was announced: those with enough of it before them."""
+    columns = sorted({name for outlook in given for name in outlook.announced})
+    count = sum(bool(outlook.announced) for outlook in given)
+    return f"; {count} of them went by {' and '.join(columns) or 'what was'} announced the day before"
 
 
 def _figure(value: float) -> str:
