@@ -133,6 +133,21 @@ def test_files_are_read_onto_the_hours_they_are_about(tmp_path: Path, dated: Dat
         assert values == pytest.approx(grid.day_ahead[name], abs=1e-3)
 
 
+@pytest.mark.parametrize(("really", "taken_for"), [(Dated.DAY_OF_ISSUE, Dated.HOUR), (Dated.HOUR, Dated.DAY_OF_ISSUE)])
+def test_rows_that_are_dated_otherwise_are_refused_where_generation_tells(
+    tmp_path: Path, really: Dated, taken_for: Dated
+) -> None:
+    grid = made_up(80, day_ahead=("wind", "solar"))
+    intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
+    mix = write(tmp_path / "mix.csv", dict(grid.mix))
+    columns = {f"{name}_forecast": values for name, values in grid.day_ahead.items()}
+    file = write(tmp_path / "ahead.csv", columns, first=FIRST - really)
+    assert read_hours(ZONE, intensity, mix=mix, day_ahead=file, day_ahead_dated=really).day_ahead
+    remedy = "issue" if really is Dated.DAY_OF_ISSUE else "hour"
+    with pytest.raises(Refused, match=f"its wind is like what came 24 h .*say --day-ahead-dated {remedy}"):
+        read_hours(ZONE, intensity, mix=mix, day_ahead=file, day_ahead_dated=taken_for)
+
+
 def test_a_file_of_generation_is_not_taken_for_what_was_announced(tmp_path: Path) -> None:
     grid = made_up(3)
     intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -22,6 +22,8 @@ from .payload import shown
 from .recording import BLANK, TIME_COLUMN, columns_of, read_recording, rows_of
 
 _DEFAULT_COLUMNS = ("carbon_intensity_direct", "carbon_intensity_lifecycle")
+# Dated rightly, what was announced is like what came, for so many hours at least, by so much more in correlation.
+_LEAST_ALIKE_H, _CLEARLY = 28 * 24, 0.1
 _MIX = "named after a source (coal, gas, wind, ...) and none that begins with wf_"
 _DAY_AHEAD = "wind_forecast, solar_forecast or load_forecast"
 _SHORT_NAMES = {"direct": _DEFAULT_COLUMNS[0], "lifecycle": _DEFAULT_COLUMNS[1]}
@@ -92,7 +94,36 @@ def _announced(path: Path, hours: Hours, *, dated_by: Dated) -> dict[str, Floats
         named[match[1]] = values
     if not any(np.isfinite(values[: len(hours.g_per_kwh)]).any() for values in named.values()):
         raise Refused(f"{path}: no value within the time of the intensity; give a file of the same time")
+    _require_dated(named, hours, dated_by=dated_by, path=path)
     return named
+
+
+def _require_dated(announced: Mapping[str, Floats], hours: Hours, *, dated_by: Dated, path: Path) -> None:
+    """Raise Refused where what came of wind or sun fits the other dating of the rows far better.
+
+    Taken for their own hour, rows of the day of issue would tell of the day after, and flatter.
+    """
+    other = Dated.HOUR if dated_by is Dated.DAY_OF_ISSUE else Dated.DAY_OF_ISSUE
+    for name, values in hours.mix.items():
+        match = _SOURCE.fullmatch(name)
+        if match is not None and (said := announced.get(match[1])) is not None:
+            as_given, moved = _likeness(said, values), _likeness(said, values, later_h=other - dated_by)
+            if moved > as_given + _CLEARLY:
+                remedy = "issue" if other is Dated.DAY_OF_ISSUE else "hour"
+                raise Refused(
+                    f"{path}: its {match[1]} is like what came {abs(other - dated_by)} h "
+                    f"{'later' if other > dated_by else 'earlier'}; say --day-ahead-dated {remedy}"
+                )
+
+
+def _likeness(said: Floats, came: Floats, *, later_h: int = 0) -> float:
+    """Correlation of what was said with what came `later_h` after it; 0 of fewer than four weeks, or of a constant."""
+    came = came[max(later_h, 0) :]
+    said = said[max(-later_h, 0) :]
+    count = min(len(said), len(came))
+    both = np.isfinite(said[:count]) & np.isfinite(came[:count])
+    x, y = said[:count][both], came[:count][both]
+    return float(np.corrcoef(x, y)[0, 1]) if len(x) >= _LEAST_ALIKE_H and x.std() > 0 and y.std() > 0 else 0.0
 
 
 def _columns(path: Path, *, first: int, known: Sequence[re.Pattern[str]], what: str) -> dict[str, Floats]:
