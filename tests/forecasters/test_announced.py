@@ -219,3 +219,25 @@ def test_a_source_that_leaves_the_mix_is_not_taken_for_one_that_gives_nothing() 
     without = replace(grid, mix={name: values for name, values in grid.mix.items() if name != "wind"})
     again = model.outlook(without, issued=ISSUED + 24).quantiles
     assert np.array_equal(again, OwnModel().outlook(without, issued=ISSUED + 24).quantiles)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1000.0])
+@pytest.mark.parametrize("hours_ago", [12, 24, 60, 120])
+def test_a_fault_that_lasts_for_days_leads_no_forecast_astray(grid: Hours, factor: float, hours_ago: int) -> None:
+    faulty = {"load": grid.day_ahead["load"].copy()}
+    faulty["load"][ISSUED - FIRST - hours_ago :] *= factor
+    told, without = (
+        OwnModel().outlook(known_at(replace(grid, day_ahead=one), ISSUED), issued=ISSUED).quantiles[2]
+        for one in (faulty, {})
+    )
+    assert told == pytest.approx(without, rel=0.15)
+
+
+def test_a_forecast_with_announcements_does_not_depend_on_what_was_asked_before(grid: Hours) -> None:
+    grown = {name: values.copy() for name, values in grid.day_ahead.items()}
+    grown["solar"] *= np.linspace(1, 3, len(grown["solar"]))
+    growing = replace(grid, day_ahead=grown)
+    model = OwnModel()
+    for issued in range(ISSUED - 6 * 24, ISSUED + 24, 24):
+        told = model.outlook(known_at(growing, issued), issued=issued).quantiles
+    assert np.array_equal(told, OwnModel().outlook(known_at(growing, ISSUED), issued=ISSUED).quantiles)

@@ -366,6 +366,30 @@ async def test_a_long_past_comes_in_pieces_and_what_came_stays_though_the_next_d
     assert known == [120, 240, 300, 300]
 
 
+async def test_a_column_absent_from_the_first_answers_is_asked_for_all_of_its_past_once_it_comes() -> None:
+    whole = made_up(DAYS + 1, day_ahead=("wind", "load"))
+    world = World(replace(whole, day_ahead={"load": whole.day_ahead["load"]}))
+    there = around(world, mixes={}, weather=None, day_ahead={"DE": world})
+    alone = Hours(whole.first, whole.g_per_kwh[: DAYS * 24])
+    for later in range(4):
+        world.hours = whole if later == 3 else world.hours
+        seen = await there.around(DE, alone, until=hour_number(NOW), now=NOW + later * HOUR)
+    assert np.isfinite(seen.day_ahead["wind"]).all()
+
+
+async def test_an_area_that_stopped_long_ago_is_asked_for_two_weeks_and_no_more() -> None:
+    world = World(made_up(DAYS, day_ahead=("load",)), asked=[])
+    there = around(world, mixes={}, weather=None, day_ahead={"DE": world})
+    alone = Hours(world.hours.first, world.hours.g_per_kwh)
+    ended = {"load": world.hours.day_ahead["load"][: 40 * 24]}
+    world.hours = replace(world.hours, day_ahead=ended)
+    assert world.asked is not None
+    for later in range(2):
+        world.asked.clear()
+        await there.around(DE, alone, until=hour_number(NOW) + 9, now=NOW + later * HOUR)
+    assert [(NOW + HOUR - start) // DAY for _, start, _ in world.asked] == [14]
+
+
 async def test_a_column_that_was_late_for_days_is_fetched_whole_once_it_comes() -> None:
     whole = made_up(DAYS + 12, day_ahead=("wind", "load"))
     world = World(whole)

@@ -6,7 +6,7 @@ seven known days.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kilowait_forecasters.mix import DAYS_COMPARED, LEAST_SHARE_MISSED, LONGEST_ABSENCE
 
-from .hours import HOUR, LEAST_ANNOUNCED_H, Announced, Floats, Hours, believed
+from .hours import HOUR, LEAST_ANNOUNCED_H, Announced, Floats, Hours, believable, believed
 
 Whole = NDArray[np.int64]
 Marks = NDArray[np.bool_]
@@ -60,8 +60,8 @@ class Layout:
     """Which columns there are, decided once per fit: sources worth a column, and where each weather column may bend.
 
     Weather for an hour stands `weather_lag_h` rows before that hour. `day_ahead` are columns announced the day before,
-    each with where it may bend, and `announced_h` for how many hours from the last known one on each is known.
-    `seasons` says whether the time of year and the level have columns.
+    each with where it may bend, `announced_h` for how many hours from the last known one on each is known, and
+    `believable` between what they can be. `seasons` says whether the time of year and the level have columns.
     """
 
     sources: tuple[str, ...] = ()
@@ -69,6 +69,7 @@ class Layout:
     weather_lag_h: int = 0
     day_ahead: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     announced_h: Mapping[str, int] = field(default_factory=dict)
+    believable: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     seasons: bool = False
 
 
@@ -84,7 +85,8 @@ def layout_of(hours: Hours, *, weather: bool, announced: Announced = ()) -> Layo
     columns = hours.weather if weather else {}
     knots = {name: _knots(values[:past]) for name, values in columns.items()}
     reach = _with_left_over(dict(announced))
-    day_ahead = _day_ahead(hours, [name for name, _ in announced], ahead=0)
+    bounds = {name: believable(name, hours.day_ahead[name][:past]) for name, _ in announced}
+    day_ahead = _day_ahead(hours, bounds, ahead=0)
     bends = {name: _knots(values[:past]) for name, values in day_ahead.items()}
     return Layout(
         sources,
@@ -92,6 +94,7 @@ def layout_of(hours: Hours, *, weather: bool, announced: Announced = ()) -> Layo
         _weather_lag_h(hours) if columns else 0,
         bends,
         {name: reach[name] for name in bends},
+        {name: limits for name, limits in bounds.items() if name in bends},
         past >= _SEASONS_H,
     )
 
@@ -106,17 +109,17 @@ def _with_left_over(reach: Mapping[str, int]) -> dict[str, int]:
     return {**reach, _LEFT_OVER: min(parts, default=0)}
 
 
-def _day_ahead(hours: Hours, names: Collection[str], *, ahead: int) -> dict[str, Floats]:
-    """The day-ahead columns `names` without gaps, on the past and `ahead` hours more, and what is left over of load.
+def _day_ahead(hours: Hours, bounds: Mapping[str, tuple[float, float]], *, ahead: int) -> dict[str, Floats]:
+    """The day-ahead columns that have `bounds`, within these and without gaps, and what is left over of the load.
 
-    What is not there is as a day earlier; before the first value stands the mean of the past. A column of which there
-    is too little is absent.
+    On the past and `ahead` hours more. What is not there is as a day earlier; before the first value stands the mean of
+    the past. A column of which there is too little is absent.
     """
     past = len(hours.g_per_kwh)
     found = {}
-    for name in names:
+    for name, limits in bounds.items():
         given = hours.day_ahead[name][: past + ahead]
-        values = believed(np.concatenate([given, np.full(past + ahead - len(given), np.nan)]), past)
+        values = believed(np.concatenate([given, np.full(past + ahead - len(given), np.nan)]), limits)
         known = np.flatnonzero(np.isfinite(values[:past]))
         if len(known) >= LEAST_ANNOUNCED_H:
             filled = causal_fill(values)
@@ -179,8 +182,7 @@ class Features:
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
         self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
-        names = [name for name in layout.day_ahead if name != _LEFT_OVER]
-        announced = _day_ahead(hours, names, ahead=max(layout.announced_h.values(), default=0))
+        announced = _day_ahead(hours, layout.believable, ahead=max(layout.announced_h.values(), default=0))
         self._day_ahead = [
             (announced[name], knots, layout.announced_h[name]) for name, knots in layout.day_ahead.items()
         ]

@@ -26,8 +26,9 @@ _LEAST_KNOWN = 0.95
 # What is announced is gone by where it was known for most of so long: also a fit on trial, which learns only from what
 # was known up to twelve weeks before, then has a month of it.
 _LATELY_H, LEAST_ANNOUNCED_H = 120 * 24, 28 * 24
-# What is usual lies between these quantiles, and what can be, so much of the distance between them further.
-_USUAL, _ROOM = (0.005, 0.995), 0.5
+# What is usual lies between the outer of these quantiles, and what can be, so many times their distance further; a load
+# is never less than so much of the middle one.
+_USUAL, _ROOM, _LEAST_LOAD = (0.05, 0.5, 0.95), 1.5, 0.25
 
 # Names of day-ahead columns, each with the number of hours it is known for from the last known hour on.
 Announced = tuple[tuple[str, int], ...]
@@ -104,7 +105,7 @@ class Hours:
         past = len(self.g_per_kwh)
         reach = {}
         for name, given in self.day_ahead.items():
-            values = believed(given, past)
+            values = believed(given, believable(name, given[:past]))
             lately = values[max(past - _LATELY_H, 0) : past]
             unknown = np.flatnonzero(~np.isfinite(values[past : past + most]))
             hours = int(unknown[0]) if len(unknown) else len(values[past : past + most])
@@ -113,17 +114,24 @@ class Hours:
         return tuple(sorted(reach.items()))
 
 
-def believed(values: Floats, past: int) -> Floats:
-    """Announced `values` without those far beyond what the first `past` of them usually are: NaN in their place.
+def believable(name: str, past: Floats) -> tuple[float, float]:
+    """The least and most MW that a day-ahead column `name` can announce, by its `past`; NaN where there is too little.
 
-    A load of nothing, or of a thousandfold, would be believed with great certainty by who learned from real ones.
+    Wide enough for any storm and for parks that grow, narrow enough that a load of nothing or a thousandfold, which who
+    learned from real ones would follow with great certainty, is none; also where a twentieth of the past is such.
     """
-    known = values[:past][np.isfinite(values[:past])]
+    known = past[np.isfinite(past)]
     if len(known) < LEAST_ANNOUNCED_H:
-        return np.full(len(values), np.nan)
-    low, high = np.quantile(known, _USUAL)
+        return np.nan, np.nan
+    low, middle, high = np.quantile(known, _USUAL)
     room = _ROOM * (high - low)
-    return np.where((values >= low - room) & (values <= high + room), values, np.nan)
+    return float(max(low - room, _LEAST_LOAD * middle) if name == "load" else low - room), float(high + room)
+
+
+def believed(values: Floats, bounds: tuple[float, float]) -> Floats:
+    """`values` with NaN in place of those outside `bounds`; of all where these are not known."""
+    low, high = bounds
+    return np.where((values >= low) & (values <= high), values, np.nan)
 
 
 def hours_of(series: IntensitySeries) -> Hours:

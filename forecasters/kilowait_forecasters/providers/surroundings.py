@@ -75,10 +75,12 @@ class _Kept:
             start = max(first, hour - _PIECE_H)
         else:
             self.since = max(self.since, oldest)
-            start = max(first, self._newest(hour) - _REVISED_FOR // HOUR)
+            # No further back than a column may be silent: one that stopped is not waited for.
+            start = max(self._newest(hour) - _REVISED_FOR // HOUR, hour - LONGEST_ABSENCE // HOUR)
+        had = {name for name, values in self.columns.items() if values}
         answered = await self._ask(ask, start, end)
-        if answered and empty and any(self.columns.values()):
-            self.since = start  # what was asked for before held nothing, perhaps for a fault of theirs
+        if answered and any(values and name not in had for name, values in self.columns.items()):
+            self.since = start  # what was asked for before held nothing of it, perhaps for a fault of theirs
         while answered and self.since is not None and self.since > first:
             answered = await self._ask(ask, max(first, self.since - _PIECE_H), hour_start(self.since))
         return self.columns
