@@ -89,13 +89,13 @@ def layout_of(hours: Hours, *, weather: bool, announced: Announced = ()) -> Layo
     day_ahead = _day_ahead(hours, bounds, ahead=0)
     bends = {name: _knots(values[:past]) for name, values in day_ahead.items()}
     return Layout(
-        sources,
-        knots,
-        _weather_lag_h(hours) if columns else 0,
-        bends,
-        {name: reach[name] for name in bends},
-        {name: limits for name, limits in bounds.items() if name in bends},
-        past >= _SEASONS_H,
+        sources=sources,
+        knots=knots,
+        weather_lag_h=_weather_lag_h(hours) if columns else 0,
+        day_ahead=bends,
+        announced_h={name: reach[name] for name in bends},
+        believable={name: limits for name, limits in bounds.items() if name in bends},
+        seasons=past >= _SEASONS_H,
     )
 
 
