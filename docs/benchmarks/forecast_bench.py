@@ -1,6 +1,6 @@
 """Rolls our own model through recorded grids and writes docs/benchmarks/forecast.md.
 
-usage: python docs/benchmarks/forecast_bench.py [--data DIR]   (make bench-forecast; a quarter of an hour on two free cores)
+usage: python docs/benchmarks/forecast_bench.py [--data DIR]   (make bench-forecast; 15 minutes on two free cores)
 
 DIR holds `intensity/*.csv` and `mix/*.csv.gz`; without it the benchmark says so and ends. Each zone is forecast at
 00:00 UTC for 96 h through its last months, as `kilowait forecast evaluate` does it: every day where the last quarter is
