@@ -39,9 +39,12 @@ def test_it_writes_the_forecasts_and_prints_the_scores(run: Any, intensity: Path
 
 
 @pytest.mark.parametrize(
-    ("days", "told"), [(14, "0 of them went by what was announced"), (70, "2 of them went by wind")]
+    ("days", "told", "counted"),
+    [(14, "none of them went by what was announced", {}), (70, "announced: wind in 2 of them", {"wind": 2})],
 )
-def test_it_says_how_many_went_by_what_was_announced(run: Any, tmp_path: Path, days: int, told: str) -> None:
+def test_it_says_how_many_went_by_what_was_announced(
+    run: Any, tmp_path: Path, days: int, told: str, counted: dict[str, int]
+) -> None:
     grid = made_up(days, day_ahead=("wind",))
     intensity = write(tmp_path / "XX.csv", {"carbon_intensity_direct": grid.g_per_kwh})
     ahead = write(tmp_path / "ahead.csv", {"wind_forecast": grid.day_ahead["wind"]}, first=FIRST - 24)
@@ -51,6 +54,8 @@ def test_it_says_how_many_went_by_what_was_announced(run: Any, tmp_path: Path, d
     code, _, said = run("forecast", "evaluate", *given, *told_by)
     assert code == 0
     assert told in said
+    code, printed, _ = run("forecast", "evaluate", *given, *told_by, "-o", "json")
+    assert json.loads(printed)["went_by_announced"] == counted
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,7 @@ def test_it_says_how_many_went_by_what_was_announced(run: Any, tmp_path: Path, d
         (("--start", "yesterday"), "not a date"),
         (("--end", "2024-01-08"), "widen the span"),
         (("--zone", "a b"), "letters, digits"),
+        (("--day-ahead-dated", "issue"), "about the rows of --day-ahead"),
         (("--column", "nope"), "no column 'nope'"),
         (("--out", "/nowhere/out.csv"), "--out /nowhere/out.csv: No such file"),
         (("--start", "2024-03-01", "--end", "2024-03-02"), "at most 72 h are bridged"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -38,9 +39,9 @@ def evaluate(
         typer.Option(help="CSV with wind_, solar_, load_forecast as announced the day before."),
     ] = None,
     day_ahead_dated: Annotated[
-        DayAheadDated,
-        typer.Option(help="What its rows are dated by: the hour they are about, or the day of issue."),
-    ] = DayAheadDated.HOUR,
+        DayAheadDated | None,
+        typer.Option(help="What its rows are dated by: the hour they are about (the default), or the day of issue."),
+    ] = None,
     column: Annotated[str | None, typer.Option(help="Intensity column; 'direct' and 'lifecycle' do.")] = None,
     origin: Annotated[str, typer.Option(help="Time of day (UTC) at which a forecast is issued.")] = "00:00",
     horizon: Annotated[str, typer.Option(help="How far each forecast is written and scored.")] = "96h",
@@ -59,6 +60,8 @@ def evaluate(
         raise UsageError(
             f"forecast evaluate: {error.name} is not installed; pip install 'kilowait[scheduler]'"
         ) from None
+    if day_ahead_dated and day_ahead is None:
+        raise UsageError("forecast evaluate: --day-ahead-dated is about the rows of --day-ahead; give that too")
     try:
         horizon_h = _hours(parse_duration, horizon, option="--horizon", least=1, most=HORIZON_H)
         lag_h = _hours(parse_duration, lag, option="--lag", least=0, most=LATEST_H)
@@ -78,9 +81,10 @@ def evaluate(
         raise UsageError(f"forecast evaluate: {error}") from None
     if o is Format.TABLE:
         _show(zone, verdict)
-        say(f"{len(given)} forecasts written to {out}{_went_by(given) if day_ahead else ''}")
+        say(f"{len(given)} forecasts written to {out}{_in_words(_went_by(given)) if day_ahead else ''}")
     else:
-        output.data(_plain({"zone": zone, "out": str(out), **asdict(verdict)}), o)
+        told = {"went_by_announced": _went_by(given)} if day_ahead else {}
+        output.data(_plain({"zone": zone, "out": str(out), **asdict(verdict), **told}), o)
 
 
 def _show(zone: str, verdict: Verdict) -> None:
@@ -105,11 +109,15 @@ def _show(zone: str, verdict: Verdict) -> None:
         )
 
 
-def _went_by(given: list[Outlook]) -> str:
-    """How many of them went by what was announced: those with enough of it before them."""
-    columns = sorted({name for outlook in given for name in outlook.announced})
-    count = sum(bool(outlook.announced) for outlook in given)
-    return f"; {count} of them went by {' and '.join(columns) or 'what was'} announced the day before"
+def _went_by(given: list[Outlook]) -> dict[str, int]:
+    """How many forecasts went by each column of what was announced: those with enough of it before them."""
+    return dict(sorted(Counter(name for outlook in given for name in outlook.announced).items()))
+
+
+def _in_words(went_by: dict[str, int]) -> str:
+    if not went_by:
+        return "; none of them went by what was announced the day before"
+    return f"; gone by, of what was announced: {', '.join(f'{name} in {n}' for name, n in went_by.items())} of them"
 
 
 def _figure(value: float) -> str:
