@@ -42,7 +42,7 @@ bench-agent: prepare-dev prepare-peers  ## writes docs/benchmarks/agent.md; take
 bench-planner: prepare-dev prepare-oracles  ## writes docs/benchmarks/planner.md; takes about half an hour
 	$(VENV)/python docs/benchmarks/planner_bench.py
 
-bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes a quarter of an hour
+bench-forecast: prepare-dev  ## writes docs/benchmarks/forecast.md from ../shared/data; takes twenty minutes
 	$(VENV)/python docs/benchmarks/forecast_bench.py $(BENCH_FORECAST_ARGS)
 
 bench-accounts: prepare-dev  ## writes docs/benchmarks/accounts.md; takes about ten minutes

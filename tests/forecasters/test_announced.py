@@ -208,8 +208,11 @@ def test_a_fit_does_not_depend_on_what_was_announced_for_after_it(grid: Hours) -
         model = OwnModel()
         model.outlook(known_at(one, ISSUED, announced_h=40), issued=ISSUED)
         fits.append(next(iter(model._fits.values())))
-    for name, ridge in fits[0].linear.items():
-        assert np.array_equal(ridge.slope, fits[1].linear[name].slope)
+    first, other = (fit.candidates for fit in fits)
+    assert np.array_equal(first.ridge.slope, other.ridge.slope)
+    assert np.array_equal(first.ridge_on_steady.slope, other.ridge_on_steady.slope)
+    for name, ridge in first.sources.ridges.items():
+        assert np.array_equal(ridge.slope, other.sources.ridges[name].slope)
 
 
 def test_a_source_that_leaves_the_mix_is_not_taken_for_one_that_gives_nothing() -> None:

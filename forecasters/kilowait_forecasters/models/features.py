@@ -176,9 +176,12 @@ class Features:
         self.floor = _floor(hours)
         self.target = np.log(np.maximum(hours.g_per_kwh, self.floor))
         self.log = causal_fill(self.target)
-        shares = shares_of(hours)
+        generated = generation_of(hours)
         unknown = np.full(self.count, np.nan)
-        self._mix = [shares.get(name, unknown) for name in layout.sources]
+        load = np.sum(list(generated.values()), axis=0) if generated else unknown
+        self.generation = {name: generated.get(name, unknown) for name in layout.sources}
+        self._mix = [values / load for values in self.generation.values()]
+        self._load = np.log(load)
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
         self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
@@ -191,7 +194,7 @@ class Features:
 
     def anchor(self, origins: Whole, leads: Whole) -> Floats:
         """Log of the anchor, shape (origins, leads)."""
-        return self._week_before(self.log, origins, leads)
+        return self.week_before(self.log, origins, leads)
 
     def truth(self, origins: Whole, leads: Whole) -> Floats:
         """Log intensity that came, NaN where it is missing or not known yet."""
@@ -214,7 +217,7 @@ class Features:
         shape = len(origins), len(leads)
         return np.stack([np.broadcast_to(column, shape).astype(np.float32) for column in columns], axis=-1)
 
-    def _week_before(self, values: Floats, origins: Whole, leads: Whole) -> Floats:
+    def week_before(self, values: Floats, origins: Whole, leads: Whole) -> Floats:
         """Mean of `values` at the same hour of day over the last seven days before each origin."""
         last = origins[:, None] + leads - DAY * (leads // DAY + 1)
         return _mean([values[last - DAY * k] for k in range(7)])
@@ -253,7 +256,7 @@ class Features:
                 yield np.where(leads < until, column, unknown)
             # What comes after is like the last of what is announced, and like all of it.
             known = np.arange(until)
-            departs = values[origins[:, None] + known] - self._week_before(values, origins, known)
+            departs = values[origins[:, None] + known] - self.week_before(values, origins, known)
             yield departs[:, -_LAST_ANNOUNCED_H:].mean(axis=1, keepdims=True)
             yield departs.mean(axis=1, keepdims=True)
 
@@ -264,10 +267,10 @@ class Features:
         at = np.minimum(origins[:, None] + leads, last)
         for one in versions:
             yield one[at]
-            yield one[at] - self._week_before(one, origins, leads)
+            yield one[at] - self.week_before(one, origins, leads)
         yield values[at] - values[at - DAY * (leads // DAY + 1)]
         days = trailing_mean(values, DAY)
-        yield days[np.minimum(at + DAY // 2, last)] - self._week_before(days, origins, leads)
+        yield days[np.minimum(at + DAY // 2, last)] - self.week_before(days, origins, leads)
 
     def _linear_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         weekday = ((self.first + origins[:, None] + leads) // DAY + 3) % 7
@@ -275,12 +278,24 @@ class Features:
             yield (weekday == day) * 1.0
         for back in _RECENT:
             yield self._departure(origins - back)[:, None]
+        if self._mix:
+            yield from self._of_load(origins, leads)
         for values, knots in self._weather:
             smooth = _smooth(values)
             yield from self._bent(smooth, knots, origins, leads, until=len(leads))
         for values, knots, until in self._day_ahead:
             for column in self._bent(values, knots, origins, leads, until=until):
                 yield np.where(leads < until, column, 0.0)
+
+    def _of_load(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
+        """How all generation together departs from what is usual: of late, at that hour, and on that weekday."""
+        load, at = self._load, origins[:, None] + leads
+        day, week = trailing_mean(load, DAY), trailing_mean(load, WEEK)
+        before, usual = (origins - 1)[:, None], self.week_before(load, origins, leads)
+        yield day[before] - week[before]
+        yield load[before] - load[before - DAY]
+        yield load[at - DAY * (leads // DAY + 1)] - usual
+        yield _mean([load[at - WEEK * k] for k in (1, 2, 3, 4)]) - usual
 
     def _bent(
         self, values: Floats, knots: Sequence[float], origins: Whole, leads: Whole, *, until: int
@@ -290,7 +305,7 @@ class Features:
         for knot in knots:
             beyond = np.maximum(values - knot, 0.0)
             yield beyond[at]
-            yield beyond[at] - self._week_before(beyond, origins, leads)
+            yield beyond[at] - self.week_before(beyond, origins, leads)
 
     def _tree_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         number = self.first + origins[:, None] + leads
@@ -307,10 +322,10 @@ class Features:
         return self.log[at] - _mean([self.log[at - DAY * k] for k in range(1, 8)])
 
 
-def shares_of(hours: Hours) -> dict[str, Floats]:
-    """Share of each source in generation on the hours of the intensity, causally filled.
+def generation_of(hours: Hours) -> dict[str, Floats]:
+    """Generation of each source on the hours of the intensity, causally filled, at least 0; in the unit it came in.
 
-    An hour that lacks a source of weight, as `mix.whole` counts it, has no shares: without its coal a grid looks clean.
+    An hour that lacks a source of weight, as `mix.whole` counts it, has none: without its coal a grid looks clean.
     """
     count = len(hours.g_per_kwh)
     table = np.full((len(hours.mix), count), np.nan)
@@ -320,8 +335,15 @@ def shares_of(hours: Hours) -> dict[str, Floats]:
     missed = ~known & _weighty_of_late(known, table)
     table = np.where(known | missed, table, 0.0)
     total = table.sum(axis=0)  # NaN where one is missed
-    shares = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
-    return {name: causal_fill(row) for name, row in zip(hours.mix, shares, strict=True) if np.isfinite(row).any()}
+    table = np.where(total > 0, table, np.nan)
+    return {name: causal_fill(row) for name, row in zip(hours.mix, table, strict=True) if np.isfinite(row).any()}
+
+
+def shares_of(hours: Hours) -> dict[str, Floats]:
+    """Share of each source in generation, on the same hours."""
+    generated = generation_of(hours)
+    total = np.sum(list(generated.values()), axis=0)
+    return {name: values / total for name, values in generated.items()}
 
 
 def _weighty_of_late(known: Marks, table: Floats) -> Marks:

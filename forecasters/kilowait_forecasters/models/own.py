@@ -14,6 +14,7 @@ from kilowait_forecasters.errors import Refused
 from . import baselines, blend
 from .band import offsets
 from .boosting import Boosting
+from .by_source import BySource, departures
 from .features import DAY, LOOKBACK, Features, Layout, Whole, layout_of
 from .hours import Announced, Floats, Hours
 from .ridge import Ridge, fit_ridges
@@ -28,6 +29,7 @@ _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 _TRIAL_DAYS, _LEAST_DAYS = 56, 26
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
+    "by source": 0.4,
     "ridge on steady": 0.2,
     "boosting": 0.2,
     "steady": 0.1,
@@ -67,9 +69,7 @@ class _Fit:
 
     cut: int
     announced: Announced
-    layout: Layout
-    linear: Mapping[str, Ridge]
-    trees: Boosting
+    candidates: _Candidates
     trials: _Record
     since: dict[int, _Record] = field(default_factory=dict)
 
@@ -147,11 +147,11 @@ class OwnModel:
 
     def _record(self, fit: _Fit, known: Hours, leads: Whole) -> tuple[_Record, _Record]:
         """What was said on trial days and since the fit, and what is said now."""
-        features = Features(known, fit.layout)
+        features = Features(known, fit.candidates.layout)
         due = np.arange(fit.cut + (known.end - fit.cut) % DAY, known.end + 1, DAY)
         fresh = np.array([origin for origin in due if origin not in fit.since], dtype=np.int64)
         if len(fresh):
-            said = _said(fit.linear, fit.trees, features, fresh - known.first, leads)
+            said = fit.candidates.said(features, fresh - known.first, leads)
             for i, origin in enumerate(fresh.tolist()):
                 fit.since[origin] = _Record(fresh[i : i + 1], {name: logs[i : i + 1] for name, logs in said.items()})
         record = fit.trials
@@ -169,16 +169,13 @@ def _learn(known: Hours, *, cut: int, phase: int, leads: Whole, weather: bool, a
     days = (cut - first_origin) // DAY
     begin = cut - min(_TRIAL_DAYS, days // 3) * DAY
     learned = partial(_learned, first_origin=first_origin, leads=leads, weather=weather, announced=announced)
-    linear, trees, layout = learned(_announced_before(known.before(begin)))
+    tried = learned(_announced_before(known.before(begin)))
     origins = np.arange(begin + (phase - begin) % DAY, cut, DAY)
-    trials = _Record(origins, _said(linear, trees, Features(known, layout), origins - known.first, leads))
-    linear, trees, layout = learned(_announced_before(known))
-    return _Fit(cut, announced, layout, linear, trees, trials)
+    trials = _Record(origins, tried.said(Features(known, tried.layout), origins - known.first, leads))
+    return _Fit(cut, announced, learned(_announced_before(known)), trials)
 
 
-def _learned(
-    known: Hours, *, first_origin: int, leads: Whole, weather: bool, announced: Announced
-) -> tuple[Mapping[str, Ridge], Boosting, Layout]:
+def _learned(known: Hours, *, first_origin: int, leads: Whole, weather: bool, announced: Announced) -> _Candidates:
     layout = layout_of(known, weather=weather, announced=announced)
     features = Features(known, layout)
     origins = np.arange(first_origin, known.end - DAY + 1, DAY) - known.first
@@ -189,34 +186,53 @@ def _learned(
     truth = features.truth(origins, leads)
     departure = truth - features.anchor(origins, leads)
     age_days = (len(known.g_per_kwh) - origins) / DAY
-    linear = fit_ridges(
+    sources = departures(features, origins, leads)
+    ridges = fit_ridges(
         features.linear(origins, leads),
         {
             "ridge": (departure, _PENALTY),
             "ridge on steady": (truth - _steady(features, origins, leads), _PENALTY_ON_STEADY),
+            **{name: (departed, _PENALTY) for name, departed in sources.items()},
         },
         age_days,
         apart=set(layout.announced_h.values()),
     )
-    return linear, Boosting().fit(features.tree(origins, leads), departure), layout
+    return _Candidates(
+        layout,
+        ridges["ridge"],
+        ridges["ridge on steady"],
+        BySource.fit({name: ridges[name] for name in sources}, features) if sources else None,
+        Boosting().fit(features.tree(origins, leads), departure),
+    )
 
 
-def _said(
-    linear: Mapping[str, Ridge], trees: Boosting, features: Features, origins: Whole, leads: Whole
-) -> dict[str, Floats]:
-    anchor, firm = features.anchor(origins, leads), _steady(features, origins, leads)
-    x = features.linear(origins, leads)
-    said = {
-        "ridge": anchor + linear["ridge"].predict(x),
-        "ridge on steady": firm + linear["ridge on steady"].predict(x),
-        "boosting": anchor + trees.predict(features.tree(origins, leads)),
-        "steady": firm,
-        "usual": usual(features.log, origins, leads),
-        "moved usual": moved_usual(features.log, origins, leads),
-    }
-    for name, values in baselines.baselines(np.exp(features.log), origins, leads).items():
-        said[name] = np.log(np.maximum(values, features.floor))
-    return said
+@dataclass(frozen=True)
+class _Candidates:
+    """The candidates that were learned, and of which columns; `sources` is None where no mix is known."""
+
+    layout: Layout
+    ridge: Ridge
+    ridge_on_steady: Ridge
+    sources: BySource | None
+    trees: Boosting
+
+    def said(self, features: Features, origins: Whole, leads: Whole) -> dict[str, Floats]:
+        """What every candidate says at `origins` (rows of `features`): logs, shape (origins, leads), by name."""
+        anchor, firm = features.anchor(origins, leads), _steady(features, origins, leads)
+        x = features.linear(origins, leads)
+        said = {
+            "ridge": anchor + self.ridge.predict(x),
+            "ridge on steady": firm + self.ridge_on_steady.predict(x),
+            "boosting": anchor + self.trees.predict(features.tree(origins, leads)),
+            "steady": firm,
+            "usual": usual(features.log, origins, leads),
+            "moved usual": moved_usual(features.log, origins, leads),
+        }
+        if self.sources:
+            said["by source"] = self.sources.predict(features, x, origins, leads)
+        for name, values in baselines.baselines(np.exp(features.log), origins, leads).items():
+            said[name] = np.log(np.maximum(values, features.floor))
+        return said
 
 
 def _steady(features: Features, origins: Whole, leads: Whole) -> Floats:

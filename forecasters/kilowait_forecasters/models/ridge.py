@@ -11,20 +11,28 @@ from .hours import Floats
 
 # A row counts half when it is this old: plants are built and closed.
 _HALF_LIFE_DAYS = 730.0
+# How far beyond what it learned from a column is followed, in standard deviations. Light at four in the morning, which
+# half a year did not know, is thousands of them.
+_BEYOND = 1.0
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """Linear in its features, per lead: `slope`, `centre`, `scale` have shape (leads, columns), `level` (leads)."""
+    """Linear in its features, per lead: all have shape (leads, columns), but `level` (leads).
+
+    Features are followed between `low` and `high`, in scales from the centre.
+    """
 
     slope: Floats
     level: Floats
     centre: Floats
     scale: Floats
+    low: Floats
+    high: Floats
 
     def predict(self, x: Floats) -> Floats:
         """Shape (origins, leads), from `x` (origins, leads, columns)."""
-        z = (x.astype(np.float64) - self.centre) / self.scale
+        z = np.clip((x.astype(np.float64) - self.centre) / self.scale, self.low, self.high)
         return np.asarray(np.einsum("olc,lc->ol", z, self.slope) + self.level)
 
 
@@ -39,7 +47,7 @@ def fit_ridges(
     them, the forecast stays near the mean of what is wanted.
     """
     leads, columns = x.shape[1:]
-    centre, scale = np.zeros((leads, columns)), np.ones((leads, columns))
+    centre, scale, low, high = (np.zeros((leads, columns)) for _ in range(4))
     levels = {name: np.zeros(leads) for name in wanted}
     slopes = {name: np.zeros((leads, columns)) for name in wanted}
     fade = 0.5 ** (age_days / _HALF_LIFE_DAYS)
@@ -54,10 +62,11 @@ def fit_ridges(
         spread = rows.std(axis=0)
         scale[lead] = np.where(spread < 1e-6, np.inf, spread)  # a column that never moves says nothing
         z = (rows - centre[lead]) / scale[lead]
+        low[lead], high[lead] = z.min(axis=0) - _BEYOND, z.max(axis=0) + _BEYOND
         weighted = z * weight[:, None]
         gram = weighted.T @ z
         for name, (y, penalty) in wanted.items():
             truth = y[:, near].ravel()[keep]
             level = levels[name][lead] = weight @ truth / weight.sum()
             slopes[name][lead] = np.linalg.solve(gram + penalty * np.eye(columns), weighted.T @ (truth - level))
-    return {name: Ridge(slopes[name], levels[name], centre, scale) for name in wanted}
+    return {name: Ridge(slopes[name], levels[name], centre, scale, low, high) for name in wanted}
