@@ -78,7 +78,7 @@ def test_departures_are_of_what_came_and_unknown_where_that_is(features: Feature
     origins = np.array([60 * 24, features.count - 30])
     found = departures(features, origins, LEADS)
     anchors = {name: features.week_before(values, origins, LEADS) for name, values in features.generation.items()}
-    total = sum(anchors.values())
+    total = features.week_before(features.load, origins, LEADS)
     at = origins[0] + LEADS
     for name, departed in found.items():
         assert (anchors[name] + total * departed)[0] == pytest.approx(features.generation[name][at], abs=1e-9)
@@ -92,6 +92,65 @@ def test_it_is_a_candidate_where_a_mix_is_known(mix: bool) -> None:
     told = OwnModel().outlook(hours, issued=FIRST + 80 * 24)
     assert ("by source" in told.made_of) == mix
     assert np.isfinite(told.quantiles).all()
+
+
+def changed(mix: dict[str, np.ndarray], case: str) -> dict[str, np.ndarray]:
+    """`mix` of 285 days, in which something is odd from the day 246 on or in some hours of day 62."""
+    count = len(mix["gas"])
+    late, odd = np.arange(count) >= 246 * 24, (np.arange(count) // 24) == 62
+    match case:
+        case "only a small source for some hours":
+            return {name: np.where(odd, 0.0, values) for name, values in mix.items()} | {"oil": np.full(count, 0.1)}
+        case "every source renamed":
+            old = {name: np.where(late, np.nan, values) for name, values in mix.items()}
+            return old | {f"new {name}": np.where(late, values, np.nan) for name, values in mix.items()}
+        case "one small source carries all":
+            old = {name: np.where(late, 0.0, values) for name, values in mix.items()}
+            return old | {"unknown": np.where(late, 60.0, 0.05)}
+        case "more than numbers hold":
+            return {name: np.where(odd, 1.5e308, values) for name, values in mix.items()}
+        case "a name a candidate has":
+            return {"ridge" if name == "wind" else name: values for name, values in mix.items()}
+    raise ValueError(case)
+
+
+@pytest.mark.parametrize("days_after", [2, 25])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "only a small source for some hours",
+        "every source renamed",
+        "one small source carries all",
+        "more than numbers hold",
+        "a name a candidate has",
+    ],
+)
+def test_odd_mixes_leave_every_quantile_a_number(case: str, days_after: int) -> None:
+    hours = made_up(285, ahead_h=0, weather=False)
+    hours = replace(hours, mix=changed(dict(hours.mix), case))
+    told = OwnModel().outlook(hours.before(FIRST + (246 + days_after) * 24), issued=FIRST + (246 + days_after) * 24)
+    assert np.isfinite(told.quantiles).all()
+    if case == "a name a candidate has":
+        assert "by source" in told.made_of
+        assert "ridge" in told.made_of.replace("ridge on steady", "")
+
+
+def test_nights_without_readings_are_forecast_all_the_same() -> None:
+    hours = made_up(90, ahead_h=0)
+    hour = np.arange(len(hours.g_per_kwh)) % 24
+    dark = replace(hours, g_per_kwh=np.where((hour < 5) | (hour > 20), np.nan, hours.g_per_kwh), weather={})
+    told = OwnModel().outlook(dark, issued=FIRST + 90 * 24)
+    assert np.isfinite(told.quantiles).all()
+
+
+def test_a_candidate_that_says_no_number_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: BySource, features: Features, x: object, origins: np.ndarray, leads: np.ndarray) -> np.ndarray:
+        return np.full((len(origins), len(leads)), np.nan)
+
+    monkeypatch.setattr(BySource, "predict", nothing)
+    told = OwnModel().outlook(made_up(80, ahead_h=0, weather=False), issued=FIRST + 80 * 24)
+    assert np.isfinite(told.quantiles).all()
+    assert "by source" not in told.made_of
 
 
 def test_a_column_is_not_followed_far_beyond_what_was_learned_from() -> None:

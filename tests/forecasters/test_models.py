@@ -87,6 +87,18 @@ def test_a_forecast_does_not_depend_on_what_was_asked_before(grid: Hours, learne
     assert np.array_equal(later.quantiles, OwnModel().outlook(grid, issued=ISSUED + 48).quantiles)
 
 
+def test_weather_told_later_changes_nothing_said_earlier(grid: Hours) -> None:
+    until = {hours: ISSUED - grid.first + hours + HORIZON_H for hours in (0, 24)}
+    told = {
+        hours: replace(grid, weather={name: values[:end] for name, values in grid.weather.items()})
+        for hours, end in until.items()
+    }
+    model = OwnModel()
+    model.outlook(told[24], issued=ISSUED + 24)
+    again = model.outlook(told[0], issued=ISSUED)
+    assert np.array_equal(again.quantiles, OwnModel().outlook(told[0], issued=ISSUED).quantiles)
+
+
 def test_quantiles_are_finite_ordered_and_never_negative(grid: Hours, learned: OwnModel) -> None:
     told = learned.outlook(grid, issued=ISSUED).quantiles
     assert told.shape == (len(LEVELS), HORIZON_H)
@@ -310,10 +322,12 @@ def test_a_calm_day_among_others_changes_the_weights_little() -> None:
     assert after["a"] == pytest.approx(before["a"], abs=0.02)
 
 
-def test_the_candidate_with_most_numbers_counts_the_more_the_longer_the_history() -> None:
+def test_the_candidates_with_most_numbers_count_the_more_the_longer_the_history() -> None:
     few, many, more = priors(60.0), priors(800.0), priors(1600.0)
-    assert few["ridge"] < few["steady"] < few["ridge on steady"] < many["ridge"] == more["ridge"]
-    assert {name: one for name, one in few.items() if name != "ridge"}.items() <= many.items()
+    for name in ("ridge", "by source"):
+        assert few[name] < few["steady"] < few["ridge on steady"] < many[name] == more[name]
+        del few[name]
+    assert few.items() <= many.items()
 
 
 def test_candidates_that_never_err_leave_the_weights_as_they_were() -> None:

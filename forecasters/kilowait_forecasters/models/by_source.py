@@ -18,19 +18,22 @@ from .ridge import Ridge
 
 # No source is forecast below this share of generation: what all emit together stays above nothing.
 _LEAST_SHARE = 1e-6
+# No source departs by more than so many times the load: one that does was misreported.
+_MOST = 1.0
 
 
 def departures(features: Features, origins: Whole, leads: Whole) -> dict[str, Floats]:
-    """By source, how far its generation departed from its anchor, over the anchor of all: shape (origins, leads).
+    """By source, how far its generation departed from its anchor, over the anchor of the load: shape (origins, leads).
 
-    The anchor is the mean of the same hour of day over the last seven days. NaN where the intensity is not known.
+    The anchor is the mean of the same hour of day over the last seven days. NaN where the intensity is not known; where
+    generation alone is not, it is the filled one.
     """
     at = np.minimum(origins[:, None] + leads, features.count - 1)
     known = np.isfinite(features.truth(origins, leads))
     anchors = _anchors(features, origins, leads)
-    total = np.sum(list(anchors.values()), axis=0)
+    load = features.week_before(features.load, origins, leads)
     return {
-        name: np.where(known, (features.generation[name][at] - anchor) / total, np.nan)
+        name: np.where(known, np.clip((features.generation[name][at] - anchor) / load, -_MOST, _MOST), np.nan)
         for name, anchor in anchors.items()
     }
 
@@ -49,8 +52,7 @@ class BySource:
         from sklearn.linear_model import LinearRegression
 
         known = np.isfinite(features.target)
-        generation = np.stack([features.generation[name][known] for name in ridges], axis=-1)
-        shares = generation / generation.sum(axis=-1, keepdims=True)
+        shares = np.stack([features.generation[name][known] / features.load[known] for name in ridges], axis=-1)
         line = LinearRegression(positive=True, fit_intercept=False).fit(shares, np.exp(features.target[known]))
         return cls(ridges, np.asarray(line.coef_))
 
@@ -61,10 +63,11 @@ class BySource:
         not reported, add to both is left as it was.
         """
         anchors = np.stack(list(_anchors(features, origins, leads).values()), axis=-1)
-        total = anchors.sum(axis=-1, keepdims=True)
+        load = features.week_before(features.load, origins, leads)[..., None]
         departed = np.stack([ridge.predict(x) for ridge in self.ridges.values()], axis=-1)
-        generation = np.maximum(anchors + total * departed, _LEAST_SHARE * total)
-        change = self._log_intensity(generation) - self._log_intensity(np.maximum(anchors, _LEAST_SHARE * total))
+        least = _LEAST_SHARE * load
+        generation = np.maximum(anchors + load * departed, least)
+        change = self._log_intensity(generation) - self._log_intensity(np.maximum(anchors, least))
         return features.anchor(origins, leads) + change
 
     def _log_intensity(self, generation: Floats) -> Floats:

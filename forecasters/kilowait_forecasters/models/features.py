@@ -24,6 +24,8 @@ DAY, WEEK = 24, 168
 LOOKBACK = 4 * WEEK + 2 * DAY
 # Sources below this share of generation say nothing worth a column.
 _LEAST_SHARE = 0.004
+# In any unit: as much generation is not believed, it is as if it had not been reported.
+_MORE_THAN_ANY = 1e15
 # Who has not seen a year cannot tell a season, or a level that returns, from a trend.
 _SEASONS_H = 400 * DAY
 # Where the effect of a weather column may bend: quantiles of its past.
@@ -167,7 +169,8 @@ class Features:
     """Feature matrices of one zone's `hours` (trimmed), in the columns of `layout`.
 
     `log` is the natural logarithm of intensity with missing hours filled causally; `target` the same with missing hours
-    NaN. Values below a thousandth of the median are lifted to it, so that a zero can be a logarithm.
+    NaN. Values below a thousandth of the median are lifted to it, so that a zero can be a logarithm. `generation` is
+    that of each source of the layout, `load` that of all, in the unit of the mix, causally filled; `load` is above 0.
     """
 
     def __init__(self, hours: Hours, layout: Layout) -> None:
@@ -178,10 +181,9 @@ class Features:
         self.log = causal_fill(self.target)
         generated = generation_of(hours)
         unknown = np.full(self.count, np.nan)
-        load = np.sum(list(generated.values()), axis=0) if generated else unknown
         self.generation = {name: generated.get(name, unknown) for name in layout.sources}
-        self._mix = [values / load for values in self.generation.values()]
-        self._load = np.log(load)
+        self.load = np.sum(list(generated.values()), axis=0) if generated else unknown
+        self._mix = [values / self.load for values in self.generation.values()]
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
         self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
@@ -250,9 +252,12 @@ class Features:
             yield share[before] - share[before - DAY]
             yield share[yesterday] - mean[before]
         for values, _ in self._weather:
-            yield from self._foretold((values, _smooth(values)), origins, leads, until=len(leads))
+            yield from self._foretold(values, origins, leads, until=len(leads))
+            smooth = _smooth(values)
+            yield (ahead := _smooth_ahead(values, origins, leads))
+            yield ahead - self.week_before(smooth, origins, leads)
         for values, _, until in self._day_ahead:
-            for column in self._foretold((values,), origins, leads, until=until):
+            for column in self._foretold(values, origins, leads, until=until):
                 yield np.where(leads < until, column, unknown)
             # What comes after is like the last of what is announced, and like all of it.
             known = np.arange(until)
@@ -260,14 +265,12 @@ class Features:
             yield departs[:, -_LAST_ANNOUNCED_H:].mean(axis=1, keepdims=True)
             yield departs.mean(axis=1, keepdims=True)
 
-    def _foretold(self, versions: Sequence[Floats], origins: Whole, leads: Whole, *, until: int) -> Iterator[Floats]:
-        """Of a column known for the first `until` leads: each version, and how it and its day depart from last week."""
-        values = versions[0]
+    def _foretold(self, values: Floats, origins: Whole, leads: Whole, *, until: int) -> Iterator[Floats]:
+        """Of a column known for the first `until` leads: itself, and how it and its day depart from last week."""
         last = origins[:, None] + until - 1
         at = np.minimum(origins[:, None] + leads, last)
-        for one in versions:
-            yield one[at]
-            yield one[at] - self.week_before(one, origins, leads)
+        yield values[at]
+        yield values[at] - self.week_before(values, origins, leads)
         yield values[at] - values[at - DAY * (leads // DAY + 1)]
         days = trailing_mean(values, DAY)
         yield days[np.minimum(at + DAY // 2, last)] - self.week_before(days, origins, leads)
@@ -281,15 +284,15 @@ class Features:
         if self._mix:
             yield from self._of_load(origins, leads)
         for values, knots in self._weather:
-            smooth = _smooth(values)
-            yield from self._bent(smooth, knots, origins, leads, until=len(leads))
+            yield from self._bent(_smooth(values), _smooth_ahead(values, origins, leads), knots, origins, leads)
         for values, knots, until in self._day_ahead:
-            for column in self._bent(values, knots, origins, leads, until=until):
+            ahead = values[origins[:, None] + np.minimum(leads, until - 1)]
+            for column in self._bent(values, ahead, knots, origins, leads):
                 yield np.where(leads < until, column, 0.0)
 
     def _of_load(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         """How all generation together departs from what is usual: of late, at that hour, and on that weekday."""
-        load, at = self._load, origins[:, None] + leads
+        load, at = np.log(self.load), origins[:, None] + leads
         day, week = trailing_mean(load, DAY), trailing_mean(load, WEEK)
         before, usual = (origins - 1)[:, None], self.week_before(load, origins, leads)
         yield day[before] - week[before]
@@ -298,14 +301,13 @@ class Features:
         yield _mean([load[at - WEEK * k] for k in (1, 2, 3, 4)]) - usual
 
     def _bent(
-        self, values: Floats, knots: Sequence[float], origins: Whole, leads: Whole, *, until: int
+        self, values: Floats, ahead: Floats, knots: Sequence[float], origins: Whole, leads: Whole
     ) -> Iterator[Floats]:
-        """Of a column known for the first `until` leads: what is beyond each knot, and how that departs from before."""
-        at = np.minimum(origins[:, None] + leads, origins[:, None] + until - 1)
+        """Of a column that is `ahead` (origins, leads): what is beyond each knot, and how that departs from before."""
         for knot in knots:
-            beyond = np.maximum(values - knot, 0.0)
-            yield beyond[at]
-            yield beyond[at] - self.week_before(beyond, origins, leads)
+            beyond = np.maximum(ahead - knot, 0.0)
+            yield beyond
+            yield beyond - self.week_before(np.maximum(values - knot, 0.0), origins, leads)
 
     def _tree_only(self, origins: Whole, leads: Whole) -> Iterator[Floats]:
         number = self.first + origins[:, None] + leads
@@ -330,7 +332,8 @@ def generation_of(hours: Hours) -> dict[str, Floats]:
     count = len(hours.g_per_kwh)
     table = np.full((len(hours.mix), count), np.nan)
     for row, values in zip(table, hours.mix.values(), strict=True):
-        row[: min(len(values), count)] = np.maximum(values[:count], 0.0)
+        there = values[:count]
+        row[: len(there)] = np.where(there < _MORE_THAN_ANY, np.maximum(there, 0.0), np.nan)
     known = np.isfinite(table)
     missed = ~known & _weighty_of_late(known, table)
     table = np.where(known | missed, table, 0.0)
@@ -360,6 +363,12 @@ def _weighty_of_late(known: Marks, table: Floats) -> Marks:
 
 def _mean(parts: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(parts, axis=0), dtype=np.float64)
+
+
+def _smooth_ahead(values: Floats, origins: Whole, leads: Whole) -> Floats:
+    """Mean of five hours around each of `leads`, shape (origins, leads), from nothing beyond the last of them."""
+    last = origins[:, None] + leads[-1]
+    return _mean([values[np.minimum(origins[:, None] + leads + k, last)] for k in range(-2, 3)])
 
 
 def _smooth(values: Floats) -> Floats:

@@ -29,7 +29,6 @@ _REFIT_H, _EARLY_REFIT_H, _EARLY_H = 28 * DAY, 7 * DAY, 180 * DAY
 _TRIAL_DAYS, _LEAST_DAYS = 56, 26
 # Weights where there is no record, and what they lean to where candidates are equally good.
 _PRIOR = {
-    "by source": 0.4,
     "ridge on steady": 0.2,
     "boosting": 0.2,
     "steady": 0.1,
@@ -39,8 +38,8 @@ _PRIOR = {
     "hour-of-week": 0.05,
     "persistence": 0.05,
 }
-# The ridge has many numbers: from few days they are learned badly, from two years better than any other's.
-_RIDGE_PRIOR, _RIDGE_DAYS = 0.6, 750.0
+# These have many numbers: from few days they are learned badly, from two years better than any other's.
+_LONG_LEARNING, _LONG_PRIOR, _LONG_DAYS = ("ridge", "by source"), 0.6, 750.0
 # No value leaves the past's range by more than this: beyond what was seen, a straight line knows nothing.
 _LEAST_OF_PAST, _MOST_OF_PAST = 0.7, 1.2
 _PENALTY, _PENALTY_ON_STEADY = 100.0, 300.0
@@ -192,7 +191,7 @@ def _learned(known: Hours, *, first_origin: int, leads: Whole, weather: bool, an
         {
             "ridge": (departure, _PENALTY),
             "ridge on steady": (truth - _steady(features, origins, leads), _PENALTY_ON_STEADY),
-            **{name: (departed, _PENALTY) for name, departed in sources.items()},
+            **{f"source {name}": (departed, _PENALTY) for name, departed in sources.items()},
         },
         age_days,
         apart=set(layout.announced_h.values()),
@@ -201,7 +200,7 @@ def _learned(known: Hours, *, first_origin: int, leads: Whole, weather: bool, an
         layout,
         ridges["ridge"],
         ridges["ridge on steady"],
-        BySource.fit({name: ridges[name] for name in sources}, features) if sources else None,
+        BySource.fit({name: ridges[f"source {name}"] for name in sources}, features) if sources else None,
         Boosting().fit(features.tree(origins, leads), departure),
     )
 
@@ -263,13 +262,13 @@ def _simple_record(known: Hours, leads: Whole) -> tuple[_Record, _Record]:
 
 def priors(history_days: float) -> dict[str, float]:
     """What each candidate counts where there is no record, by the days of history it can learn from; not normalised."""
-    return _PRIOR | {"ridge": _RIDGE_PRIOR * min(history_days / _RIDGE_DAYS, 1.0)}
+    return _PRIOR | dict.fromkeys(_LONG_LEARNING, _LONG_PRIOR * min(history_days / _LONG_DAYS, 1.0))
 
 
 def _weighed(record: _Record, now: _Record, known: Hours, leads: Whole) -> tuple[Floats, Floats, Floats, str]:
     """The blend's log forecast, its past misses (truth minus blend, logs), how old each is, and it in words."""
     truth = Features(known, Layout()).truth(record.origins - known.first, leads)
-    names = [name for name in now.said if name in record.said]
+    names = [name for name, logs in now.said.items() if name in record.said and np.isfinite(logs).all()]
     prior = priors(len(known.g_per_kwh) / DAY)
     age_days = (known.end - record.origins) / DAY
     shares = blend.weights(

@@ -47,7 +47,8 @@ def fit_ridges(
     them, the forecast stays near the mean of what is wanted.
     """
     leads, columns = x.shape[1:]
-    centre, scale, low, high = (np.zeros((leads, columns)) for _ in range(4))
+    centre, low, high = (np.zeros((leads, columns)) for _ in range(3))
+    scale = np.ones((leads, columns))
     levels = {name: np.zeros(leads) for name in wanted}
     slopes = {name: np.zeros((leads, columns)) for name in wanted}
     fade = 0.5 ** (age_days / _HALF_LIFE_DAYS)
@@ -56,6 +57,8 @@ def fit_ridges(
     for lead in range(leads):
         near = [k for k in (lead - 1, lead, lead + 1) if 0 <= k < leads and part[k] == part[lead]]
         keep = there[:, near].ravel()
+        if not keep.any():  # a night without readings: nothing is learned, and nothing said but 0
+            continue
         rows = x[:, near].reshape(-1, columns)[keep].astype(np.float64)
         weight = np.outer(fade, [1.0 if k == lead else 0.5 for k in near]).ravel()[keep]
         centre[lead] = rows.mean(axis=0)
