@@ -279,10 +279,11 @@ NOTES = """## How to read it
   further back, or leaning on what the other grids had; a fixed share for the simple forecasts; the median moved by
   what was missed of late, which costs up to 2 %, or down to where the mean percentage error of a skewed spread is
   least; ridges and trees fitted by absolute error; trees learned from four origins a day; trees for each source;
-  ridges on intensity itself, or shared by more neighbouring leads. Learning how much of what was missed the last day
-  is missed again takes 0.7 % off the first day and adds to the others where days are alike. Set by hindsight and for
-  each zone alone, a constant factor on the median would mend at most 5 of the 11 zone-days that are worse outside
-  EM_TR; what came before does not tell that factor.
+  ridges on intensity itself, or shared by more neighbouring leads; a band in which days much harder than the last
+  week's count less. Learning how much of what was missed the last day is missed again takes 0.7 % off the first day
+  and adds to the others where days are alike. Set by hindsight and for each zone alone, a constant factor on the
+  median would mend at most 5 of the 11 zone-days that are worse outside EM_TR; what came before does not tell that
+  factor.
 - In EM_TR the values begin to repeat themselves in the first of these weeks: all errors there are tenths of a percent.
 - Seconds of a refit are CPU time with both cores busy, also with other work, which makes them longer.
 - CC_DE has half a year of history in the second half of 2020, the others a year and a half.
