@@ -1,4 +1,4 @@
-"""Grids nobody has tuned on: the load and the weather of recorded ones, met by other plants.
+"""Grids made of recorded ones: their load and their weather, met by other plants.
 
 Wind, sun, water and nuclear of a recorded grid are made more or fewer; what they leave of its load is met by coal,
 which follows slowly, oil at the highest peaks, and gas. Intensity is direct, from the factors of

@@ -186,7 +186,8 @@ class Features:
         self._mix = [values / self.load for values in self.generation.values()]
         self._seasons = layout.seasons
         lag = layout.weather_lag_h
-        self._weather = [(_later(causal_fill(hours.weather[name]), lag), knots) for name, knots in layout.knots.items()]
+        weather = {name: _later(causal_fill(hours.weather[name]), lag) for name in layout.knots}
+        self._weather = [(values, _smooth(values), layout.knots[name]) for name, values in weather.items()]
         announced = _day_ahead(hours, layout.believable, ahead=max(layout.announced_h.values(), default=0))
         self._day_ahead = [
             (announced[name], knots, layout.announced_h[name]) for name, knots in layout.day_ahead.items()
@@ -251,9 +252,8 @@ class Features:
             yield mean[before]
             yield share[before] - share[before - DAY]
             yield share[yesterday] - mean[before]
-        for values, _ in self._weather:
+        for values, smooth, _ in self._weather:
             yield from self._foretold(values, origins, leads, until=len(leads))
-            smooth = _smooth(values)
             yield (ahead := _smooth_ahead(values, origins, leads))
             yield ahead - self.week_before(smooth, origins, leads)
         for values, _, until in self._day_ahead:
@@ -283,8 +283,8 @@ class Features:
             yield self._departure(origins - back)[:, None]
         if self._mix:
             yield from self._of_load(origins, leads)
-        for values, knots in self._weather:
-            yield from self._bent(_smooth(values), _smooth_ahead(values, origins, leads), knots, origins, leads)
+        for values, smooth, knots in self._weather:
+            yield from self._bent(smooth, _smooth_ahead(values, origins, leads), knots, origins, leads)
         for values, knots, until in self._day_ahead:
             ahead = values[origins[:, None] + np.minimum(leads, until - 1)]
             for column in self._bent(values, ahead, knots, origins, leads):
